@@ -1,0 +1,62 @@
+# watersic_room(NAME [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...])
+#
+# One folder of src/ as one static library `watersic_NAME`, from its *.cc, and one test program
+# `NAME_test`, from its *_test.cc. A room's headers are reached as "NAME/file.h" through an include
+# root of the room's own (a link in the build tree), so that a room sees only the rooms it names.
+function(watersic_room name)
+  cmake_parse_arguments(ARG "" "" "ROOMS;LINK;PUBLIC_LINK" ${ARGN})
+  set(dir ${PROJECT_SOURCE_DIR}/src/${name})
+  set(root ${PROJECT_BINARY_DIR}/rooms/${name})
+  file(MAKE_DIRECTORY ${root})
+  file(CREATE_LINK ${dir} ${root}/${name} SYMBOLIC)
+
+  file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+
+  if(NOT sources)
+    return()  # a room not yet moved into
+  endif()
+  set(target watersic_${name})
+  add_library(${target} STATIC ${sources})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} LINKER_LANGUAGE CXX
+                        POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${root}>
+                                              $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  list(TRANSFORM ARG_ROOMS PREPEND watersic_ OUTPUT_VARIABLE rooms)
+  target_link_libraries(${target} PUBLIC ${ARG_PUBLIC_LINK} PRIVATE ${ARG_LINK})
+  # A room's rooms are linked for its own use; their headers do not leak to those who include it,
+  # except where its own headers name them, and then the includer lists them too.
+  target_link_libraries(${target} PRIVATE ${rooms})
+  watersic_compile_options(${target})
+  set_property(GLOBAL APPEND PROPERTY WATERSIC_ROOMS ${target})
+
+  if(WATERSIC_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE ${target} ${rooms} ${ARG_LINK} GTest::gtest_main)
+    target_compile_definitions(${name}_test PRIVATE
+      WATERSIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    watersic_compile_options(${name}_test)
+    gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60)
+  endif()
+endfunction()
+
+# Contraction is off so that a product and a sum round alike on every CPU; math-errno only costs.
+function(watersic_compile_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+    -ffp-contract=off -fno-math-errno $<$<BOOL:${WATERSIC_WERROR}>:-Werror>)
+  if(WATERSIC_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all
+                                             -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=${WATERSIC_SANITIZE})
+  endif()
+endfunction()
+
+if(WATERSIC_TESTS)
+  find_package(GTest 1.12 REQUIRED)
+endif()
+# A name that the export set can carry without an imported pkg-config target's absolute paths.
+add_library(watersic_openblas INTERFACE)
+target_link_libraries(watersic_openblas INTERFACE PkgConfig::openblas)

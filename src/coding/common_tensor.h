@@ -1,0 +1,41 @@
+// One quantized matrix, as the encoder makes it and the decoder gives it back: integers and scales.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "base/half.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// Scales in 16 bits: value(i) = half[i] * 2^exponent, exact in float32. Empty means that all are 1; one
+// entry serves all.
+struct Scales {
+  int32_t exponent = 0;
+  std::vector<uint16_t> half;
+
+  float value(int64_t i) const {
+    if (half.empty()) return 1.0F;
+    return std::ldexp(float_from_half(half[half.size() == 1 ? 0 : static_cast<size_t>(i)]), exponent);
+  }
+};
+
+// V (rows x cols), zero in dead columns; in the i-th live column, in float32 and in this order,
+//   V[k, live[i]] = (row_scale[k] * column_scale[i]) * codes(k, i)                  without groups
+//   V[k, live[i]] = group_scale[k * groups + group_of(i)] * codes(k, i)             with groups
+struct QuantizedTensor {
+  int64_t rows = 0, cols = 0;
+  std::vector<int32_t> dead;  // indices of the dead columns, rising
+  Matrix<int32_t> codes;      // rows x live columns
+  Scales row_scale;           // rows entries, or empty
+  Scales column_scale;        // one for each live column, or one for all
+  Scales group_scale;         // rows x groups, row-major; empty without groups
+  int64_t groups = 0;
+  std::vector<int32_t> column_group;  // with groups: the group of each live column
+
+  int64_t live() const { return cols - static_cast<int64_t>(dead.size()); }
+};
+
+}  // namespace watersic

@@ -1,0 +1,142 @@
+// Reading what others wrote, and writing so that half a file is never seen.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+#include "io/atomic_file.h"
+#include "io/json.h"
+#include "io/mapped_file.h"
+#include "io/npy.h"
+#include "io/text.h"
+
+namespace watersic {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Io : public ::testing::Test {
+ protected:
+  Io() {
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    dir_ = fs::temp_directory_path() / (std::string("watersic-io-") + info->name());
+    fs::remove_all(dir_);
+    fs::create_directory(dir_);
+  }
+  ~Io() override { fs::remove_all(dir_); }
+
+  fs::path file(const std::string& name, const std::string& content) const {
+    std::ofstream(dir_ / name, std::ios::binary) << content;
+    return dir_ / name;
+  }
+  static std::string error_of(const std::function<void()>& body) {
+    try {
+      body();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "(no error)";
+  }
+
+  fs::path dir_;
+};
+
+TEST_F(Io, AnAtomicFileAppearsWholeOrNotAtAll) {
+  const fs::path path = dir_ / "out";
+  {
+    AtomicFile file(path);
+    file.write("half");
+  }
+  EXPECT_TRUE(fs::is_empty(dir_));
+  write_file(path, "first");
+  {
+    AtomicFile file(path);
+    file.write("second");
+    EXPECT_EQ(read_text(path), "first");
+    file.commit();
+  }
+  EXPECT_EQ(read_text(path), "second");
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_), fs::directory_iterator()), 1);
+}
+
+TEST_F(Io, WritingWhereOneCannotIsAnError) {
+  EXPECT_NE(
+      error_of([&] { write_file(dir_ / "no" / "such", "x"); }).find("no/such: cannot be created"),
+      std::string::npos);
+  EXPECT_NE(error_of([&] { write_file(dir_, "x"); }).find("is a directory"), std::string::npos);
+}
+
+TEST_F(Io, NpyRoundTripAndConversion) {
+  Matrix<float> A(2, 3);
+  for (int i = 0; i < 6; ++i) A.values()[static_cast<size_t>(i)] = 0.5F * static_cast<float>(i);
+  write_npy<float>(dir_ / "a.npy", A);
+  const auto B = read_npy<double>(dir_ / "a.npy");
+  ASSERT_EQ(B.rows(), 2);
+  ASSERT_EQ(B.cols(), 3);
+  EXPECT_EQ(B(1, 2), 2.5);
+  EXPECT_EQ(fs::file_size(dir_ / "a.npy") % 8, 0U);
+}
+
+TEST_F(Io, NpyErrorsNameWhatIsWrong) {
+  const auto npy = [&](const std::string& header, const std::string& data) {
+    std::string text("\x93NUMPY\x01\x00", 8);
+    text += static_cast<char>(header.size());
+    text += '\0';
+    return file("bad.npy", text + header + data);
+  };
+  const std::string rest = "'fortran_order': False, 'shape': (2, 2), }";
+  EXPECT_NE(error_of([&] { read_npy<float>(file("x", "hello world")); }).find("is not a .npy file"),
+            std::string::npos);
+  EXPECT_NE(
+      error_of([&] { read_npy<float>(npy("{'descr': '<i4', " + rest, "")); }).find("found '<i4'"),
+      std::string::npos);
+  EXPECT_NE(error_of([&] {
+              read_npy<float>(npy("{'descr': '<f4', " + rest, "123"));
+            }).find("2 x 2 values, found 0"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] {
+              read_npy<float>(npy(
+                  "{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999999999), }",
+                  "1234"));
+            }).find("expected 9999999999 x 9999999999"),
+            std::string::npos);
+  Matrix<float> A(1, 2);
+  A(0, 1) = std::numeric_limits<float>::quiet_NaN();
+  write_npy<float>(dir_ / "nan.npy", A);
+  EXPECT_NE(
+      error_of([&] { read_npy<float>(dir_ / "nan.npy"); }).find("found nan at row 0, column 1"),
+      std::string::npos);
+}
+
+TEST_F(Io, JsonFieldsNameFileAndField) {
+  const Json json = read_json(file("c.json", R"({"a": 1, "b": {"c": "x"}, "n": null, "f": 1.5})"));
+  const JsonFields fields(json, "c.json");
+  EXPECT_EQ(fields.integer("a"), 1);
+  EXPECT_EQ(fields.integer("n", 7), 7);
+  EXPECT_EQ(fields.object("b").text("c"), "x");
+  EXPECT_EQ(fields.number("a"), 1.0);
+  EXPECT_EQ(error_of([&] { fields.integer("f"); }), "c.json: f: expected an integer, found 1.5");
+  EXPECT_EQ(error_of([&] { fields.object("b").integer("d"); }),
+            "c.json: b: d: expected an integer, found no such field");
+  EXPECT_NE(
+      error_of([&] { read_json(file("d.json", "{\"a\": ")); }).find("d.json: is not valid JSON"),
+      std::string::npos);
+  EXPECT_NE(error_of([&] { parse_json(std::string(100000, '['), "deep"); }).find("nested deeper"),
+            std::string::npos);
+}
+
+TEST_F(Io, TextMustBeUtf8) {
+  EXPECT_EQ(read_text(file("ok", "na\xC3\xAFve \xF0\x9F\x98\x80")),
+            "na\xC3\xAFve \xF0\x9F\x98\x80");
+  EXPECT_NE(error_of([&] { read_text(file("empty", "")); }).find("empty file"), std::string::npos);
+  EXPECT_NE(error_of([&] { read_text(file("bad", "ab\xFF")); }).find("0xff at offset 2"),
+            std::string::npos);
+  for (const char* bad : {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80"})
+    EXPECT_EQ(find_invalid_utf8(bad), 0U) << bad;
+  EXPECT_NE(error_of([&] { read_text(dir_ / "missing"); }).find("cannot be opened"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace watersic

@@ -1,0 +1,48 @@
+#include "io/mapped_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "watersic/error.h"
+
+namespace watersic {
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    throw Error(fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
+  struct stat status = {};
+  if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(file);
+    throw Error(fmt::format("{}: is not a regular file", path.string()));
+  }
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ > 0) {  // an empty file can't be mapped, and need not be
+    void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
+    if (address == MAP_FAILED) {
+      const int error = errno;
+      ::close(file);
+      throw Error(fmt::format("{}: cannot be mapped: {}", path.string(), std::strerror(error)));
+    }
+    data_ = static_cast<const std::byte*>(address);
+  }
+  ::close(file);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+}  // namespace watersic

@@ -1,0 +1,30 @@
+// A file mapped read-only: its pages come in as they are touched.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace watersic {
+
+class MappedFile {
+ public:
+  // Throws Error, naming the path, where it can't be opened, is no regular file, or can't be
+  // mapped.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&&) = delete;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace watersic

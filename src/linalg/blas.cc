@@ -1,0 +1,198 @@
+#include "linalg/blas.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "watersic/error.h"
+
+// OpenBLAS carries LAPACK; these are its Fortran symbols.
+extern "C" {
+void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+void dsyevd_(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w,
+             double* work, const int* lwork, int* iwork, const int* liwork, int* info);
+}
+
+namespace watersic {
+namespace {
+
+// C is computed in tiles of this size, each by one BLAS call.
+constexpr int64_t kTileRows = 256;
+constexpr int64_t kTileCols = 512;
+constexpr int64_t kPanel = 256;
+
+// OpenBLAS must not start threads of its own: the pool has them, and its sums depend on their
+// number.
+void one_blas_thread() {
+  static std::once_flag once;
+  std::call_once(once, [] { openblas_set_num_threads(1); });
+}
+
+int narrow(int64_t x) { return static_cast<int>(x); }
+CBLAS_TRANSPOSE cblas(Op op) { return op == Op::kNone ? CblasNoTrans : CblasTrans; }
+
+void gemm_tile(CBLAS_TRANSPOSE a, CBLAS_TRANSPOSE b, int m, int n, int k, float alpha,
+               const float* A, int lda, const float* B, int ldb, float beta, float* C, int ldc) {
+  cblas_sgemm(CblasRowMajor, a, b, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc);
+}
+void gemm_tile(CBLAS_TRANSPOSE a, CBLAS_TRANSPOSE b, int m, int n, int k, double alpha,
+               const double* A, int lda, const double* B, int ldb, double beta, double* C,
+               int ldc) {
+  cblas_dgemm(CblasRowMajor, a, b, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc);
+}
+void trsm_tile(CBLAS_TRANSPOSE op, int m, int n, const float* L, int ldl, float* X, int ldx) {
+  cblas_strsm(CblasRowMajor, CblasRight, CblasLower, op, CblasNonUnit, m, n, 1, L, ldl, X, ldx);
+}
+void trsm_tile(CBLAS_TRANSPOSE op, int m, int n, const double* L, int ldl, double* X, int ldx) {
+  cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, op, CblasNonUnit, m, n, 1, L, ldl, X, ldx);
+}
+
+template <class T>
+void tiled_gemm(ThreadPool& pool, Op op_a, Op op_b, T alpha, MatrixView<const T> A,
+                MatrixView<const T> B, T beta, MatrixView<T> C) {
+  const int64_t m = C.rows(), n = C.cols(), k = op_a == Op::kNone ? A.cols() : A.rows();
+  assert((op_a == Op::kNone ? A.rows() : A.cols()) == m);
+  assert((op_b == Op::kNone ? B.rows() : B.cols()) == k);
+  assert((op_b == Op::kNone ? B.cols() : B.rows()) == n);
+  if (m == 0 || n == 0) return;
+  one_blas_thread();
+  const int64_t across = tile_count(n, kTileCols);
+  pool.parallel_for(tile_count(m, kTileRows) * across, [&](int64_t tile) {
+    const int64_t i = tile / across * kTileRows, j = tile % across * kTileCols;
+    const T* a = A.data() + (op_a == Op::kNone ? i * A.stride() : i);
+    const T* b = B.data() + (op_b == Op::kNone ? j : j * B.stride());
+    gemm_tile(cblas(op_a), cblas(op_b), narrow(std::min(kTileRows, m - i)),
+              narrow(std::min(kTileCols, n - j)), narrow(k), alpha, a, narrow(A.stride()), b,
+              narrow(B.stride()), beta, C.data() + i * C.stride() + j, narrow(C.stride()));
+  });
+}
+
+template <class T>
+void tiled_solve(ThreadPool& pool, Op op, MatrixView<const T> L, MatrixView<T> X) {
+  assert(L.rows() == L.cols() && X.cols() == L.rows());
+  if (X.size() == 0) return;
+  one_blas_thread();
+  pool.parallel_for(tile_count(X.rows(), kTileRows), [&](int64_t tile) {
+    const int64_t i = tile * kTileRows;
+    trsm_tile(cblas(op), narrow(std::min(kTileRows, X.rows() - i)), narrow(X.cols()), L.data(),
+              narrow(L.stride()), X.data() + i * X.stride(), narrow(X.stride()));
+  });
+}
+
+template <class T>
+void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<double> S) {
+  const int64_t n = X.cols();
+  assert(S.rows() == n && S.cols() == n);
+  one_blas_thread();
+  // Tiles on and below the diagonal; each also fills its mirror image.
+  const int64_t blocks = tile_count(n, kPanel);
+  pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
+    int64_t row = 0;
+    while ((row + 1) * (row + 2) / 2 <= tile) ++row;
+    const int64_t i = row * kPanel, j = (tile - row * (row + 1) / 2) * kPanel;
+    const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
+    std::vector<T> sum(static_cast<size_t>(height * width));
+    for (int64_t k = 0; k < X.rows(); k += kGramRows) {
+      const int64_t count = std::min(kGramRows, X.rows() - k);
+      const T* x = X.data() + k * X.stride();
+      gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(count), T{1}, x + i,
+                narrow(X.stride()), x + j, narrow(X.stride()), T{0}, sum.data(), narrow(width));
+      for (int64_t r = 0; r < height; ++r) {
+        double* s = S.data() + (i + r) * S.stride() + j;
+        for (int64_t c = 0; c < width; ++c)
+          s[c] += static_cast<double>(sum[static_cast<size_t>(r * width + c)]);
+      }
+    }
+    for (int64_t r = 0; r < height; ++r)
+      for (int64_t c = 0; c < width && j + c < i + r; ++c) S(j + c, i + r) = S(i + r, j + c);
+  });
+}
+
+}  // namespace
+
+void gemm(ThreadPool& pool, Op op_a, Op op_b, float alpha, MatrixView<const float> A,
+          MatrixView<const float> B, float beta, MatrixView<float> C) {
+  tiled_gemm(pool, op_a, op_b, alpha, A, B, beta, C);
+}
+void gemm(ThreadPool& pool, Op op_a, Op op_b, double alpha, MatrixView<const double> A,
+          MatrixView<const double> B, double beta, MatrixView<double> C) {
+  tiled_gemm(pool, op_a, op_b, alpha, A, B, beta, C);
+}
+
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S) {
+  tiled_gram(pool, X, S);
+}
+void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S) {
+  tiled_gram(pool, X, S);
+}
+
+void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const double> L, MatrixView<double> X) {
+  tiled_solve(pool, op, L, X);
+}
+void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, MatrixView<float> X) {
+  tiled_solve(pool, op, L, X);
+}
+
+void multiply_right_lower(ThreadPool& pool, MatrixView<const double> L, MatrixView<double> X) {
+  assert(L.rows() == L.cols() && X.cols() == L.rows());
+  if (X.size() == 0) return;
+  one_blas_thread();
+  pool.parallel_for(tile_count(X.rows(), kTileRows), [&](int64_t tile) {
+    const int64_t i = tile * kTileRows;
+    cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit,
+                narrow(std::min(kTileRows, X.rows() - i)), narrow(X.cols()), 1.0, L.data(),
+                narrow(L.stride()), X.data() + i * X.stride(), narrow(X.stride()));
+  });
+}
+
+// Right-looking, by panels: factor the diagonal block, solve the column below it, update the rest.
+int64_t cholesky(ThreadPool& pool, MatrixView<double> A) {
+  assert(A.rows() == A.cols());
+  one_blas_thread();
+  const int64_t n = A.rows();
+  for (int64_t k = 0; k < n; k += kPanel) {
+    const int64_t width = std::min(kPanel, n - k), below = n - k - width;
+    const int size = narrow(width), stride = narrow(A.stride());
+    int info = 0;
+    dpotrf_("U", &size, &A(k, k), &stride, &info);  // Fortran's upper is the row-major lower
+    if (info != 0) return k + info - 1;
+    if (below == 0) break;
+    const MatrixView<double> panel = A.block(k + width, k, below, width);
+    solve_right_lower(pool, Op::kTranspose, A.block(k, k, width, width), panel);
+    const int64_t blocks = tile_count(below, kPanel);
+    pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
+      int64_t row = 0;
+      while ((row + 1) * (row + 2) / 2 <= tile) ++row;
+      const int64_t i = row * kPanel, j = (tile - row * (row + 1) / 2) * kPanel;
+      cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, narrow(std::min(kPanel, below - i)),
+                  narrow(std::min(kPanel, below - j)), size, -1.0,
+                  panel.data() + i * panel.stride(), stride, panel.data() + j * panel.stride(),
+                  stride, 1.0, &A(k + width + i, k + width + j), stride);
+    });
+  }
+  for (int64_t i = 0; i < n; ++i) std::fill(&A(i, i) + 1, A.data() + i * A.stride() + n, 0.0);
+  return -1;
+}
+
+std::vector<double> symmetric_eigenvalues(Matrix<double> A) {
+  assert(A.rows() == A.cols());
+  one_blas_thread();
+  const int n = narrow(A.rows());
+  std::vector<double> values(static_cast<size_t>(n));
+  if (n == 0) return values;
+  int info = 0, liwork = -1, lwork = -1, iwork_size = 0;
+  double work_size = 0;
+  dsyevd_("N", "U", &n, A.data(), &n, values.data(), &work_size, &lwork, &iwork_size, &liwork,
+          &info);
+  lwork = static_cast<int>(work_size);
+  liwork = iwork_size;
+  std::vector<double> work(static_cast<size_t>(lwork));
+  std::vector<int> iwork(static_cast<size_t>(liwork));
+  dsyevd_("N", "U", &n, A.data(), &n, values.data(), work.data(), &lwork, iwork.data(), &liwork,
+          &info);
+  if (info != 0) throw Error("the eigenvalues of a covariance did not converge");
+  return values;
+}
+
+}  // namespace watersic

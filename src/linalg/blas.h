@@ -1,0 +1,41 @@
+// Dense linear algebra on the pool's threads. BLAS itself runs each fixed tile on one thread, so
+// results do not depend on the number of threads. All matrices are row-major.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/threads.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+enum class Op { kNone, kTranspose };
+
+// C = alpha op(A) op(B) + beta C. C must not overlap A or B.
+void gemm(ThreadPool& pool, Op op_a, Op op_b, float alpha, MatrixView<const float> A,
+          MatrixView<const float> B, float beta, MatrixView<float> C);
+void gemm(ThreadPool& pool, Op op_a, Op op_b, double alpha, MatrixView<const double> A,
+          MatrixView<const double> B, double beta, MatrixView<double> C);
+
+// S += X^T X for X (k x n), all of S (n x n) filled. The products are summed in float32 over at
+// most kGramRows rows at a time, the sums in float64; with X in float64 all is float64.
+constexpr int64_t kGramRows = 512;
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S);
+void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S);
+
+// Lower Cholesky factor in place: A = L L^T, with zeros above the diagonal. Returns -1, or the
+// first column whose pivot is not positive (A is then spoilt).
+int64_t cholesky(ThreadPool& pool, MatrixView<double> A);
+
+// X := X L^{-1} (kNone) or X L^{-T} (kTranspose), L lower triangular (n x n), X m x n.
+void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const double> L, MatrixView<double> X);
+void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, MatrixView<float> X);
+
+// X := X L, L lower triangular.
+void multiply_right_lower(ThreadPool& pool, MatrixView<const double> L, MatrixView<double> X);
+
+// Eigenvalues of a symmetric matrix, rising. Takes its copy by value.
+std::vector<double> symmetric_eigenvalues(Matrix<double> A);
+
+}  // namespace watersic

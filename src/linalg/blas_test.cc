@@ -1,0 +1,104 @@
+#include "linalg/blas.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/rng.h"
+
+namespace watersic {
+namespace {
+
+template <class T>
+Matrix<T> random_matrix(int64_t rows, int64_t cols, uint64_t seed) {
+  Rng rng(seed);
+  Matrix<T> A(rows, cols);
+  for (T& x : A.values()) x = static_cast<T>(rng.normal());
+  return A;
+}
+
+Matrix<double> naive_product(MatrixView<const double> A, MatrixView<const double> B,
+                             bool transpose_b) {
+  Matrix<double> C(A.rows(), transpose_b ? B.rows() : B.cols());
+  for (int64_t i = 0; i < C.rows(); ++i)
+    for (int64_t j = 0; j < C.cols(); ++j)
+      for (int64_t k = 0; k < A.cols(); ++k) C(i, j) += A(i, k) * (transpose_b ? B(j, k) : B(k, j));
+  return C;
+}
+
+double relative_difference(const Matrix<double>& A, const Matrix<double>& B) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < A.values().size(); ++i) {
+    difference += std::pow(A.values()[i] - B.values()[i], 2);
+    norm += std::pow(B.values()[i], 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+TEST(Linalg, GemmOverSeveralTiles) {
+  ThreadPool pool(3);
+  const auto A = random_matrix<double>(300, 70, 1), B = random_matrix<double>(600, 70, 2);
+  Matrix<double> C(300, 600);
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0, A, B, 0.0, C);
+  EXPECT_LT(relative_difference(C, naive_product(A, B, true)), 1e-14);
+}
+
+TEST(Linalg, TheSameBytesAtAnyNumberOfThreads) {
+  const auto A = random_matrix<float>(700, 300, 3), B = random_matrix<float>(300, 1100, 4);
+  std::vector<Matrix<float>> results;
+  std::vector<Matrix<double>> grams;
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    Matrix<float> C(700, 1100);
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, A, B, 0.0F, C);
+    results.push_back(C);
+    Matrix<double> S(300, 300);
+    add_gram(pool, A, S);
+    grams.push_back(S);
+  }
+  for (size_t k = 1; k < results.size(); ++k) {
+    EXPECT_TRUE(std::equal(results[0].values().begin(), results[0].values().end(),
+                           results[k].values().begin()));
+    EXPECT_TRUE(
+        std::equal(grams[0].values().begin(), grams[0].values().end(), grams[k].values().begin()));
+  }
+}
+
+TEST(Linalg, CholeskyAndTriangularProducts) {
+  ThreadPool pool(2);
+  const int64_t n = 600;
+  const auto X = random_matrix<double>(900, n, 5);
+  Matrix<double> S(n, n);
+  add_gram(pool, X, S);
+  Matrix<double> L = S;
+  ASSERT_EQ(cholesky(pool, L), -1);
+  EXPECT_EQ(L(0, 1), 0.0);
+  Matrix<double> product(n, n);
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0, L, L, 0.0, product);
+  EXPECT_LT(relative_difference(product, S), 1e-13);
+
+  const auto W = random_matrix<double>(270, n, 6);
+  Matrix<double> Y = W;
+  multiply_right_lower(pool, L, Y);
+  solve_right_lower(pool, Op::kNone, L, Y);
+  EXPECT_LT(relative_difference(Y, W), 1e-11);
+}
+
+TEST(Linalg, CholeskyNamesTheColumnThatFails) {
+  ThreadPool pool(1);
+  Matrix<double> A(400, 400);
+  for (int64_t i = 0; i < 400; ++i) A(i, i) = i == 321 ? -1.0 : 1.0;
+  EXPECT_EQ(cholesky(pool, A), 321);
+}
+
+TEST(Linalg, EigenvaluesOfAKnownSpectrum) {
+  Matrix<double> A(3, 3);
+  A(0, 0) = 2, A(1, 1) = 2, A(0, 1) = A(1, 0) = 1, A(2, 2) = 5;
+  const auto values = symmetric_eigenvalues(A);
+  EXPECT_NEAR(values[0], 1, 1e-14);
+  EXPECT_NEAR(values[1], 3, 1e-14);
+  EXPECT_NEAR(values[2], 5, 1e-14);
+}
+
+}  // namespace
+}  // namespace watersic
