@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace watersic {
@@ -42,5 +43,15 @@ inline uint16_t half_from_float(float f) {
   const uint32_t rebiased = magnitude - (112U << 23);
   return static_cast<uint16_t>(sign | ((rebiased + 0xFFF + ((rebiased >> 13) & 1)) >> 13));
 }
+
+// `value` rounded to a half times 2^exponent.
+inline double round_to_half(double value, int exponent) {
+  const auto scaled = static_cast<float>(std::ldexp(value, -exponent));
+  return std::ldexp(static_cast<double>(float_from_half(half_from_float(scaled))), exponent);
+}
+
+// The exponent with which halves hold values up to `largest` (> 0) and, at full precision, down to
+// 2^-28 of it.
+inline int half_exponent(double largest) { return std::ilogb(largest) - 14; }
 
 }  // namespace watersic

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "watersic/error.h"
 
@@ -27,6 +28,13 @@ constexpr int64_t kPanel = 256;
 void one_blas_thread() {
   static std::once_flag once;
   std::call_once(once, [] { openblas_set_num_threads(1); });
+}
+
+// Where the tile-th kPanel x kPanel tile on or below the diagonal begins, row by row.
+std::pair<int64_t, int64_t> lower_tile(int64_t tile) {
+  int64_t row = 0;
+  while ((row + 1) * (row + 2) / 2 <= tile) ++row;
+  return {row * kPanel, (tile - row * (row + 1) / 2) * kPanel};
 }
 
 int narrow(int64_t x) { return static_cast<int>(x); }
@@ -88,9 +96,7 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<double> S) {
   // Tiles on and below the diagonal; each also fills its mirror image.
   const int64_t blocks = tile_count(n, kPanel);
   pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
-    int64_t row = 0;
-    while ((row + 1) * (row + 2) / 2 <= tile) ++row;
-    const int64_t i = row * kPanel, j = (tile - row * (row + 1) / 2) * kPanel;
+    const auto [i, j] = lower_tile(tile);
     const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
     std::vector<T> sum(static_cast<size_t>(height * width));
     for (int64_t k = 0; k < X.rows(); k += kGramRows) {
@@ -162,9 +168,7 @@ int64_t cholesky(ThreadPool& pool, MatrixView<double> A) {
     solve_right_lower(pool, Op::kTranspose, A.block(k, k, width, width), panel);
     const int64_t blocks = tile_count(below, kPanel);
     pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
-      int64_t row = 0;
-      while ((row + 1) * (row + 2) / 2 <= tile) ++row;
-      const int64_t i = row * kPanel, j = (tile - row * (row + 1) / 2) * kPanel;
+      const auto [i, j] = lower_tile(tile);
       cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, narrow(std::min(kPanel, below - i)),
                   narrow(std::min(kPanel, below - j)), size, -1.0,
                   panel.data() + i * panel.stride(), stride, panel.data() + j * panel.stride(),
@@ -173,6 +177,30 @@ int64_t cholesky(ThreadPool& pool, MatrixView<double> A) {
   }
   for (int64_t i = 0; i < n; ++i) std::fill(&A(i, i) + 1, A.data() + i * A.stride() + n, 0.0);
   return -1;
+}
+
+// sum_ij S_ij (E^T E)_ij over the tiles on and below the diagonal; E^T E is never held whole.
+double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<const double> S) {
+  const int64_t n = E.cols();
+  assert(S.rows() == n && S.cols() == n);
+  one_blas_thread();
+  const int64_t blocks = tile_count(n, kPanel);
+  std::vector<double> partial(static_cast<size_t>(blocks * (blocks + 1) / 2));
+  pool.parallel_for(static_cast<int64_t>(partial.size()), [&](int64_t tile) {
+    const auto [i, j] = lower_tile(tile);
+    const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
+    Matrix<double> gram(height, width);
+    gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(E.rows()), 1.0,
+              E.data() + i, narrow(E.stride()), E.data() + j, narrow(E.stride()), 0.0, gram.data(),
+              narrow(width));
+    double sum = 0;
+    for (int64_t r = 0; r < height; ++r)
+      for (int64_t c = 0; c < width; ++c) sum += gram(r, c) * S(i + r, j + c);
+    partial[static_cast<size_t>(tile)] = i == j ? sum : 2 * sum;
+  });
+  double trace = 0;
+  for (const double sum : partial) trace += sum;
+  return trace;
 }
 
 std::vector<double> symmetric_eigenvalues(Matrix<double> A) {

@@ -35,6 +35,9 @@ void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, Matri
 // X := X L, L lower triangular.
 void multiply_right_lower(ThreadPool& pool, MatrixView<const double> L, MatrixView<double> X);
 
+// tr(E S E^T) for E (a x n) and symmetric S (n x n).
+double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<const double> S);
+
 // Eigenvalues of a symmetric matrix, rising. Takes its copy by value.
 std::vector<double> symmetric_eigenvalues(Matrix<double> A);
 

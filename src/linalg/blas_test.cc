@@ -91,6 +91,18 @@ TEST(Linalg, CholeskyNamesTheColumnThatFails) {
   EXPECT_EQ(cholesky(pool, A), 321);
 }
 
+TEST(Linalg, QuadraticTrace) {
+  ThreadPool pool(2);
+  const auto E = random_matrix<double>(40, 600, 7), X = random_matrix<double>(50, 600, 8);
+  Matrix<double> S(600, 600);
+  add_gram(pool, X, S);
+  const auto product = naive_product(E, S, false);
+  double expected = 0;
+  for (int64_t i = 0; i < E.rows(); ++i)
+    for (int64_t j = 0; j < E.cols(); ++j) expected += product(i, j) * E(i, j);
+  EXPECT_NEAR(quadratic_trace(pool, E, S) / expected, 1, 1e-13);
+}
+
 TEST(Linalg, EigenvaluesOfAKnownSpectrum) {
   Matrix<double> A(3, 3);
   A(0, 0) = 2, A(1, 1) = 2, A(0, 1) = A(1, 0) = 1, A(2, 2) = 5;

@@ -1,0 +1,53 @@
+// One linear layer: weights and the second moment of its inputs in, a coded matrix out. The door for
+// researchers and for models of other kinds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "watersic/matrix.h"
+#include "watersic/options.h"
+
+namespace watersic {
+
+// Bits per weight of the full matrix, dead columns included.
+struct BitCount {
+  double file = 0;            // coded + side
+  double coded = 0;           // all that recovers the integers: streams, tables, states
+  double side = 0;            // scales, dead indices, headers, padding
+  double pooled_entropy = 0;  // empirical entropy of the integers as one source
+  double paper_rate = 0;      // pooled_entropy + 16 bits for each row and column, as the papers report
+};
+
+struct LayerOptions : QuantizerOptions {
+  int threads = 0;  // 0: as many as the machine has
+};
+
+struct LayerResult {
+  std::vector<std::byte> coded;  // the matrix as a .wsic file holds it (docs/format.md)
+  Matrix<float> dequantized;     // V, a x n: what the coded bytes decode to
+  int64_t rows = 0, cols = 0;
+  Method method = Method::kWatersic;
+  double target_bits = 0;
+  BitCount bits;
+  double distortion = 0;  // tr((W - V) S (W - V)^T) / (a n), with S as given
+  double limit_bits = 0;  // R(D): no code of Gaussian weights can spend less at this distortion
+  double gap = 0;         // bits.coded - limit_bits
+  int64_t dead = 0;       // columns
+  double damping = 0;     // relative to the mean of the diagonal of S
+  double step = 0;        // c; 0 for the methods of a fixed grid
+  double seconds = 0;
+};
+
+// W: a x n weights. S: n x n, symmetric, E[x x^T] of the layer's inputs (the identity where nothing is
+// known). Throws Error where shapes disagree, a value is not finite, S is not symmetric, or the rate
+// can't be met.
+LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S,
+                           const LayerOptions& options);
+
+// The result as JSON, without the matrices.
+std::string to_json(const LayerResult& result);
+
+}  // namespace watersic

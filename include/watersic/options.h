@@ -1,0 +1,48 @@
+// How a linear layer is quantized: what `watersic layer` and `watersic quantize` share.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace watersic {
+
+enum class Method {
+  kWatersic,     // a step for each column, successive interference cancellation, LMMSE, rescalers
+  kHuffmanGptq,  // GPTQ with one step, unbounded integers, entropy-coded
+  kHuffmanRtn,   // rounding with one step, entropy-coded
+  kGptq,         // GPTQ on a clipped grid of 2^bits levels, a scale per row or group
+  kRtn,          // rounding on the same grid
+};
+
+// What `bits` counts; everything is bits per weight, dead columns included (docs/algorithm.md).
+enum class RateTarget {
+  kFile,   // what the file spends on the tensor, side information included
+  kPaper,  // the papers' count: pooled entropy + 16 bits for each row and column
+};
+
+struct QuantizerOptions {
+  Method method = Method::kWatersic;
+  // Target rate in [0.05, 16]; for kGptq and kRtn the width of the integer grid, a whole number 1-8.
+  double bits = 2;
+  RateTarget rate = RateTarget::kFile;
+  // Added to the diagonal of S, times its mean. Default 1e-4 for watersic, 0.1 for the gptq methods.
+  std::optional<double> damping;
+  // A feature with S_jj below this times the median of the diagonal is dead: its column is zero and
+  // costs nothing. Default 1e-3 for watersic, 0 (only features never seen) for the gptq methods.
+  std::optional<double> dead_threshold;
+  bool rescalers = true;          // watersic: refit row and column scales to the integers
+  bool lmmse = true;              // watersic: shrink each column's step as it is quantized
+  int64_t group_size = 0;         // gptq, rtn: columns that share a scale in a row; 0: the whole row
+  bool activation_order = false;  // gptq methods: columns of large S_jj first
+  uint64_t seed = 1;              // picks the rows on which the rate is searched
+};
+
+// "watersic", "huffman-gptq", ... Throws Error for a name that is none.
+Method method_from_name(const std::string& name);
+std::string method_name(Method method);
+
+// Throws Error where an option has no meaning for the method, or is out of range.
+void check_options(const QuantizerOptions& options);
+
+}  // namespace watersic
