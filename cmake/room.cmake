@@ -45,7 +45,7 @@ endfunction()
 
 # Contraction is off so that a product and a sum round alike on every CPU; math-errno only costs.
 function(watersic_compile_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
     -ffp-contract=off -fno-math-errno $<$<BOOL:${WATERSIC_WERROR}>:-Werror>)
   if(WATERSIC_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all

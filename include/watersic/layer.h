@@ -1,5 +1,5 @@
-// One linear layer: weights and the second moment of its inputs in, a coded matrix out. The door for
-// researchers and for models of other kinds.
+// One linear layer: weights and the second moment of its inputs in, a coded matrix out. The door
+// for researchers and for models of other kinds.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ struct BitCount {
   double coded = 0;           // all that recovers the integers: streams, tables, states
   double side = 0;            // scales, dead indices, headers, padding
   double pooled_entropy = 0;  // empirical entropy of the integers as one source
-  double paper_rate = 0;      // pooled_entropy + 16 bits for each row and column, as the papers report
+  double paper_rate = 0;  // pooled_entropy + 16 bits for each row and column, as the papers report
 };
 
 struct LayerOptions : QuantizerOptions {
@@ -41,9 +41,9 @@ struct LayerResult {
   double seconds = 0;
 };
 
-// W: a x n weights. S: n x n, symmetric, E[x x^T] of the layer's inputs (the identity where nothing is
-// known). Throws Error where shapes disagree, a value is not finite, S is not symmetric, or the rate
-// can't be met.
+// W: a x n weights. S: n x n, symmetric, E[x x^T] of the layer's inputs (the identity where nothing
+// is known). Throws Error where shapes disagree, a value is not finite, S is not symmetric, or the
+// rate can't be met.
 LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S,
                            const LayerOptions& options);
 

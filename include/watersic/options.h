@@ -23,17 +23,19 @@ enum class RateTarget {
 
 struct QuantizerOptions {
   Method method = Method::kWatersic;
-  // Target rate in [0.05, 16]; for kGptq and kRtn the width of the integer grid, a whole number 1-8.
+  // Target rate in [0.05, 16]; for kGptq and kRtn the width of the integer grid, a whole number
+  // 1-8.
   double bits = 2;
   RateTarget rate = RateTarget::kFile;
-  // Added to the diagonal of S, times its mean. Default 1e-4 for watersic, 0.1 for the gptq methods.
+  // Added to the diagonal of S, times its mean. Default 1e-4 for watersic, 0.1 for the gptq
+  // methods.
   std::optional<double> damping;
   // A feature with S_jj below this times the median of the diagonal is dead: its column is zero and
   // costs nothing. Default 1e-3 for watersic, 0 (only features never seen) for the gptq methods.
   std::optional<double> dead_threshold;
-  bool rescalers = true;          // watersic: refit row and column scales to the integers
-  bool lmmse = true;              // watersic: shrink each column's step as it is quantized
-  int64_t group_size = 0;         // gptq, rtn: columns that share a scale in a row; 0: the whole row
+  bool rescalers = true;   // watersic: refit row and column scales to the integers
+  bool lmmse = true;       // watersic: shrink each column's step as it is quantized
+  int64_t group_size = 0;  // gptq, rtn: columns that share a scale in a row; 0: the whole row
   bool activation_order = false;  // gptq methods: columns of large S_jj first
   uint64_t seed = 1;              // picks the rows on which the rate is searched
 };

@@ -1,0 +1,234 @@
+#include "quant/layer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <numeric>
+
+#include "base/half.h"
+#include "linalg/blas.h"
+#include "quant/columns.h"
+#include "quant/rescale.h"
+#include "quant/sic.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+bool is_rtn(Method method) { return method == Method::kRtn || method == Method::kHuffmanRtn; }
+bool is_grid(Method method) { return method == Method::kRtn || method == Method::kGptq; }
+
+template <class T>
+Matrix<T> transposed(MatrixView<const T> A) {
+  Matrix<T> out(A.cols(), A.rows());
+  constexpr int64_t kTile = 32;  // both sides of a tile stay in cache
+  for (int64_t i = 0; i < A.rows(); i += kTile)
+    for (int64_t j = 0; j < A.cols(); j += kTile)
+      for (int64_t r = i; r < std::min(A.rows(), i + kTile); ++r)
+        for (int64_t c = j; c < std::min(A.cols(), j + kTile); ++c) out(c, r) = A(r, c);
+  return out;
+}
+
+// W itself takes the place of Y where nothing is cancelled: L = I.
+class NoCancellation {
+ public:
+  template <class Quantizer>
+  static void run(int64_t panel, MatrixView<float> Yt, Quantizer& quantizer, MatrixView<int32_t> Zt,
+                  MatrixView<float> Vt) {
+    const int64_t n = Yt.rows();
+    Matrix<float> identity;
+    for (int64_t hi = n; hi > 0; hi -= panel) {
+      const int64_t lo = std::max<int64_t>(0, hi - panel);
+      if (identity.rows() != hi - lo) {
+        identity = Matrix<float>(hi - lo, hi - lo);
+        for (int64_t i = 0; i < hi - lo; ++i) identity(i, i) = 1;
+      }
+      quantizer.begin_panel(lo, hi, Yt.block(lo, 0, hi - lo, Yt.cols()), identity);
+      for (int64_t i = lo; i < hi; ++i) quantizer.quantize(i, Yt.row(i), Zt.row(i), Vt.row(i));
+    }
+  }
+};
+
+}  // namespace
+
+double default_damping(Method method) {
+  return method == Method::kWatersic ? 1e-4 : is_rtn(method) ? 0.0 : 0.1;
+}
+double default_dead_threshold(Method method) { return method == Method::kWatersic ? 1e-3 : 0.0; }
+
+LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
+                               const QuantizerOptions& options)
+    : pool_(pool),
+      problem_(problem),
+      options_(options),
+      damping_(options.damping.value_or(default_damping(options.method))),
+      columns_(find_live(problem.S,
+                         options.dead_threshold.value_or(default_dead_threshold(options.method)))) {
+  const bool rtn = is_rtn(options.method);
+  if (rtn) {  // looks at no statistics: no column is dead
+    columns_.live.resize(static_cast<size_t>(problem.W.cols()));
+    std::iota(columns_.live.begin(), columns_.live.end(), 0);
+    columns_.dead.clear();
+  }
+
+  // The loop goes from the last column to the first. GPTQ's own order is first to last, or large
+  // S_jj first: the reverse.
+  order_.resize(columns_.live.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  if (options.activation_order) {
+    std::stable_sort(order_.begin(), order_.end(), [&](int32_t x, int32_t y) {
+      const auto diagonal = [&](int32_t i) {
+        const int32_t j = columns_.live[static_cast<size_t>(i)];
+        return problem_.S(j, j);
+      };
+      return diagonal(x) > diagonal(y);
+    });
+  }
+  if (options.method != Method::kWatersic) std::reverse(order_.begin(), order_.end());
+
+  LiveSet in_order;
+  for (const int32_t i : order_) in_order.live.push_back(columns_.live[static_cast<size_t>(i)]);
+  W_ = live_columns(problem.W, in_order);
+  diagonal_.assign(order_.size(), 1.0);
+  if (rtn) return;
+
+  Matrix<double> factor = live_block(problem.S, in_order);
+  double mean = 0;
+  for (int64_t i = 0; i < live(); ++i) mean += factor(i, i) / static_cast<double>(live());
+  for (int64_t i = 0; i < live(); ++i) factor(i, i) += damping_ * mean;
+  if (const int64_t failed = cholesky(pool, factor); failed >= 0) {
+    throw Error(fmt::format(
+        "the covariance is not positive definite at column {} with damping {:g} of its mean "
+        "diagonal; more damping may help",
+        in_order.live[static_cast<size_t>(failed)], damping_));
+  }
+  L_ = Matrix<float>(live(), live());
+  for (int64_t i = 0; i < live(); ++i) {
+    diagonal_[static_cast<size_t>(i)] = factor(i, i);
+    for (int64_t j = 0; j <= i; ++j) L_(i, j) = static_cast<float>(factor(i, j));
+  }
+  Yt_ = Matrix<float>(live(), W_.rows());
+  gemm(pool, Op::kTranspose, Op::kTranspose, 1.0F, L_, W_, 0.0F, Yt_);
+}
+
+bool LayerQuantizer::has_step() const { return !is_grid(options_.method); }
+
+// At high rate a Gaussian of deviation s rounded with step d has log2(s/d) + 1/2 log2(2 pi e) bits.
+// With the steps c / L_ii every column's step is c in the rotated domain, where its deviation is
+// about rms(W[:, i]) L_ii; a uniform step d is d L_ii there.
+double LayerQuantizer::initial_step(double bits) const {
+  double log_sum = 0;
+  int64_t columns = 0;
+  for (int64_t i = 0; i < live(); ++i) {
+    double square = 0;
+    for (int64_t k = 0; k < W_.rows(); ++k) square += static_cast<double>(W_(k, i)) * W_(k, i);
+    if (square <= 0) continue;
+    const double scale =
+        options_.method == Method::kWatersic ? diagonal_[static_cast<size_t>(i)] : 1.0;
+    log_sum += 0.5 * std::log2(square / static_cast<double>(W_.rows())) + std::log2(scale);
+    ++columns;
+  }
+  if (columns == 0) return 1.0;
+  const double entropy_at_unit_step = 0.5 * std::log2(2 * std::numbers::pi * std::numbers::e);
+  return std::exp2(log_sum / static_cast<double>(columns) + entropy_at_unit_step - bits);
+}
+
+QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> rows) const {
+  const int64_t n = live(), a = rows.empty() ? W_.rows() : static_cast<int64_t>(rows.size());
+  const bool rtn = is_rtn(options_.method);
+  // What the loop spoils: a copy of Y, of these rows.
+  Matrix<float> Yt = rtn ? transposed<float>(W_) : Yt_;
+  if (!rows.empty()) {
+    Matrix<float> some(n, a);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t k = 0; k < a; ++k) some(i, k) = Yt(i, rows[static_cast<size_t>(k)]);
+    Yt = std::move(some);
+  }
+  Matrix<int32_t> Zt(n, a);
+  Matrix<float> Vt(n, a);
+  const auto run = [&](auto& quantizer, int64_t panel) {
+    if (rtn) {
+      NoCancellation::run(panel > 0 ? panel : std::max<int64_t>(1, n), Yt.view(), quantizer,
+                          Zt.view(), Vt.view());
+    } else {
+      cancel_successively<float>(pool_, L_, Yt, panel, quantizer, Zt, Vt);
+    }
+  };
+
+  QuantizedLayer out{
+      .rows = a, .cols = problem_.W.cols(), .columns = columns_, .Z = Matrix<int32_t>(a, n)};
+  if (options_.method == Method::kWatersic) {
+    ZsicQuantizer<float> quantizer(pool_, step, options_.lmmse, diagonal_);
+    run(quantizer, 0);
+    out.alpha = quantizer.alpha();
+    out.gamma = quantizer.lmmse_factor();
+  } else if (!is_grid(options_.method)) {
+    const double stored = round_to_half(step, half_exponent(step));
+    UniformQuantizer<float> quantizer(pool_, stored, diagonal_);
+    run(quantizer, 0);
+    out.alpha = {stored};
+  } else {
+    float largest = 0;
+    for (const float w : W_.values()) largest = std::max(largest, std::fabs(w));
+    // 2^4 of headroom: what is carried into a later group can exceed the weights given.
+    const int exponent = largest > 0 ? half_exponent(static_cast<double>(largest)) + 4 : 0;
+    GridQuantizer<float> quantizer(pool_, static_cast<int>(options_.bits), exponent, diagonal_);
+    const int64_t size = options_.group_size;
+    run(quantizer, size);
+    const auto& scales = quantizer.scales();
+    if (size > 0 && size < n) {
+      out.group_scale = Matrix<double>(a, static_cast<int64_t>(scales.size()));
+      for (size_t g = 0; g < scales.size(); ++g)
+        for (int64_t k = 0; k < a; ++k)
+          out.group_scale(k, static_cast<int64_t>(g)) = scales[g][static_cast<size_t>(k)];
+      out.column_group.resize(static_cast<size_t>(n));
+      for (int64_t i = 0; i < n; ++i) {
+        out.column_group[static_cast<size_t>(order_[static_cast<size_t>(i)])] =
+            static_cast<int32_t>((n - 1 - i) / size);
+      }
+    } else if (!scales.empty()) {
+      out.t.assign(scales.front().begin(), scales.front().end());
+    }
+  }
+
+  // From the loop's order to the columns' own.
+  const Matrix<int32_t> Z = transposed<int32_t>(Zt);
+  const auto reorder = [&](std::vector<double>& values) {
+    if (values.size() < 2) return;
+    const std::vector<double> in_loop = values;
+    for (size_t i = 0; i < values.size(); ++i) values[static_cast<size_t>(order_[i])] = in_loop[i];
+  };
+  reorder(out.alpha);
+  reorder(out.gamma);
+  for (int64_t k = 0; k < a; ++k)
+    for (int64_t i = 0; i < n; ++i) out.Z(k, order_[static_cast<size_t>(i)]) = Z(k, i);
+  return out;
+}
+
+void LayerQuantizer::rescale(QuantizedLayer& layer) const {
+  if (options_.method != Method::kWatersic || !options_.rescalers || live() == 0 || layer.rows == 0)
+    return;
+  assert(layer.rows == W_.rows());
+  const Matrix<double> S = live_block(problem_.S, columns_);
+  const Matrix<float> narrow_W = live_columns(problem_.W, columns_);
+  Matrix<double> W(narrow_W.rows(), narrow_W.cols()), C(W.rows(), W.cols());
+  std::copy(narrow_W.values().begin(), narrow_W.values().end(), W.data());
+  gemm(pool_, Op::kNone, Op::kNone, 1.0, W, S, 0.0, C);
+  double w2 = 0;
+  for (size_t i = 0; i < W.values().size(); ++i) w2 += W.values()[i] * C.values()[i];
+  Rescaled rescaled = watersic::rescale(pool_, layer.Z, layer.alpha, layer.gamma, C, S, w2);
+  layer.t = std::move(rescaled.t);
+  layer.gamma = std::move(rescaled.gamma);
+}
+
+double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {
+  const MatrixView<const float> W = problem.W;
+  Matrix<double> E(W.rows(), W.cols());
+  for (int64_t k = 0; k < W.rows(); ++k)
+    for (int64_t j = 0; j < W.cols(); ++j) E(k, j) = static_cast<double>(W(k, j)) - V(k, j);
+  return quadratic_trace(pool, E, problem.S) / static_cast<double>(std::max<int64_t>(1, W.size()));
+}
+
+}  // namespace watersic

@@ -1,0 +1,55 @@
+// The room's door: one layer's weights and statistics to integers and scales, by any method.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/threads.h"
+#include "quant/problem.h"
+#include "watersic/options.h"
+
+namespace watersic {
+
+// What the methods take where the options leave it open.
+double default_damping(Method method);
+double default_dead_threshold(Method method);
+
+// Holds what does not depend on the step: live columns, the factor L, Y = W L.
+class LayerQuantizer {
+ public:
+  // `problem` must outlive the quantizer. Throws Error where S can't be factored.
+  LayerQuantizer(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options);
+
+  const LiveSet& columns() const { return columns_; }
+  int64_t live() const { return static_cast<int64_t>(columns_.live.size()); }
+  bool has_step() const;  // whether the rate is set by a step; otherwise by a grid
+  double damping() const { return damping_; }
+
+  // The step at which, at high rate, the live integers' entropy is `bits` a live weight.
+  double initial_step(double bits) const;
+
+  // The integers (rows.size() x live) that a step gives these rows (all rows if empty), and the
+  // scales as the loop leaves them: LMMSE but no rescalers. For the grid methods the step is
+  // ignored.
+  QuantizedLayer quantize(double step, std::span<const int64_t> rows = {}) const;
+
+  // Refits the scales to the integers (watersic with rescalers; otherwise does nothing).
+  void rescale(QuantizedLayer& layer) const;
+
+ private:
+  ThreadPool& pool_;
+  LayerProblem problem_;
+  QuantizerOptions options_;
+  double damping_ = 0;
+  LiveSet columns_;
+  std::vector<int32_t> order_;    // position in the loop -> index among live columns
+  Matrix<float> W_;               // a x live, in the order of the loop
+  Matrix<float> L_;               // live x live, likewise; empty for the rtn methods
+  std::vector<double> diagonal_;  // of L
+  Matrix<float> Yt_;              // (W L)^T
+};
+
+// tr((W - V) S (W - V)^T) / (a n).
+double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V);
+
+}  // namespace watersic

@@ -1,0 +1,240 @@
+// The methods against their definitions.
+#include "quant/layer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "quant/families.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+// V by the documentation of QuantizedLayer.
+Matrix<float> dequantized(const QuantizedLayer& layer) {
+  Matrix<float> V(layer.rows, layer.cols);
+  for (int64_t k = 0; k < layer.rows; ++k) {
+    for (size_t i = 0; i < layer.columns.live.size(); ++i) {
+      double scale = 1;
+      if (!layer.column_group.empty()) {
+        scale = layer.group_scale(k, layer.column_group[i]);
+      } else {
+        if (!layer.t.empty()) scale *= layer.t[static_cast<size_t>(k)];
+        if (!layer.gamma.empty()) scale *= layer.gamma[i];
+        if (!layer.alpha.empty())
+          scale *= layer.alpha.size() == 1 ? layer.alpha[0] : layer.alpha[i];
+      }
+      V(k, layer.columns.live[i]) = static_cast<float>(scale * layer.Z(k, static_cast<int64_t>(i)));
+    }
+  }
+  return V;
+}
+
+Matrix<double> inverse(Matrix<double> A) {
+  const int64_t n = A.rows();
+  Matrix<double> B(n, n);
+  for (int64_t i = 0; i < n; ++i) B(i, i) = 1;
+  for (int64_t p = 0; p < n; ++p) {  // Gauss and Jordan; A is positive definite
+    const double pivot = A(p, p);
+    for (int64_t j = 0; j < n; ++j) A(p, j) /= pivot, B(p, j) /= pivot;
+    for (int64_t i = 0; i < n; ++i) {
+      const double factor = A(i, p);
+      if (i == p || factor == 0) continue;
+      for (int64_t j = 0; j < n; ++j) A(i, j) -= factor * A(p, j), B(i, j) -= factor * B(p, j);
+    }
+  }
+  return B;
+}
+
+// GPTQ as its authors wrote it: columns first to last, errors carried through the upper Cholesky
+// factor of the inverse. quantize(w, i, W): the value for a weight in column i, W as it stands.
+Matrix<double> textbook_gptq(
+    Matrix<double> W, Matrix<double> H, double damping,
+    const std::function<double(int64_t k, int64_t i, const Matrix<double>& W)>& quantize) {
+  const int64_t n = H.rows();
+  double mean = 0;
+  for (int64_t i = 0; i < n; ++i) mean += H(i, i) / static_cast<double>(n);
+  for (int64_t i = 0; i < n; ++i) H(i, i) += damping * mean;
+  const Matrix<double> P = inverse(H);
+  Matrix<double> U(n, n);  // P = U^T U
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = i; j < n; ++j) {
+      double sum = P(i, j);
+      for (int64_t k = 0; k < i; ++k) sum -= U(k, i) * U(k, j);
+      U(i, j) = i == j ? std::sqrt(sum) : sum / U(i, i);
+    }
+  }
+  Matrix<double> V(W.rows(), n);
+  for (int64_t i = 0; i < n; ++i) {
+    const Matrix<double> now = W;
+    for (int64_t k = 0; k < W.rows(); ++k) {
+      V(k, i) = quantize(k, i, now);
+      const double error = (W(k, i) - V(k, i)) / U(i, i);
+      for (int64_t j = i; j < n; ++j) W(k, j) -= error * U(i, j);
+    }
+  }
+  return V;
+}
+
+Matrix<double> widened(const Matrix<float>& A) {
+  Matrix<double> B(A.rows(), A.cols());
+  std::copy(A.values().begin(), A.values().end(), B.data());
+  return B;
+}
+
+double share_different(const Matrix<float>& V, const Matrix<double>& expected) {
+  int64_t different = 0;
+  for (size_t i = 0; i < V.values().size(); ++i) {
+    different += std::fabs(V.values()[i] - expected.values()[i]) >
+                 1e-4 * (1 + std::fabs(expected.values()[i]));
+  }
+  return static_cast<double>(different) / static_cast<double>(V.size());
+}
+
+class LayerMethods : public ::testing::Test {
+ protected:
+  QuantizedLayer run(const QuantizerOptions& options, double step = 0) {
+    LayerQuantizer quantizer(pool_, {layer_.W, layer_.S}, options);
+    QuantizedLayer out = quantizer.quantize(step);
+    quantizer.rescale(out);
+    return out;
+  }
+  double error_of(const QuantizedLayer& q) {
+    return distortion(pool_, {layer_.W, layer_.S}, dequantized(q));
+  }
+
+  ThreadPool pool_{2};
+  LayerData layer_ = make_layer(pool_, "ar1", 48, 70, 21);
+};
+
+TEST_F(LayerMethods, HuffmanGptqIsTextbookGptqWithOneStep) {
+  const QuantizedLayer q = run({.method = Method::kHuffmanGptq}, 0.25);
+  const Matrix<double> V = textbook_gptq(
+      widened(layer_.W), layer_.S, 0.1,
+      [](int64_t k, int64_t i, const auto& W) { return 0.25 * std::nearbyint(W(k, i) / 0.25); });
+  EXPECT_LT(share_different(dequantized(q), V), 2e-3);  // a tie may fall otherwise in float32
+}
+
+double row_grid(const Matrix<double>& W, int64_t k, int64_t i, int64_t from, int64_t to, int bits) {
+  double largest = 0;
+  for (int64_t j = from; j < to; ++j) largest = std::max(largest, std::fabs(W(k, j)));
+  const double scale = 2 * largest / (std::exp2(bits) - 1), half = std::exp2(bits - 1);
+  return scale * std::clamp(std::nearbyint(W(k, i) / scale), -half, half - 1);
+}
+
+TEST_F(LayerMethods, GptqIsTextbookGptqUpToTheRoundingOfItsScales) {
+  const Matrix<double> W = widened(layer_.W);
+  const Matrix<double> V =
+      textbook_gptq(W, layer_.S, 0.1, [&](int64_t k, int64_t i, const auto& now) {
+        double largest = 0;
+        for (const double w : W.row(k)) largest = std::max(largest, std::fabs(w));
+        const double scale = 2 * largest / 15;
+        return scale * std::clamp(std::nearbyint(now(k, i) / scale), -8.0, 7.0);
+      });
+  const QuantizedLayer q = run({.method = Method::kGptq, .bits = 4});
+  Matrix<float> narrow(V.rows(), V.cols());
+  std::copy(V.values().begin(), V.values().end(), narrow.data());
+  EXPECT_NEAR(error_of(q) / distortion(pool_, {layer_.W, layer_.S}, narrow), 1, 0.01);
+}
+
+TEST_F(LayerMethods, GroupsTakeTheirScalesFromTheWeightsAsTheyStand) {
+  std::vector<double> scales(48);
+  const Matrix<double> V =
+      textbook_gptq(widened(layer_.W), layer_.S, 0.1, [&](int64_t k, int64_t i, const auto& W) {
+        if (i % 16 == 0) {
+          double largest = 0;
+          for (int64_t j = i; j < std::min<int64_t>(70, i + 16); ++j)
+            largest = std::max(largest, std::fabs(W(k, j)));
+          scales[static_cast<size_t>(k)] = 2 * largest / 7;
+        }
+        const double scale = scales[static_cast<size_t>(k)];
+        return scale * std::clamp(std::nearbyint(W(k, i) / scale), -4.0, 3.0);
+      });
+  const QuantizedLayer q = run({.method = Method::kGptq, .bits = 3, .group_size = 16});
+  EXPECT_EQ(q.group_scale.cols(), 5);
+  EXPECT_EQ(q.column_group[0], 0);
+  EXPECT_EQ(q.column_group[69], 4);
+  Matrix<float> narrow(V.rows(), V.cols());
+  std::copy(V.values().begin(), V.values().end(), narrow.data());
+  EXPECT_NEAR(error_of(q) / distortion(pool_, {layer_.W, layer_.S}, narrow), 1, 0.02);
+}
+
+TEST_F(LayerMethods, RtnRoundsEachWeightByItself) {
+  const QuantizedLayer q = run({.method = Method::kRtn, .bits = 3, .group_size = 32});
+  const Matrix<float> V = dequantized(q);
+  const Matrix<double> W = widened(layer_.W);
+  for (int64_t k = 0; k < 48; ++k) {
+    for (int64_t i = 0; i < 70; ++i) {
+      const int64_t from = i / 32 * 32, to = std::min<int64_t>(70, from + 32);
+      // The largest weight of a group lies halfway between two levels: either is right. So compare
+      // errors.
+      EXPECT_NEAR(std::fabs(V(k, i) - W(k, i)), std::fabs(row_grid(W, k, i, from, to, 3) - W(k, i)),
+                  4e-3);
+    }
+  }
+  const QuantizedLayer h = run({.method = Method::kHuffmanRtn}, 0.5);
+  for (int64_t k = 0; k < 48; ++k)
+    for (int64_t i = 0; i < 70; ++i) EXPECT_EQ(h.Z(k, i), std::lrint(layer_.W(k, i) / 0.5F));
+}
+
+TEST_F(LayerMethods, ActivationOrderChangesTheOrderAndHelpsOnUnequalFeatures) {
+  layer_ = make_layer(pool_, "hard", 64, 96, 22);
+  const double plain = error_of(run({.method = Method::kGptq, .bits = 3}));
+  const double ordered =
+      error_of(run({.method = Method::kGptq, .bits = 3, .activation_order = true}));
+  EXPECT_LT(ordered, plain);
+}
+
+TEST_F(LayerMethods, EachIngredientOfWatersicLowersTheDistortion) {
+  const LayerQuantizer quantizer(pool_, {layer_.W, layer_.S}, {});
+  const double step = quantizer.initial_step(1.5);
+  const double bare = error_of(run({.rescalers = false, .lmmse = false}, step));
+  const double lmmse = error_of(run({.rescalers = false}, step));
+  const double full = error_of(run({}, step));
+  EXPECT_LT(lmmse, bare);
+  EXPECT_LT(full, lmmse);
+}
+
+TEST_F(LayerMethods, DeadFeaturesAreZeroColumnsAndLeaveTheOthersAlone) {
+  layer_ = make_layer(pool_, "hard", 32, 80, 23);
+  const QuantizedLayer q = run({}, 0.05);
+  EXPECT_EQ(q.columns.dead.size(), 12U);
+  EXPECT_EQ(q.Z.cols(), 68);
+  const Matrix<float> V = dequantized(q);
+  for (const int32_t j : q.columns.dead)
+    for (int64_t k = 0; k < V.rows(); ++k) EXPECT_EQ(V(k, j), 0.0F);
+  EXPECT_EQ(run({.dead_threshold = 0.0}, 0.05).columns.dead.size(), 0U);
+}
+
+TEST_F(LayerMethods, AProbeOfSomeRowsQuantizesThemAlike) {
+  // Without LMMSE rows don't see each other.
+  LayerQuantizer quantizer(pool_, {layer_.W, layer_.S}, {.lmmse = false});
+  const auto all = quantizer.quantize(0.1);
+  const std::vector<int64_t> rows{3, 17, 40};
+  const auto some = quantizer.quantize(0.1, rows);
+  for (size_t r = 0; r < rows.size(); ++r)
+    for (int64_t i = 0; i < 70; ++i)
+      EXPECT_EQ(some.Z(static_cast<int64_t>(r), i), all.Z(rows[r], i));
+}
+
+TEST_F(LayerMethods, AnIndefiniteCovarianceIsAnError) {
+  layer_.S(5, 5) = 1e-3;  // less than its correlation with its neighbours allows
+  EXPECT_THROW(run({.dead_threshold = 0.0}, 0.1), Error);
+}
+
+TEST(Options, WhatHasNoMeaningIsRefused) {
+  EXPECT_EQ(method_from_name("huffman-gptq"), Method::kHuffmanGptq);
+  EXPECT_THROW(method_from_name("awq"), Error);
+  EXPECT_NO_THROW(check_options({}));
+  EXPECT_THROW(check_options({.method = Method::kGptq, .bits = 2.5}), Error);
+  EXPECT_THROW(check_options({.group_size = 128}), Error);
+  EXPECT_THROW(check_options({.method = Method::kRtn, .damping = 0.1}), Error);
+  EXPECT_THROW(check_options({.bits = 20}), Error);
+}
+
+}  // namespace
+}  // namespace watersic

@@ -1,0 +1,44 @@
+// The layer problem (docs/algorithm.md, "The layer problem"): what every quantizer of this room
+// takes, and what it gives.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// W: a x n (out-features x in-features). S: n x n, E[x x^T].
+struct LayerProblem {
+  MatrixView<const float> W;
+  MatrixView<const double> S;
+};
+
+// Columns that are quantized and columns that are zero; both rising.
+struct LiveSet {
+  std::vector<int32_t> live, dead;
+};
+
+// Dead: S_jj <= 0, or S_jj < threshold * median(diag S). The median, since a few huge features
+// would drag a mean.
+LiveSet find_live(MatrixView<const double> S, double threshold);
+
+// Integers and scales of one layer, in float64:
+//   V[k, live[i]] = t[k] gamma[i] alpha[i] Z(k, i), or with groups
+//   V[k, live[i]] = group_scale(k, group of i) Z(k, i).
+// Empty t, gamma or alpha are ones; an alpha of one entry serves all columns.
+struct QuantizedLayer {
+  int64_t rows = 0, cols = 0;
+  LiveSet columns;
+  Matrix<int32_t> Z;  // a x live
+  std::vector<double> t, gamma, alpha;
+  Matrix<double> group_scale;         // a x groups
+  std::vector<int32_t> column_group;  // the group of each live column
+};
+
+// The live columns of W, and the live rows and columns of S.
+Matrix<float> live_columns(MatrixView<const float> W, const LiveSet& columns);
+Matrix<double> live_block(MatrixView<const double> S, const LiveSet& columns);
+
+}  // namespace watersic

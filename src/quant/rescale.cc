@@ -1,0 +1,182 @@
+#include "quant/rescale.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "linalg/blas.h"
+
+namespace watersic {
+namespace {
+
+constexpr double kStop = 3e-4;  // relative change of J
+constexpr int kMaxRounds = 25;
+constexpr double kGammaLow = -0.1, kGammaHigh = 1.5;
+
+double ridge(const std::vector<double>& diagonal) {
+  double mean = 0;
+  for (const double d : diagonal) mean += std::fabs(d);
+  return std::max(1e-11, 1e-8 * mean / static_cast<double>(std::max<size_t>(1, diagonal.size())));
+}
+
+class Rescaler {
+ public:
+  Rescaler(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
+           MatrixView<const double> C, MatrixView<const double> S, double w2)
+      : pool_(pool),
+        C_(C),
+        S_(S),
+        a_(Z.rows()),
+        n_(Z.cols()),
+        w2_(w2),
+        W0_(a_, n_),
+        M_(a_, n_),
+        MS_(a_, n_),
+        G_(n_, n_) {
+    for (int64_t k = 0; k < a_; ++k)
+      for (int64_t i = 0; i < n_; ++i) W0_(k, i) = alpha[static_cast<size_t>(i)] * Z(k, i);
+  }
+
+  // J as a function of gamma, for a fixed t, is w2 - 2 gamma.d + gamma^T G gamma with
+  // d = diag(Zt^T C), G = S o Zt^T Zt, Zt = diag(t) W0. Improves gamma; returns false where no step
+  // lowers J.
+  bool step_gamma(const std::vector<double>& t, std::vector<double>& gamma) {
+    for (int64_t k = 0; k < a_; ++k)
+      for (int64_t i = 0; i < n_; ++i) M_(k, i) = t[static_cast<size_t>(k)] * W0_(k, i);
+    std::fill(G_.values().begin(), G_.values().end(), 0.0);
+    add_gram(pool_, M_, G_);
+    pool_.parallel_for(n_, [&](int64_t i) {
+      for (int64_t j = 0; j < n_; ++j) G_(i, j) *= S_(i, j);
+    });
+    std::vector<double> d(static_cast<size_t>(n_)), diagonal(static_cast<size_t>(n_));
+    for (int64_t k = 0; k < a_; ++k)
+      for (int64_t i = 0; i < n_; ++i) d[static_cast<size_t>(i)] += M_(k, i) * C_(k, i);
+    for (int64_t i = 0; i < n_; ++i) diagonal[static_cast<size_t>(i)] = G_(i, i);
+
+    const std::vector<double> gradient = product(gamma);
+    const double before = quadratic(gamma, gradient, d);
+    Matrix<double> factor = G_;
+    const double r = ridge(diagonal);
+    for (int64_t i = 0; i < n_; ++i) factor(i, i) += r;
+    if (cholesky(pool_, factor) >= 0) return false;
+    const std::vector<double> target = solve(factor, d);
+
+    for (const double fraction : {1.0, 0.5, 0.25, 0.125, 0.0625}) {
+      std::vector<double> tried(gamma.size());
+      for (size_t i = 0; i < gamma.size(); ++i) {
+        tried[i] = std::clamp(gamma[i] + fraction * (target[i] - gamma[i]), kGammaLow, kGammaHigh);
+      }
+      if (quadratic(tried, product(tried), d) <= before) {
+        gamma = std::move(tried);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // For a fixed gamma, J = w2 - 2 t.p + sum_k t_k^2 q_k with p_k = C_k . M_k, q_k = M_k S M_k^T,
+  // M = W0 diag(gamma): each row has its own minimum. Sets t, returns J.
+  double step_t(const std::vector<double>& gamma, std::vector<double>& t) {
+    const auto [p, q] = row_forms(gamma);
+    const double r = ridge(q);
+    for (size_t k = 0; k < t.size(); ++k) t[k] = p[k] / (q[k] + r);
+    return objective(t, p, q);
+  }
+
+  double objective(const std::vector<double>& t, const std::vector<double>& gamma) {
+    const auto [p, q] = row_forms(gamma);
+    return objective(t, p, q);
+  }
+
+ private:
+  struct RowForms {
+    std::vector<double> p, q;
+  };
+
+  RowForms row_forms(const std::vector<double>& gamma) {
+    for (int64_t k = 0; k < a_; ++k)
+      for (int64_t i = 0; i < n_; ++i) M_(k, i) = gamma[static_cast<size_t>(i)] * W0_(k, i);
+    gemm(pool_, Op::kNone, Op::kNone, 1.0, M_, S_, 0.0, MS_);
+    RowForms forms{std::vector<double>(static_cast<size_t>(a_)),
+                   std::vector<double>(static_cast<size_t>(a_))};
+    pool_.parallel_for(a_, [&](int64_t k) {
+      double p = 0, q = 0;
+      for (int64_t i = 0; i < n_; ++i) {
+        p += C_(k, i) * M_(k, i);
+        q += MS_(k, i) * M_(k, i);
+      }
+      forms.p[static_cast<size_t>(k)] = p;
+      forms.q[static_cast<size_t>(k)] = q;
+    });
+    return forms;
+  }
+
+  double objective(const std::vector<double>& t, const std::vector<double>& p,
+                   const std::vector<double>& q) const {
+    double sum = w2_;
+    for (size_t k = 0; k < t.size(); ++k) sum += t[k] * (t[k] * q[k] - 2 * p[k]);
+    return sum / static_cast<double>(a_ * n_);
+  }
+
+  std::vector<double> product(const std::vector<double>& gamma) const {
+    std::vector<double> out(gamma.size());
+    pool_.parallel_for(n_, [&](int64_t i) {
+      double sum = 0;
+      for (int64_t j = 0; j < n_; ++j) sum += G_(i, j) * gamma[static_cast<size_t>(j)];
+      out[static_cast<size_t>(i)] = sum;
+    });
+    return out;
+  }
+
+  static double quadratic(const std::vector<double>& gamma, const std::vector<double>& G_gamma,
+                          const std::vector<double>& d) {
+    double sum = 0;
+    for (size_t i = 0; i < gamma.size(); ++i) sum += gamma[i] * (G_gamma[i] - 2 * d[i]);
+    return sum;
+  }
+
+  // L L^T x = d, as a row vector through the triangular solves from the right.
+  std::vector<double> solve(const Matrix<double>& L, const std::vector<double>& d) const {
+    Matrix<double> x(1, n_);
+    std::copy(d.begin(), d.end(), x.data());
+    solve_right_lower(pool_, Op::kTranspose, L, x);
+    solve_right_lower(pool_, Op::kNone, L, x);
+    return {x.values().begin(), x.values().end()};
+  }
+
+  ThreadPool& pool_;
+  MatrixView<const double> C_, S_;
+  int64_t a_, n_;
+  double w2_;
+  Matrix<double> W0_, M_, MS_, G_;
+};
+
+}  // namespace
+
+Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
+                 std::vector<double> gamma, MatrixView<const double> C, MatrixView<const double> S,
+                 double w2) {
+  Rescaler rescaler(pool, Z, alpha, C, S, w2);
+  std::vector<double> t(static_cast<size_t>(Z.rows()), 1.0);
+  Rescaled best{.t = t, .gamma = gamma, .objective = rescaler.objective(t, gamma)};
+  best.initial = best.objective;
+  double last = best.objective;
+  while (best.rounds < kMaxRounds && rescaler.step_gamma(t, gamma)) {
+    ++best.rounds;
+    const double J = rescaler.step_t(gamma, t);
+    double mean = 0;
+    for (const double x : t) mean += std::fabs(x) / static_cast<double>(t.size());
+    if (!(mean > 0)) break;
+    for (double& x : t) x /= mean;
+    for (double& x : gamma) x *= mean;
+    if (J < best.objective) {
+      best.t = t;
+      best.gamma = gamma;
+      best.objective = J;
+    }
+    if (std::fabs(last - J) / (std::fabs(last) + 1e-12) < kStop) break;
+    last = J;
+  }
+  return best;
+}
+
+}  // namespace watersic

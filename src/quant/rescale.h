@@ -1,0 +1,28 @@
+// Rescalers: with the integers fixed, row scales t and column factors gamma that minimise the
+// distortion (WaterSIC, arXiv 2603.04956, algorithm 4; docs/algorithm.md, "Rescalers").
+#pragma once
+
+#include <vector>
+
+#include "base/threads.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+struct Rescaled {
+  std::vector<double> t;      // a row scales, mean |t| = 1
+  std::vector<double> gamma;  // n column factors in [-0.1, 1.5] before t was normalised
+  double objective = 0;       // J at the pair returned, per weight
+  double initial = 0;         // J at t = 1, gamma as given
+  int rounds = 0;
+};
+
+// Minimises J = [w2 - 2 <C, V> + tr(V S V^T)] / (a n), V = diag(t) Z diag(alpha) diag(gamma).
+// Z: a x n integers; C: a x n, the target's cross moment (W S for plain statistics); S: n x n, the
+// undamped second moment of the quantized model's input; w2 = tr(W S W^T) of the target. Live
+// columns only. Never returns a worse pair than (1, gamma).
+Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
+                 std::vector<double> gamma, MatrixView<const double> C, MatrixView<const double> S,
+                 double w2);
+
+}  // namespace watersic
