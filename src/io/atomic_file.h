@@ -7,6 +7,8 @@
 #include <span>
 #include <string_view>
 
+#include "watersic/file.h"
+
 namespace watersic {
 
 class AtomicFile {
@@ -33,8 +35,5 @@ class AtomicFile {
   int file_ = -1;
   uint64_t size_ = 0;
 };
-
-// The whole of `text` to `path`, atomically.
-void write_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace watersic

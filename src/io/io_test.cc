@@ -8,8 +8,8 @@
 #include "io/atomic_file.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
-#include "io/npy.h"
 #include "io/text.h"
+#include "watersic/npy.h"
 
 namespace watersic {
 namespace {

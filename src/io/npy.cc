@@ -1,4 +1,4 @@
-#include "io/npy.h"
+#include "watersic/npy.h"
 
 #include <fmt/format.h>
 

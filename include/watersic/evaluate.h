@@ -1,0 +1,45 @@
+// How good a model is: perplexity of a text, and how far it is from a reference.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "watersic/progress.h"
+
+namespace watersic {
+
+// docs/conventions.md says exactly what each scores.
+enum class Convention { kHuggingFace, kLlamaCpp };
+
+struct EvaluateOptions {
+  Convention convention = Convention::kHuggingFace;
+  int64_t context = 0;  // tokens in a window; 0: 2048 (hf) or 512 (llama.cpp), at most the model's
+  std::filesystem::path reference;  // a second model, for KL and top-1; empty for none
+  bool wikitext = false;            // the text is wiki.test.raw: rebuild what the papers score
+  int threads = 0;
+};
+
+struct EvaluateResult {
+  std::string model, model_id, reference, reference_id;
+  Convention convention = Convention::kHuggingFace;
+  int64_t context = 0, windows = 0;
+  int64_t tokens = 0;        // scored
+  std::string text_hash;     // XXH3-64 of the text as scored, in hex
+  double nll = 0;            // nats a scored token (hf: mean of the windows' means)
+  double perplexity = 0;     // exp(nll)
+  double bits_per_byte = 0;  // of the scored tokens' bytes
+  bool has_reference = false;
+  double reference_perplexity = 0;
+  double kl_bits = 0;  // mean KL(reference || model), bits a scored token
+  double top1 = 0;     // share of scored tokens with the same most likely next token
+  double seconds = 0;
+};
+
+// `model`: a checkpoint folder or a .wsic file. `text`: a UTF-8 file.
+EvaluateResult evaluate(const std::filesystem::path& model, const std::filesystem::path& text,
+                        const EvaluateOptions& options, const ProgressFn& progress = {});
+
+std::string to_json(const EvaluateResult& result);
+
+}  // namespace watersic

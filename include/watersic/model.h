@@ -1,0 +1,45 @@
+// What else one does with a model: a checkpoint folder, or a .wsic file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "watersic/progress.h"
+
+namespace watersic {
+
+// Token ids, as Hugging Face's encode gives them; `special`: with the tokens that the tokenizer
+// adds.
+std::vector<int32_t> tokenize(const std::filesystem::path& model, const std::string& text,
+                              bool special = true);
+
+// Text of `tokens` tokens that the model samples at temperature 1, in as many sequences of its
+// context as it takes, each from BOS.
+std::string sample_text(const std::filesystem::path& model, int64_t tokens, uint64_t seed,
+                        int threads = 0, const ProgressFn& progress = {});
+
+// What a .wsic file holds, as JSON: sections, tensors, bits.
+std::string inspect(const std::filesystem::path& file);
+
+// Checks every byte of a .wsic file against its checksums. Throws Error, naming what is damaged.
+void verify(const std::filesystem::path& file);
+
+// A checkpoint folder that others load as the original model, in BF16 or F16.
+enum class ExportType { kBF16, kF16 };
+void export_safetensors(const std::filesystem::path& file, const std::filesystem::path& folder,
+                        ExportType type, const ProgressFn& progress = {});
+
+// A checkpoint of the true shapes of a known model with random weights, for measuring time and
+// memory. `like`: llama-3.2-1b, llama-3-8b, qwen3-8b. `layers` 0: all.
+void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,
+                      const std::filesystem::path& folder,
+                      const std::filesystem::path& tokenizer_from = {});
+
+// W.npy and S.npy of a known family of layers (docs/algorithm.md), the ones that results are pinned
+// on.
+void synthesize_layer(const std::string& family, int64_t rows, int64_t cols, uint64_t seed,
+                      const std::filesystem::path& folder);
+
+}  // namespace watersic

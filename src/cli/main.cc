@@ -1,0 +1,43 @@
+// watersic: the command line. Results go to stdout, messages to stderr; exit codes are 0, 1 for an
+// error, 2 for wrong usage.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "commands.h"
+#include "watersic/version.h"
+
+int main(int argc, char** argv) {
+  using namespace watersic::cli;
+  CLI::App program(
+      "Quantizes large language models to 1-8 bits a weight, close to the information-theoretic "
+      "limit,\n"
+      "into one file whose size is the number it claims.",
+      "watersic");
+  program.set_version_flag("--version", std::string("watersic ") + watersic::kVersion);
+  program.require_subcommand(1);
+  program.get_formatter()->column_width(36);
+  add_quantize(program);
+  add_eval(program);
+  add_layer(program);
+  add_inspect(program);
+  add_verify(program);
+  add_export(program);
+  add_tokenize(program);
+  add_sample(program);
+  add_synth(program);
+  try {
+    program.parse(argc, argv);
+    return std::fflush(stdout) == 0 ? 0 : 1;
+  } catch (const CLI::ParseError& e) {
+    const int code = program.exit(e);
+    return code == 0 ? 0 : 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "watersic: error: out of memory\n");
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "watersic: error: {}\n", e.what());
+  }
+  return 1;
+}

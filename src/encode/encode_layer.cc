@@ -1,0 +1,173 @@
+#include "encode/encode_layer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/half.h"
+#include "base/rng.h"
+#include "coding/dec_tensor.h"
+#include "coding/enc_tensor.h"
+#include "encode/step_search.h"
+#include "quant/layer.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+constexpr double kProbeTolerance = 0.005;  // of the rate on the probed rows
+constexpr int kProbes = 6;
+constexpr double kTolerance = 0.003;  // of the rate of the whole layer
+constexpr int kPasses = 4;
+
+Scales to_scales(std::span<const double> values) {
+  Scales scales;
+  double largest = 0;
+  for (const double v : values) largest = std::max(largest, std::fabs(v));
+  scales.exponent = largest > 0 ? half_exponent(largest) : 0;
+  for (const double v : values)
+    scales.half.push_back(half_from_float(static_cast<float>(std::ldexp(v, -scales.exponent))));
+  return scales;
+}
+
+class LayerEncoder {
+ public:
+  LayerEncoder(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options,
+               const StoredSize& stored_size)
+      : pool_(pool),
+        problem_(problem),
+        options_(options),
+        stored_size_(stored_size),
+        weights_(static_cast<double>(problem.W.size())),
+        quantizer_(pool, problem, options) {}
+
+  EncodedLayer run() {
+    EncodedLayer best = quantizer_.has_step() ? search() : encode(0);
+    // Rescaling changes no integer and no size: once, for the step that won.
+    quantizer_.rescale(best_layer_);
+    const size_t size = best.bytes.size();
+    best.tensor = to_tensor(best_layer_);
+    best.bytes = encode_tensor(best.tensor, pool_).bytes;
+    if (best.bytes.size() != size) throw std::logic_error("rescaling changed the size of a layer");
+    best.distortion = distortion(pool_, problem_, dequantize(best.tensor, pool_));
+    best.damping = quantizer_.damping();
+    return best;
+  }
+
+ private:
+  double count(const BitCount& bits) const {
+    return options_.rate == RateTarget::kPaper ? bits.paper_rate : bits.file;
+  }
+
+  // Bits of pooled entropy a live weight, less what is known to come on top, hit the target: first
+  // on some rows, cheaply; then the whole layer is coded, and the step corrected by the real size.
+  EncodedLayer search() {
+    const double live_weights = static_cast<double>(quantizer_.live() * problem_.W.rows());
+    if (live_weights == 0) return encode(1.0);
+    QuantizedLayer zeros = quantizer_.quantize(1e30 * quantizer_.initial_step(0));
+    EncodedLayer nothing = encode(std::move(zeros), 0);
+    const double minimum = count(nothing.bits);
+    if (options_.bits < minimum) {
+      throw Error(
+          fmt::format("bits: {:.3f} a weight can't be met: side information alone costs {:.3f}",
+                      options_.bits, minimum));
+    }
+    const double target = (options_.bits - minimum) * weights_ / live_weights;
+
+    StepSearch probes(target, quantizer_.initial_step(target));
+    const std::vector<int64_t> rows = probe_rows();
+    for (int i = 0; i < kProbes && probes.best_error() > kProbeTolerance; ++i) {
+      const double step = probes.next();
+      const QuantizedLayer probe = quantizer_.quantize(step, rows);
+      probes.measured(step, pooled_entropy(probe.Z));
+    }
+
+    StepSearch passes(options_.bits, probes.best_step());
+    EncodedLayer best;
+    for (int i = 0; i < kPasses && passes.best_error() > kTolerance; ++i) {
+      const double step = passes.next(), before = passes.best_error();
+      QuantizedLayer layer = quantizer_.quantize(step);
+      EncodedLayer encoded = encode(layer, step);
+      passes.measured(step, count(encoded.bits));
+      if (passes.best_error() < before) {
+        best = std::move(encoded);
+        best_layer_ = std::move(layer);
+      }
+    }
+    return best;
+  }
+
+  // A tenth of the rows, but enough for an entropy to be known to a hundredth of a bit.
+  std::vector<int64_t> probe_rows() const {
+    const int64_t a = problem_.W.rows(), wanted = std::max<int64_t>(a / 10, 256);
+    if (wanted >= a) return {};
+    Rng rng(options_.seed);
+    return rng.choose(a, wanted);
+  }
+
+  EncodedLayer encode(double step) {
+    best_layer_ = quantizer_.quantize(step);
+    return encode(best_layer_, step);
+  }
+
+  EncodedLayer encode(const QuantizedLayer& layer, double step) const {
+    EncodedLayer out;
+    out.step = step;
+    out.tensor = to_tensor(layer);
+    // The rescalers will add row scales; their size is known, their values are not.
+    if (options_.method == Method::kWatersic && options_.rescalers &&
+        out.tensor.row_scale.half.empty()) {
+      out.tensor.row_scale.half.assign(static_cast<size_t>(layer.rows), half_from_float(1.0F));
+    }
+    EncodedTensor encoded = encode_tensor(out.tensor, pool_);
+    out.bytes = std::move(encoded.bytes);
+    const double stored =
+        static_cast<double>(stored_size_ ? stored_size_(out.bytes.size()) : out.bytes.size());
+    out.bits.file = 8 * stored / weights_;
+    out.bits.coded = encoded.bits.coded / weights_;
+    out.bits.side = out.bits.file - out.bits.coded;
+    const double a = static_cast<double>(layer.rows), live = static_cast<double>(out.tensor.live());
+    const double dead = static_cast<double>(out.tensor.dead.size());
+    out.bits.pooled_entropy = pooled_entropy(out.tensor.codes) * a * live / weights_;
+    out.bits.paper_rate = out.bits.pooled_entropy + (16 * a + 16 * live + 16 * dead) / weights_;
+    return out;
+  }
+
+  ThreadPool& pool_;
+  LayerProblem problem_;
+  QuantizerOptions options_;
+  const StoredSize& stored_size_;
+  double weights_;
+  LayerQuantizer quantizer_;
+  QuantizedLayer best_layer_;
+};
+
+}  // namespace
+
+QuantizedTensor to_tensor(const QuantizedLayer& layer) {
+  QuantizedTensor tensor;
+  tensor.rows = layer.rows;
+  tensor.cols = layer.cols;
+  tensor.dead = layer.columns.dead;
+  tensor.codes = layer.Z;
+  if (!layer.column_group.empty()) {
+    tensor.group_scale = to_scales(layer.group_scale.values());
+    tensor.groups = layer.group_scale.cols();
+    tensor.column_group = layer.column_group;
+    return tensor;
+  }
+  std::vector<double> columns = layer.alpha;
+  for (size_t i = 0; i < layer.gamma.size(); ++i) columns[i] *= layer.gamma[i];
+  tensor.column_scale = to_scales(columns);
+  tensor.row_scale = to_scales(layer.t);
+  return tensor;
+}
+
+EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
+                          const QuantizerOptions& options, const StoredSize& stored_size) {
+  check_options(options);
+  return LayerEncoder(pool, problem, options, stored_size).run();
+}
+
+}  // namespace watersic

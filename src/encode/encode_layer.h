@@ -1,0 +1,37 @@
+// One layer to bytes at a rate: the search over the step against the size that the coder really
+// gives. The door that a single matrix and a whole model share.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "base/threads.h"
+#include "coding/common_tensor.h"
+#include "quant/problem.h"
+#include "watersic/layer.h"
+#include "watersic/options.h"
+
+namespace watersic {
+
+struct EncodedLayer {
+  QuantizedTensor tensor;
+  std::vector<std::byte> bytes;  // encode_tensor(tensor)
+  BitCount bits;                 // file: of stored_size(bytes), side included
+  double distortion = 0;         // of the tensor as it decodes
+  double damping = 0;
+  double step = 0;
+};
+
+// What a coded tensor of so many bytes occupies where it is put; identity by default.
+using StoredSize = std::function<size_t(size_t coded_bytes)>;
+
+// Quantizes and codes so that options.bits are spent, within 0.003 bits a weight where the layer's
+// size allows. Throws Error where the side information alone costs more, naming the minimum.
+EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
+                          const QuantizerOptions& options, const StoredSize& stored_size = {});
+
+// Scales rounded to 16 bits, integers as they are.
+QuantizedTensor to_tensor(const QuantizedLayer& layer);
+
+}  // namespace watersic

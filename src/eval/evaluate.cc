@@ -1,0 +1,158 @@
+#include "watersic/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numbers>
+
+#include "base/hash.h"
+#include "eval/score.h"
+#include "eval/windows.h"
+#include "io/json.h"
+#include "io/text.h"
+#include "model/forward.h"
+#include "runtime/open_model.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+const char* to_string(Convention convention) {
+  return convention == Convention::kLlamaCpp ? "llama.cpp" : "hf";
+}
+
+ProgressFn renamed(const ProgressFn& progress, const std::string& stage) {
+  if (!progress) return {};
+  return [progress, stage](ProgressEvent event) {
+    event.stage = stage;
+    progress(event);
+  };
+}
+
+// Sums of the scores, as the convention wants them.
+void summarise(const std::vector<TokenScore>& scores, const ScoredWindows& windows,
+               EvaluateResult& result) {
+  // Windows are of one length, so the mean of their means is the mean: kept as the papers write it.
+  const auto each = static_cast<size_t>(windows.length - 1 - windows.first);
+  double nll = 0, reference = 0, kl = 0, same = 0;
+  for (size_t w = 0; w < windows.ids.size(); ++w) {
+    double window_nll = 0, window_reference = 0;
+    for (size_t i = w * each; i < (w + 1) * each; ++i) {
+      window_nll += scores[i].nll;
+      window_reference += scores[i].reference_nll;
+      kl += scores[i].kl;
+      same += scores[i].same_top ? 1 : 0;
+    }
+    nll += window_nll / static_cast<double>(each);
+    reference += window_reference / static_cast<double>(each);
+  }
+  const auto count = static_cast<double>(windows.ids.size()),
+             tokens = static_cast<double>(scores.size());
+  result.nll = nll / count;
+  result.perplexity = std::exp(result.nll);
+  if (!result.has_reference) return;
+  result.reference_perplexity = std::exp(reference / count);
+  result.kl_bits = kl / tokens / std::numbers::ln2;
+  result.top1 = same / tokens;
+}
+
+}  // namespace
+
+EvaluateResult evaluate(const std::filesystem::path& model_path,
+                        const std::filesystem::path& text_path, const EvaluateOptions& options,
+                        const ProgressFn& progress) {
+  const auto start = std::chrono::steady_clock::now();
+  ThreadPool pool(options.threads);
+  const auto model = open_model(model_path);
+  const auto reference = options.reference.empty() ? nullptr : open_model(options.reference);
+  std::string text = read_text(text_path);
+  if (options.wikitext) text = wikitext_as_scored(text);
+
+  EvaluateResult result{.model = model_path.string(),
+                        .model_id = model->model_id(),
+                        .convention = options.convention};
+  result.text_hash = hex_hash(text);
+  const int64_t most = model->config().max_positions;
+  const int64_t standard = options.convention == Convention::kLlamaCpp ? 512 : 2048;
+  result.context = options.context > 0 ? options.context : std::min(standard, most);
+  if (result.context > most) {
+    throw Error(
+        fmt::format("context: expected at most {}, the model's, found {}", most, result.context));
+  }
+
+  const Tokenizer tokenizer = model->tokenizer();
+  const ScoredWindows windows =
+      scored_windows(tokenizer.encode(text), options.convention, result.context,
+                     tokenizer.adds_bos() ? tokenizer.bos_id() : std::nullopt, text_path.string());
+  result.windows = static_cast<int64_t>(windows.ids.size());
+  result.tokens = windows.scored();
+  if (reference) {
+    result.has_reference = true;
+    result.reference = options.reference.string();
+    result.reference_id = reference->model_id();
+    if (reference->config().vocabulary != model->config().vocabulary) {
+      throw Error(fmt::format("{}: expected the reference's vocabulary of {}, found {}",
+                              model_path.string(), reference->config().vocabulary,
+                              model->config().vocabulary));
+    }
+    if (reference->config().max_positions < result.context) {
+      throw Error(fmt::format("{}: context: expected at most {}, the reference's, found {}",
+                              options.reference.string(), reference->config().max_positions,
+                              result.context));
+    }
+  }
+
+  const OutputHead head(model->config(), model->weights());
+  const Matrix<float> hidden = forward_all(pool, model->config(), model->weights(), windows.ids, {},
+                                           renamed(progress, "model"));
+  std::vector<TokenScore> scores;
+  if (reference) {
+    const OutputHead other_head(reference->config(), reference->weights());
+    const Matrix<float> other = forward_all(pool, reference->config(), reference->weights(),
+                                            windows.ids, {}, renamed(progress, "reference"));
+    scores = score_windows(pool, windows, {&head, hidden}, {&other_head, other}, progress);
+  } else {
+    scores = score_windows(pool, windows, {&head, hidden}, {}, progress);
+  }
+  summarise(scores, windows, result);
+
+  double bytes = 0, nats = 0;
+  for (const TokenScore& s : scores) nats += s.nll;
+  for (const auto& window : windows.ids) {
+    for (int64_t i = windows.first + 1; i < windows.length; ++i) {
+      bytes += static_cast<double>(tokenizer.token_bytes(window[static_cast<size_t>(i)]).size());
+    }
+  }
+  result.bits_per_byte = bytes > 0 ? nats / std::numbers::ln2 / bytes : 0.0;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+std::string to_json(const EvaluateResult& r) {
+  Json json = {
+      {"schema", "watersic.eval/1"},
+      {"model", r.model},
+      {"model_id", r.model_id},
+      {"convention", to_string(r.convention)},
+      {"context", r.context},
+      {"windows", r.windows},
+      {"tokens", r.tokens},
+      {"text_hash", r.text_hash},
+      {"nll", r.nll},
+      {"perplexity", r.perplexity},
+      {"bits_per_byte", r.bits_per_byte},
+      {"seconds", r.seconds},
+  };
+  if (r.has_reference) {
+    json["reference"] = r.reference;
+    json["reference_id"] = r.reference_id;
+    json["reference_perplexity"] = r.reference_perplexity;
+    json["kl_bits"] = r.kl_bits;
+    json["top1"] = r.top1;
+  }
+  return json.dump(2) + "\n";
+}
+
+}  // namespace watersic
