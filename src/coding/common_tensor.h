@@ -10,15 +10,16 @@
 
 namespace watersic {
 
-// Scales in 16 bits: value(i) = half[i] * 2^exponent, exact in float32. Empty means that all are 1; one
-// entry serves all.
+// Scales in 16 bits: value(i) = half[i] * 2^exponent, exact in float32. Empty means that all are 1;
+// one entry serves all.
 struct Scales {
   int32_t exponent = 0;
   std::vector<uint16_t> half;
 
   float value(int64_t i) const {
     if (half.empty()) return 1.0F;
-    return std::ldexp(float_from_half(half[half.size() == 1 ? 0 : static_cast<size_t>(i)]), exponent);
+    return std::ldexp(float_from_half(half[half.size() == 1 ? 0 : static_cast<size_t>(i)]),
+                      exponent);
   }
 };
 
@@ -37,5 +38,8 @@ struct QuantizedTensor {
 
   int64_t live() const { return cols - static_cast<int64_t>(dead.size()); }
 };
+
+// V, rows x cols, as above.
+Matrix<float> dequantize(const QuantizedTensor& tensor);
 
 }  // namespace watersic
