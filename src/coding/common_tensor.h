@@ -39,4 +39,7 @@ struct QuantizedTensor {
   int64_t live() const { return cols - static_cast<int64_t>(dead.size()); }
 };
 
+// V, rows x cols, as above.
+Matrix<float> dequantize(const QuantizedTensor& tensor);
+
 }  // namespace watersic

@@ -1,0 +1,76 @@
+#include "coding/common_table.h"
+
+#include <algorithm>
+
+namespace watersic {
+namespace {
+
+// round(2^15 2^(i/64)). Part of the format.
+constexpr uint16_t kExp2[64] = {
+    32768, 33125, 33486, 33850, 34219, 34591, 34968, 35349, 35734, 36123, 36516, 36914, 37316,
+    37722, 38133, 38548, 38968, 39392, 39821, 40255, 40693, 41136, 41584, 42037, 42495, 42958,
+    43425, 43898, 44376, 44859, 45348, 45842, 46341, 46846, 47356, 47871, 48393, 48920, 49452,
+    49991, 50535, 51085, 51642, 52204, 52773, 53347, 53928, 54515, 55109, 55709, 56316, 56929,
+    57549, 58176, 58809, 59449, 60097, 60751, 61413, 62081, 62757, 63441, 64132, 64830};
+
+// Below 2^32, so that a sum of 2^12 of them times 2^15 stays below 2^63.
+uint64_t weight_of_level(int64_t level) {
+  return static_cast<uint64_t>(kExp2[level & 63]) << (level >> 6);
+}
+
+}  // namespace
+
+bool expand_table(const TableCode& code, std::vector<uint32_t>& frequencies) {
+  const auto alphabet = static_cast<size_t>(code.alphabet());
+  const uint64_t slots = uint64_t{1} << code.precision;
+  frequencies.assign(alphabet, 0);
+  if (alphabet == 1) {
+    frequencies[0] = static_cast<uint32_t>(slots);
+    return true;
+  }
+  const auto level_of = [&](int32_t knot) { return static_cast<int64_t>(knot) << code.shift; };
+
+  std::vector<uint64_t> weights(alphabet, 0);
+  for (int64_t v = 0; v < code.symbols; ++v) {
+    const int64_t i = v >> code.spacing, offset = v & ((int64_t{1} << code.spacing) - 1);
+    int64_t level = 0;
+    if (code.spacing == 0) {
+      if (code.knots[static_cast<size_t>(i)] == 0) continue;  // absent
+      level = level_of(code.knots[static_cast<size_t>(i)] - 1);
+    } else {
+      level = level_of(code.knots[static_cast<size_t>(i)]) << code.spacing;
+      if (offset > 0) {
+        level += offset * (level_of(code.knots[static_cast<size_t>(i) + 1]) -
+                           level_of(code.knots[static_cast<size_t>(i)]));
+      }
+      level >>= code.spacing;
+    }
+    if (level < 0 || level > kMaxLevel) return false;
+    weights[static_cast<size_t>(v)] = weight_of_level(level);
+  }
+  if (code.escape) {
+    const int64_t level = level_of(code.escape_knot);
+    if (level < 0 || level > kMaxLevel) return false;
+    weights.back() = weight_of_level(level);
+  }
+
+  uint64_t sum = 0, present = 0;
+  for (const uint64_t w : weights) {
+    sum += w;
+    present += w > 0 ? 1 : 0;
+  }
+  if (present == 0 || present > slots) return false;
+  // One slot for each, the others in proportion; rounding the running sum, not each share, makes
+  // the total right without a repair.
+  uint64_t before = 0, running = 0;
+  for (size_t s = 0; s < alphabet; ++s) {
+    if (weights[s] == 0) continue;
+    running += weights[s];
+    const uint64_t after = running * (slots - present) / sum;
+    frequencies[s] = static_cast<uint32_t>(1 + after - before);
+    before = after;
+  }
+  return true;
+}
+
+}  // namespace watersic

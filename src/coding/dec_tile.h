@@ -1,0 +1,42 @@
+// One tile's words back to its integers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "coding/dec_bits.h"
+#include "coding/dec_table.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// A table in the form that the inner loop reads. Where alphabet and precision allow (they nearly
+// always do) a slot is one 32-bit word, so that a table of precision 12 takes 16 KiB of the cache
+// and one gather serves a register of lanes:
+//   bits 0-7 symbol, 8-19 frequency - 1, 20-31 offset in the symbol
+class DecoderTable {
+ public:
+  DecoderTable(const TableCode& code, const std::string& name);
+
+  // At most 256 symbols, precision at most 12.
+  bool packable() const { return code_.alphabet() <= 256 && code_.precision <= 12; }
+  const TableCode& code() const { return code_; }
+  const uint32_t* packed() const { return packed_.data(); }
+  const Slot* slots() const { return slots_.data(); }
+  // What the inner loop writes for an escape.
+  int32_t escape_marker() const { return static_cast<int32_t>(code_.base + code_.symbols); }
+
+ private:
+  TableCode code_;
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> packed_;  // empty where not packable
+};
+
+// `words`: exactly the tile's. `table_of`: the table of each column. Fills `codes`; throws Error,
+// never reads or writes outside, whatever the words are.
+void decode_tile(WordSpan words, std::span<const DecoderTable* const> table_of, int lanes,
+                 int escape_parameter, MatrixView<int32_t> codes, const std::string& name);
+
+}  // namespace watersic
