@@ -78,8 +78,9 @@ TEST(Config, OldAndNewFieldNamesSayTheSame) {
 }
 
 TEST(Config, TheOtherArchitectures) {
-  const ModelConfig mistral =
-      parse(with(llama(), R"({"architectures": ["MistralForCausalLM"], "sliding_window": null})"));
+  Json json = with(llama(), R"({"architectures": ["MistralForCausalLM"]})");
+  json["sliding_window"] = nullptr;  // (a patch with null removes the field)
+  const ModelConfig mistral = parse(json);
   EXPECT_FALSE(mistral.qkv_bias);
   const ModelConfig qwen2 = parse(with(llama(), R"({"architectures": ["Qwen2ForCausalLM"],
       "tie_word_embeddings": true, "use_sliding_window": false, "sliding_window": 4096})"));
