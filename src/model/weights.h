@@ -14,6 +14,7 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
+  virtual std::vector<std::string> names() const = 0;
   virtual bool has(const std::string& name) const = 0;
   // Rows and columns; a vector has one row. Error where there is no such tensor.
   struct Shape {

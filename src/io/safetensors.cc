@@ -1,0 +1,294 @@
+#include "io/safetensors.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "base/half.h"
+#include "io/json.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "files are little-endian");
+
+constexpr uint64_t kLengthBytes = 8;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as in the reference implementation
+
+// Bits of one value; 0 for a dtype that the format does not know.
+uint64_t bits_of(std::string_view dtype) {
+  struct Width {
+    std::string_view dtype;
+    uint64_t bits;
+  };
+  static constexpr Width kWidths[] = {
+      {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"F64", 64},    {"I64", 64},
+      {"I32", 32},    {"I16", 16},    {"I8", 8},      {"U64", 64},    {"U32", 32},
+      {"U16", 16},    {"U8", 8},      {"BOOL", 8},    {"F8_E4M3", 8}, {"F8_E5M2", 8},
+      {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},      {"C64", 64}};
+  for (const auto& width : kWidths)
+    if (width.dtype == dtype) return width.bits;
+  return 0;
+}
+
+bool is_readable(std::string_view dtype) {
+  return dtype == "F32" || dtype == "F16" || dtype == "BF16";
+}
+
+std::optional<uint64_t> as_size(const Json& value) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > INT64_MAX) return std::nullopt;
+  return value.get<uint64_t>();
+}
+
+// The product of the shape, or nothing where it is above `limit`.
+std::optional<uint64_t> count_values(std::span<const int64_t> shape, uint64_t limit) {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+  uint64_t count = 1;
+  for (const int64_t size : shape) {
+    if (static_cast<uint64_t>(size) > limit / count) return std::nullopt;
+    count *= static_cast<uint64_t>(size);
+  }
+  return count <= limit ? std::optional(count) : std::nullopt;
+}
+
+// `where` is what errors call the tensor; `available` the bytes of all tensors together.
+SafetensorsFile::Entry parse_entry(const std::string& name, const Json& json,
+                                   const std::string& where, uint64_t available) {
+  SafetensorsFile::Entry entry;
+  entry.name = name;
+  const JsonFields fields(json, where);
+  entry.dtype = fields.text("dtype");
+  const uint64_t bits = bits_of(entry.dtype);
+  if (bits == 0) fields.fail("dtype", "a dtype of the format");
+  for (const Json& size : fields.array("shape")) {
+    if (!as_size(size)) fields.fail("shape", "sizes of at least 0");
+    entry.shape.push_back(size.get<int64_t>());
+  }
+  const Json& offsets = fields.array("data_offsets");
+  if (offsets.size() != 2 || !as_size(offsets[0]) || !as_size(offsets[1]) ||
+      *as_size(offsets[0]) > *as_size(offsets[1])) {
+    fields.fail("data_offsets", "[begin, end]");
+  }
+  entry.begin = *as_size(offsets[0]);
+  entry.end = *as_size(offsets[1]);
+  if (entry.end > available) {
+    fields.fail("data_offsets", fmt::format("an end of at most {}, the file's", available));
+  }
+  // The file's size bounds the product, so that it cannot wrap: a bit is at most one value.
+  const auto count = count_values(entry.shape, available * 8 / bits);
+  if (!count || *count * bits % 8 != 0 || *count * bits / 8 != entry.end - entry.begin) {
+    throw Error(fmt::format("{}: expected the bytes of shape [{}] in {}, found {}", where,
+                            fmt::join(entry.shape, ", "), entry.dtype, entry.end - entry.begin));
+  }
+  return entry;
+}
+
+template <class From, class Convert>
+void convert_values(const std::byte* from, std::span<float> to, Convert convert) {
+  for (size_t i = 0; i < to.size(); ++i) {
+    From value;
+    std::memcpy(&value, from + i * sizeof(From), sizeof(From));
+    to[i] = convert(value);
+  }
+}
+
+// Written so that it vectorizes: an exponent of all ones is NaN or infinity.
+bool all_finite(std::span<const float> values) {
+  uint32_t bad = 0;
+  for (const float x : values)
+    bad |= static_cast<uint32_t>((std::bit_cast<uint32_t>(x) & 0x7F800000) == 0x7F800000);
+  return bad == 0;
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+  const std::string name = path.string();
+  const auto bytes = file_.bytes();
+  if (bytes.size() < kLengthBytes) {
+    throw Error(fmt::format("{}: is not a safetensors file: expected at least {} bytes, found {}",
+                            name, kLengthBytes, bytes.size()));
+  }
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  const uint64_t limit = std::min<uint64_t>(kMaxHeaderBytes, bytes.size() - kLengthBytes);
+  if (length > limit) {
+    throw Error(fmt::format(
+        "{}: is not a safetensors file, or is cut short: expected a header of at most {} bytes, "
+        "found a length of {}",
+        name, limit, length));
+  }
+  data_ = bytes.subspan(kLengthBytes + length);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
+  if (!text.starts_with('{')) {
+    throw Error(name + ": is not a safetensors file: its header is not a JSON object");
+  }
+  const Json header = parse_json(text, name + ": header");
+  for (const auto& [tensor, json] : header.items()) {
+    if (tensor == "__metadata__") {
+      const JsonFields fields(json, name + ": __metadata__");
+      for (const auto& [key, value] : json.items()) metadata_[key] = fields.text(key);
+    } else {
+      entries_.push_back(
+          parse_entry(tensor, json, fmt::format("{}: tensor '{}'", name, tensor), data_.size()));
+    }
+  }
+
+  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
+  uint64_t end = 0;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].begin != end) {
+      throw Error(fmt::format(
+          "{}: data_offsets: expected to begin at {}, where the tensor before ends, found {}",
+          name_of(entries_[i]), end, entries_[i].begin));
+    }
+    end = entries_[i].end;
+    index_[entries_[i].name] = i;
+  }
+  if (end != data_.size()) {
+    throw Error(fmt::format("{}: expected {} bytes of tensors, found {}", name, end, data_.size()));
+  }
+}
+
+std::string SafetensorsFile::name_of(const TensorSpec& tensor) const {
+  return fmt::format("{}: tensor '{}'", file_.path().string(), tensor.name);
+}
+
+const SafetensorsFile::Entry* SafetensorsFile::find(const std::string& name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &entries_[found->second];
+}
+
+std::span<const std::byte> SafetensorsFile::bytes(const Entry& entry) const {
+  return data_.subspan(entry.begin, entry.end - entry.begin);
+}
+
+std::pair<int64_t, int64_t> SafetensorsFile::matrix_shape(const Entry& entry) const {
+  switch (entry.shape.size()) {
+    case 0:
+      return {1, 1};
+    case 1:
+      return {1, entry.shape[0]};
+    case 2:
+      return {entry.shape[0], entry.shape[1]};
+    default:
+      throw Error(fmt::format("{}: shape: expected at most two dimensions, found [{}]",
+                              name_of(entry), fmt::join(entry.shape, ", ")));
+  }
+}
+
+void SafetensorsFile::check_readable(const Entry& entry) const {
+  if (!is_readable(entry.dtype)) {
+    throw Error(
+        fmt::format("{}: dtype: expected F32, F16 or BF16, found {}", name_of(entry), entry.dtype));
+  }
+}
+
+void SafetensorsFile::convert_row(const Entry& entry, int64_t row, std::span<float> values) const {
+  const std::byte* from =
+      bytes(entry).data() + static_cast<uint64_t>(row) * values.size() * (bits_of(entry.dtype) / 8);
+  if (entry.dtype == "BF16") {
+    convert_values<uint16_t>(from, values, float_from_bf16);
+  } else if (entry.dtype == "F16") {
+    convert_values<uint16_t>(from, values, float_from_half);
+  } else {
+    convert_values<float>(from, values, [](float x) { return x; });
+  }
+  if (all_finite(values)) return;
+  for (size_t j = 0; j < values.size(); ++j) {
+    if (!std::isfinite(values[j])) {
+      throw Error(fmt::format("{}: expected finite values, found {} at row {}, column {}",
+                              name_of(entry), values[j], row, j));
+    }
+  }
+}
+
+Matrix<float> SafetensorsFile::read(const Entry& entry) const {
+  check_readable(entry);
+  const auto [count, cols] = matrix_shape(entry);
+  Matrix<float> values(count, cols);
+  for (int64_t i = 0; i < count; ++i) convert_row(entry, i, values.row(i));
+  file_.release(bytes(entry));
+  return values;
+}
+
+Matrix<float> SafetensorsFile::read_rows(const Entry& entry, std::span<const int32_t> rows) const {
+  check_readable(entry);
+  const auto [count, cols] = matrix_shape(entry);
+  Matrix<float> values(static_cast<int64_t>(rows.size()), cols);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] < 0 || rows[i] >= count) {
+      throw Error(
+          fmt::format("{}: expected a row below {}, found {}", name_of(entry), count, rows[i]));
+    }
+    convert_row(entry, rows[i], values.row(static_cast<int64_t>(i)));
+  }
+  return values;
+}
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     std::vector<TensorSpec> tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : tensors_(std::move(tensors)), file_(path) {
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  uint64_t end = 0;
+  for (const TensorSpec& tensor : tensors_) {
+    const uint64_t bits = bits_of(tensor.dtype);
+    const auto count = count_values(tensor.shape, uint64_t{1} << 56);
+    assert(bits % 8 == 0 && bits > 0 && count && !header.contains(tensor.name));
+    sizes_.push_back(*count * bits / 8);
+    header[tensor.name] = {{"dtype", tensor.dtype},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {end, end + sizes_.back()}}};
+    end += sizes_.back();
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // the tensors begin at a multiple of 8
+  const uint64_t length = text.size();
+  file_.write(std::as_bytes(std::span(&length, 1)));
+  file_.write(text);
+  skip_full_tensors();
+}
+
+void SafetensorsWriter::skip_full_tensors() {
+  while (current_ < tensors_.size() && written_ == sizes_[current_]) {
+    ++current_;
+    written_ = 0;
+  }
+}
+
+void SafetensorsWriter::write_bytes(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  assert(current_ < tensors_.size() && bytes.size() <= sizes_[current_] - written_);
+  file_.write(bytes);
+  written_ += bytes.size();
+  skip_full_tensors();
+}
+
+void SafetensorsWriter::write(std::span<const float> values) {
+  if (values.empty()) return;
+  assert(current_ < tensors_.size() && is_readable(tensors_[current_].dtype));
+  const std::string& dtype = tensors_[current_].dtype;
+  if (dtype == "F32") return write_bytes(std::as_bytes(values));
+  std::vector<uint16_t> rounded(values.size());
+  std::transform(values.begin(), values.end(), rounded.begin(),
+                 dtype == "BF16" ? bf16_from_float : half_from_float);
+  write_bytes(std::as_bytes(std::span(rounded)));
+}
+
+void SafetensorsWriter::commit() {
+  assert(current_ == tensors_.size());
+  file_.commit();
+}
+
+}  // namespace watersic

@@ -1,0 +1,247 @@
+#include "model/block.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+
+#include "linalg/blas.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+constexpr int64_t kTileRows = 256;  // of tokens, within a window
+constexpr int64_t kTileCols = 512;  // of outputs
+constexpr int64_t kRowTile = 64;    // of tokens, for what goes row by row
+constexpr int64_t kQueryTile = 128;
+
+// Y = X W^T + beta Y (+ bias), window by window. Tiles of one BLAS call each, over all windows at
+// once, so that many threads find work; gemm is serial inside a tile.
+void apply_linear(ThreadPool& pool, const LinearWeights& layer, int64_t length,
+                  MatrixView<const float> X, float beta, MatrixView<float> Y) {
+  const MatrixView<const float> W = layer.weight;
+  assert(length > 0 && X.rows() % length == 0 && Y.rows() == X.rows());
+  assert(X.cols() == W.cols() && Y.cols() == W.rows());
+  const int64_t down = tile_count(length, kTileRows), across = tile_count(W.rows(), kTileCols);
+  pool.parallel_for(X.rows() / length * down * across, [&](int64_t tile) {
+    const int64_t window = tile / (down * across), within = tile / across % down * kTileRows;
+    const int64_t i = window * length + within, rows = std::min(kTileRows, length - within);
+    const int64_t j = tile % across * kTileCols, cols = std::min(kTileCols, W.rows() - j);
+    const MatrixView<float> y = Y.block(i, j, rows, cols);
+    gemm(pool, Op::kNone, Op::kTranspose, 1.0F, X.block(i, 0, rows, X.cols()),
+         W.block(j, 0, cols, W.cols()), beta, y);
+    if (layer.bias.empty()) return;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < cols; ++c) y(r, c) += layer.bias[static_cast<size_t>(j + c)];
+  });
+}
+
+// Each row's heads: normalized where there is a norm, then rotated to the row's position.
+void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                 std::span<const float> norm, int64_t length, MatrixView<float> Y) {
+  const auto head_dim = static_cast<size_t>(config.head_dim);
+  pool.parallel_for(tile_count(Y.rows(), kRowTile), [&](int64_t tile) {
+    const int64_t end = std::min(Y.rows(), (tile + 1) * kRowTile);
+    for (int64_t i = tile * kRowTile; i < end; ++i) {
+      for (size_t begin = 0; begin < static_cast<size_t>(Y.cols()); begin += head_dim) {
+        const auto head = Y.row(i).subspan(begin, head_dim);
+        if (!norm.empty()) rms_norm(head, norm, config.norm_epsilon, head);
+        rope.rotate(i % length, head);
+      }
+    }
+  });
+}
+
+// One head of one window: out = softmax(causal Q K^T / sqrt(d)) V, by tiles of queries, so that at
+// most kQueryTile x length probabilities exist at a time.
+void attend(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
+            MatrixView<const float> V, MatrixView<float> out) {
+  const int64_t length = Q.rows(), d = Q.cols();
+  const float scale = 1.0F / std::sqrt(static_cast<float>(d));
+  Matrix<float> buffer(std::min(kQueryTile, length), length);
+  for (int64_t begin = 0; begin < length; begin += kQueryTile) {
+    const int64_t rows = std::min(kQueryTile, length - begin), seen = begin + rows;
+    const MatrixView<float> P = buffer.view().block(0, 0, rows, seen);
+    gemm(pool, Op::kNone, Op::kTranspose, scale, Q.block(begin, 0, rows, d), K.block(0, 0, seen, d),
+         0.0F, P);
+    for (int64_t i = 0; i < rows; ++i) {
+      const auto past = static_cast<size_t>(begin + i + 1);
+      softmax(P.row(i).first(past));
+      std::fill(P.row(i).begin() + static_cast<int64_t>(past), P.row(i).end(), 0.0F);
+    }
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, P, V.block(0, 0, seen, d), 0.0F,
+         out.block(begin, 0, rows, d));
+  }
+}
+
+Matrix<float> normalized(ThreadPool& pool, const ModelConfig& config, const BlockWeights& weights,
+                         std::span<const float> norm, const char* what, MatrixView<const float> X) {
+  Matrix<float> Y(X.rows(), X.cols());
+  rms_norm(pool, X, norm, config.norm_epsilon, Y);
+  check_finite(pool, weights.block, what, Y);
+  return Y;
+}
+
+}  // namespace
+
+int64_t BlockWeights::bytes() const {
+  size_t values = attention_norm.size() + mlp_norm.size() + query_norm.size() + key_norm.size();
+  for (const LinearWeights& layer : linear)
+    values += static_cast<size_t>(layer.weight.size()) + layer.bias.size();
+  return static_cast<int64_t>(values * sizeof(float));
+}
+
+BlockWeights load_block(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                        int64_t block) {
+  BlockWeights weights;
+  weights.block = block;
+  const auto sites = linear_sites(config, block);
+  pool.parallel_for(kLinears, [&](int64_t i) {
+    const LinearSite& site = sites[static_cast<size_t>(i)];
+    LinearWeights& layer = weights.linear[static_cast<size_t>(i)];
+    layer.weight = source.matrix(site.name);
+    if (site.bias) layer.bias = source.vector(site.bias_name());
+  });
+  weights.attention_norm = source.vector(block_tensor(block, "input_layernorm.weight"));
+  weights.mlp_norm = source.vector(block_tensor(block, "post_attention_layernorm.weight"));
+  if (config.qk_norm) {
+    weights.query_norm = source.vector(block_tensor(block, "self_attn.q_norm.weight"));
+    weights.key_norm = source.vector(block_tensor(block, "self_attn.k_norm.weight"));
+  }
+  return weights;
+}
+
+Matrix<float> attention_input(ThreadPool& pool, const ModelConfig& config,
+                              const BlockWeights& weights, MatrixView<const float> X) {
+  return normalized(pool, config, weights, weights.attention_norm, "input of q, k, v", X);
+}
+
+Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                        const BlockWeights& weights, int64_t length, MatrixView<const float> A) {
+  const int64_t tokens = A.rows(), d = config.head_dim, group = config.heads / config.kv_heads;
+  assert(rope.length() >= length);
+  Matrix<float> Q(tokens, config.query_size()), K(tokens, config.kv_size()),
+      V(tokens, config.kv_size());
+  apply_linear(pool, weights.linear[kQuery], length, A, 0, Q);
+  apply_linear(pool, weights.linear[kKey], length, A, 0, K);
+  apply_linear(pool, weights.linear[kValue], length, A, 0, V);
+  place_heads(pool, config, rope, weights.query_norm, length, Q);
+  place_heads(pool, config, rope, weights.key_norm, length, K);
+
+  Matrix<float> H(tokens, config.query_size());
+  pool.parallel_for(tokens / length * config.heads, [&](int64_t tile) {
+    const int64_t first = tile / config.heads * length, head = tile % config.heads;
+    const int64_t kv = head / group * d;
+    attend(pool, Q.view().block(first, head * d, length, d), K.view().block(first, kv, length, d),
+           V.view().block(first, kv, length, d), H.view().block(first, head * d, length, d));
+  });
+  check_finite(pool, weights.block, "input of o", H);
+  return H;
+}
+
+Matrix<float> mlp_input(ThreadPool& pool, const ModelConfig& config, const BlockWeights& weights,
+                        MatrixView<const float> X) {
+  return normalized(pool, config, weights, weights.mlp_norm, "input of gate, up", X);
+}
+
+Matrix<float> mlp_hidden(ThreadPool& pool, const BlockWeights& weights, int64_t length,
+                         MatrixView<const float> M) {
+  const int64_t size = weights.linear[kGate].weight.rows();
+  Matrix<float> G(M.rows(), size), U(M.rows(), size);
+  apply_linear(pool, weights.linear[kGate], length, M, 0, G);
+  apply_linear(pool, weights.linear[kUp], length, M, 0, U);
+  pool.parallel_for(tile_count(G.rows(), kRowTile), [&](int64_t tile) {
+    const int64_t end = std::min(G.rows(), (tile + 1) * kRowTile);
+    for (int64_t i = tile * kRowTile; i < end; ++i) gate_with(G.row(i), U.row(i));
+  });
+  check_finite(pool, weights.block, "input of down", G);
+  return G;
+}
+
+void add_linear(ThreadPool& pool, const BlockWeights& weights, Linear linear, int64_t length,
+                MatrixView<const float> input, MatrixView<float> X) {
+  apply_linear(pool, weights.linear[linear], length, input, 1, X);
+}
+
+void forward_block(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                   const BlockWeights& weights, int64_t length, MatrixView<float> X,
+                   const CaptureFn& capture) {
+  const auto seen = [&](Capture point, const Matrix<float>& input) {
+    if (capture) capture(point, input);
+  };
+  {
+    const Matrix<float> A = attention_input(pool, config, weights, X);
+    seen(Capture::kQkv, A);
+    const Matrix<float> H = attention(pool, config, rope, weights, length, A);
+    seen(Capture::kO, H);
+    add_linear(pool, weights, kOutput, length, H, X);
+  }
+  const Matrix<float> M = mlp_input(pool, config, weights, X);
+  seen(Capture::kGateUp, M);
+  const Matrix<float> G = mlp_hidden(pool, weights, length, M);
+  seen(Capture::kDown, G);
+  add_linear(pool, weights, kDown, length, G, X);
+  check_finite(pool, weights.block, "output", X);
+}
+
+void rms_norm(std::span<const float> x, std::span<const float> weight, double epsilon,
+              std::span<float> y) {
+  assert(x.size() == weight.size() && x.size() == y.size());
+  // Four sums, so that the additions need not wait for each other.
+  double sums[4] = {};
+  size_t i = 0;
+  for (; i + 4 <= x.size(); i += 4)
+    for (size_t k = 0; k < 4; ++k)
+      sums[k] += static_cast<double>(x[i + k]) * static_cast<double>(x[i + k]);
+  for (; i < x.size(); ++i) sums[0] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  const double mean = (sums[0] + sums[1] + sums[2] + sums[3]) / static_cast<double>(x.size());
+  const auto scale = static_cast<float>(1.0 / std::sqrt(mean + epsilon));
+  for (size_t j = 0; j < x.size(); ++j) y[j] = x[j] * scale * weight[j];
+}
+
+void rms_norm(ThreadPool& pool, MatrixView<const float> X, std::span<const float> weight,
+              double epsilon, MatrixView<float> Y) {
+  pool.parallel_for(tile_count(X.rows(), kRowTile), [&](int64_t tile) {
+    const int64_t end = std::min(X.rows(), (tile + 1) * kRowTile);
+    for (int64_t i = tile * kRowTile; i < end; ++i) rms_norm(X.row(i), weight, epsilon, Y.row(i));
+  });
+}
+
+void softmax(std::span<float> x) {
+  if (x.empty()) return;
+  const float top = *std::max_element(x.begin(), x.end());
+  double sum = 0;
+  for (float& value : x) {
+    value = std::exp(value - top);
+    sum += static_cast<double>(value);
+  }
+  const auto scale = static_cast<float>(1.0 / sum);
+  for (float& value : x) value *= scale;
+}
+
+void gate_with(std::span<float> gate, std::span<const float> up) {
+  for (size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
+}
+
+void check_finite(ThreadPool& pool, int64_t block, const char* what, MatrixView<const float> X) {
+  pool.parallel_for(tile_count(X.rows(), kRowTile), [&](int64_t tile) {
+    const int64_t end = std::min(X.rows(), (tile + 1) * kRowTile);
+    for (int64_t i = tile * kRowTile; i < end; ++i) {
+      uint32_t bad = 0;  // an exponent of all ones; without branches, so that it vectorizes
+      for (const float x : X.row(i))
+        bad |= static_cast<uint32_t>((std::bit_cast<uint32_t>(x) & 0x7F800000) == 0x7F800000);
+      if (bad == 0) continue;
+      const auto row = X.row(i);
+      const auto j =
+          std::find_if(row.begin(), row.end(), [](float x) { return !std::isfinite(x); });
+      throw Error(
+          fmt::format("block {}: {}: expected finite activations, found {} at token {}, feature {}",
+                      block, what, *j, i, j - row.begin()));
+    }
+  });
+}
+
+}  // namespace watersic

@@ -1,0 +1,87 @@
+// One transformer block in float32, in stages, so that a caller may look at each stage's input and
+// change a layer's weights before the stage runs.
+//
+// Activations are matrices of tokens x features: the windows of a batch one after the other, all of
+// `length` tokens. Each window is computed by itself in fixed tiles: its values depend neither on
+// the other windows of the batch nor on the number of threads.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/threads.h"
+#include "model/config.h"
+#include "model/rope.h"
+#include "model/weights.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+struct LinearWeights {
+  Matrix<float> weight;     // outputs x inputs
+  std::vector<float> bias;  // empty where the layer has none
+};
+
+struct BlockWeights {
+  int64_t block = 0;
+  std::array<LinearWeights, kLinears> linear;  // by Linear
+  std::vector<float> attention_norm, mlp_norm;
+  std::vector<float> query_norm, key_norm;  // of one head each; empty without q/k norms
+
+  int64_t bytes() const;
+};
+
+BlockWeights load_block(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                        int64_t block);
+
+// The stages, for X (tokens x hidden), the stream that the block adds to. Error, naming the block
+// and the stage, where an activation is NaN or infinite.
+//
+//   A = attention_input(X)               the input of q, k, v     (Capture::kQkv)
+//   H = attention(A)                     the input of o           (Capture::kO)
+//   add_linear(kOutput, H, X)
+//   M = mlp_input(X)                     the input of gate, up    (Capture::kGateUp)
+//   G = mlp_hidden(M)                    the input of down        (Capture::kDown)
+//   add_linear(kDown, G, X)
+Matrix<float> attention_input(ThreadPool& pool, const ModelConfig& config,
+                              const BlockWeights& weights, MatrixView<const float> X);
+// Causal grouped-query attention over the heads, with q/k norms and rotary embeddings: tokens x
+// (heads * head_dim). `rope` reaches at least over `length` positions.
+Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                        const BlockWeights& weights, int64_t length, MatrixView<const float> A);
+Matrix<float> mlp_input(ThreadPool& pool, const ModelConfig& config, const BlockWeights& weights,
+                        MatrixView<const float> X);
+// silu(gate) * up: tokens x intermediate.
+Matrix<float> mlp_hidden(ThreadPool& pool, const BlockWeights& weights, int64_t length,
+                         MatrixView<const float> M);
+// X += the layer's output for `input`.
+void add_linear(ThreadPool& pool, const BlockWeights& weights, Linear linear, int64_t length,
+                MatrixView<const float> input, MatrixView<float> X);
+
+// Sees the inputs of a stage's linear layers, tokens x inputs.
+using CaptureFn = std::function<void(Capture, MatrixView<const float>)>;
+
+// All stages. `capture` may be empty.
+void forward_block(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                   const BlockWeights& weights, int64_t length, MatrixView<float> X,
+                   const CaptureFn& capture = {});
+
+// Y = X / rms(X) * weight, row by row; the squares are summed in float64. X and Y may be the same.
+void rms_norm(std::span<const float> x, std::span<const float> weight, double epsilon,
+              std::span<float> y);
+// Over all rows of X; Y likewise.
+void rms_norm(ThreadPool& pool, MatrixView<const float> X, std::span<const float> weight,
+              double epsilon, MatrixView<float> Y);
+
+// softmax(x) in place; sums in float64.
+void softmax(std::span<float> x);
+// gate := silu(gate) * up
+void gate_with(std::span<float> gate, std::span<const float> up);
+
+// Error "block B: WHAT: expected finite values, ..." where X holds NaN or infinity.
+void check_finite(ThreadPool& pool, int64_t block, const char* what, MatrixView<const float> X);
+
+}  // namespace watersic

@@ -1,0 +1,78 @@
+#include "model/forward.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+
+#include "linalg/blas.h"
+#include "watersic/error.h"
+
+namespace watersic {
+
+Matrix<float> embed(const ModelConfig& config, const WeightSource& source,
+                    std::span<const int32_t> ids) {
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= config.vocabulary) {
+      throw Error(fmt::format("expected token ids below the vocabulary's {}, found {}",
+                              config.vocabulary, id));
+    }
+  }
+  return source.rows(kEmbedding, {ids.begin(), ids.end()});
+}
+
+OutputHead::OutputHead(const ModelConfig& config, const WeightSource& source)
+    : epsilon_(config.norm_epsilon),
+      norm_(source.vector(kFinalNorm)),
+      head_(source.matrix(config.tied_embeddings ? kEmbedding : kHead)) {}
+
+Matrix<float> OutputHead::logits(ThreadPool& pool, MatrixView<const float> X) const {
+  Matrix<float> Y(X.rows(), X.cols());
+  rms_norm(pool, X, norm_, epsilon_, Y);
+  Matrix<float> logits(X.rows(), head_.rows());
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0F, Y, head_, 0.0F, logits);
+  return logits;
+}
+
+Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                          std::span<const std::vector<int32_t>> windows, const ObserverFn& observer,
+                          const ProgressFn& progress) {
+  if (windows.empty()) return {};
+  const auto count = static_cast<int64_t>(windows.size());
+  const auto length = static_cast<int64_t>(windows.front().size());
+  if (length > config.max_positions) {
+    throw Error(fmt::format("expected windows of at most {} tokens, the model's context, found {}",
+                            config.max_positions, length));
+  }
+  std::vector<int32_t> ids;
+  for (const auto& window : windows) {
+    assert(static_cast<int64_t>(window.size()) == length);
+    ids.insert(ids.end(), window.begin(), window.end());
+  }
+  Matrix<float> X = embed(config, source, ids);
+  if (length == 0) return X;
+
+  const RopeTable rope(config, length);
+  const int64_t batch = std::max<int64_t>(1, kBatchTokens / length);
+  for (int64_t block = 0; block < config.blocks; ++block) {
+    const BlockWeights weights = load_block(pool, config, source, block);
+    const CaptureFn capture = [&](Capture point, MatrixView<const float> input) {
+      observer(block, point, input);
+    };
+    for (int64_t begin = 0; begin < count; begin += batch) {
+      const int64_t tokens = std::min(batch, count - begin) * length;
+      forward_block(pool, config, rope, weights, length,
+                    X.view().block(begin * length, 0, tokens, config.hidden),
+                    observer ? capture : CaptureFn());
+    }
+    if (progress)
+      progress({.stage = "forward",
+                .unit = "blocks",
+                .done = block + 1,
+                .total = config.blocks,
+                .detail = ""});
+  }
+  return X;
+}
+
+}  // namespace watersic

@@ -1,0 +1,49 @@
+// The forward pass over many token windows, block by block: in memory are the windows' activations
+// and one block's weights, never the model.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/threads.h"
+#include "model/block.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "watersic/matrix.h"
+#include "watersic/progress.h"
+
+namespace watersic {
+
+// One row for each id. Error where an id is not below the vocabulary.
+Matrix<float> embed(const ModelConfig& config, const WeightSource& source,
+                    std::span<const int32_t> ids);
+
+// The final norm and the output head, held in float32.
+class OutputHead {
+ public:
+  OutputHead(const ModelConfig& config, const WeightSource& source);
+  // Logits, tokens x vocabulary, of the last block's output X. Callers stream: a few hundred tokens
+  // at a time.
+  Matrix<float> logits(ThreadPool& pool, MatrixView<const float> X) const;
+
+ private:
+  double epsilon_;
+  std::vector<float> norm_;
+  Matrix<float> head_;  // vocabulary x hidden
+};
+
+// Sees what forward_block captures: the inputs of the linear layers of a block, for a batch of
+// windows. Called from the caller's thread, in a fixed order.
+using ObserverFn = std::function<void(int64_t block, Capture, MatrixView<const float>)>;
+
+// The last block's output for all windows, (windows * length) x hidden. All windows are of one
+// length. They run in batches of about kBatchTokens tokens, which bounds the temporaries and
+// changes no value.
+constexpr int64_t kBatchTokens = 4096;
+Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                          std::span<const std::vector<int32_t>> windows,
+                          const ObserverFn& observer = {}, const ProgressFn& progress = {});
+
+}  // namespace watersic

@@ -1,0 +1,30 @@
+// Rotary position embeddings, as transformers computes them: the rotation of the pair
+// (x_i, x_{i + d/2}) of a head by the angle position * frequency_i.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/config.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// head_dim / 2 inverse frequencies, with the scaling of the configuration.
+std::vector<float> rope_frequencies(const RopeConfig& rope, int64_t head_dim);
+
+class RopeTable {
+ public:
+  // For positions [0, length).
+  RopeTable(const ModelConfig& config, int64_t length);
+
+  int64_t length() const { return cosines_.rows(); }
+  // Rotates one head's vector in place.
+  void rotate(int64_t position, std::span<float> head) const;
+
+ private:
+  Matrix<float> cosines_, sines_;  // length x head_dim / 2
+};
+
+}  // namespace watersic
