@@ -68,7 +68,7 @@ LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S
   result.dead = static_cast<int64_t>(encoded.tensor.dead.size());
   result.damping = encoded.damping;
   result.step = encoded.step;
-  result.dequantized = dequantize(encoded.tensor, pool);
+  result.dequantized = dequantize(encoded.tensor);
   result.coded = std::move(encoded.bytes);
 
   double variance = 0;

@@ -44,13 +44,10 @@ class LayerEncoder {
 
   EncodedLayer run() {
     EncodedLayer best = quantizer_.has_step() ? search() : encode(0);
-    // Rescaling changes no integer and no size: once, for the step that won.
+    // Rescaling changes no integer, and the size by a byte at most: once, for the step that won.
     quantizer_.rescale(best_layer_);
-    const size_t size = best.bytes.size();
-    best.tensor = to_tensor(best_layer_);
-    best.bytes = encode_tensor(best.tensor, pool_).bytes;
-    if (best.bytes.size() != size) throw std::logic_error("rescaling changed the size of a layer");
-    best.distortion = distortion(pool_, problem_, dequantize(best.tensor, pool_));
+    best = encode(best_layer_, best.step);
+    best.distortion = distortion(pool_, problem_, dequantize(best.tensor));
     best.damping = quantizer_.damping();
     return best;
   }
@@ -120,12 +117,11 @@ class LayerEncoder {
         out.tensor.row_scale.half.empty()) {
       out.tensor.row_scale.half.assign(static_cast<size_t>(layer.rows), half_from_float(1.0F));
     }
-    EncodedTensor encoded = encode_tensor(out.tensor, pool_);
-    out.bytes = std::move(encoded.bytes);
+    out.bytes = encode_tensor(out.tensor, pool_);
     const double stored =
         static_cast<double>(stored_size_ ? stored_size_(out.bytes.size()) : out.bytes.size());
     out.bits.file = 8 * stored / weights_;
-    out.bits.coded = encoded.bits.coded / weights_;
+    out.bits.coded = tensor_bits(out.bytes, "the layer").coded / weights_;
     out.bits.side = out.bits.file - out.bits.coded;
     const double a = static_cast<double>(layer.rows), live = static_cast<double>(out.tensor.live());
     const double dead = static_cast<double>(out.tensor.dead.size());
