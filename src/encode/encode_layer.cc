@@ -31,6 +31,47 @@ Scales to_scales(std::span<const double> values) {
   return scales;
 }
 
+// The rescalers will add row scales: their values are not known yet, their size is.
+Scales row_scales_to_come(int64_t rows, const QuantizerOptions& options) {
+  Scales scales;
+  if (options.method == Method::kWatersic && options.rescalers) {
+    scales.half.assign(static_cast<size_t>(rows), half_from_float(1.0F));
+  }
+  return scales;
+}
+
+// Nothing but zeros, with all the scales that the method has.
+QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const QuantizerOptions& options) {
+  const auto live = static_cast<int64_t>(columns.live.size());
+  QuantizedTensor tensor{.rows = rows, .cols = live + static_cast<int64_t>(columns.dead.size())};
+  tensor.dead = columns.dead;
+  tensor.codes = Matrix<int32_t>(rows, live);
+  tensor.row_scale = row_scales_to_come(rows, options);
+  tensor.column_scale.half.assign(
+      options.method == Method::kWatersic ? static_cast<size_t>(live) : 1, half_from_float(1.0F));
+  return tensor;
+}
+
+// The tensor coded, and what that costs; distortion is left open.
+EncodedLayer measured(QuantizedTensor tensor, ThreadPool& pool, const StoredSize& stored_size) {
+  EncodedLayer out;
+  out.bytes = encode_tensor(tensor, pool);
+  const double a = static_cast<double>(tensor.rows), live = static_cast<double>(tensor.live());
+  const double dead = static_cast<double>(tensor.dead.size()), weights = a * (live + dead);
+  const size_t stored = stored_size ? stored_size(out.bytes.size()) : out.bytes.size();
+  out.bits.file = 8 * static_cast<double>(stored) / weights;
+  out.bits.coded = tensor_bits(out.bytes, "the layer").coded / weights;
+  out.bits.side = out.bits.file - out.bits.coded;
+  out.bits.pooled_entropy = pooled_entropy(tensor.codes) * a * live / weights;
+  out.bits.paper_rate = out.bits.pooled_entropy + (16 * a + 16 * live + 16 * dead) / weights;
+  out.tensor = std::move(tensor);
+  return out;
+}
+
+double counted(const BitCount& bits, const QuantizerOptions& options) {
+  return options.rate == RateTarget::kPaper ? bits.paper_rate : bits.file;
+}
+
 class LayerEncoder {
  public:
   LayerEncoder(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options,
@@ -53,18 +94,17 @@ class LayerEncoder {
   }
 
  private:
-  double count(const BitCount& bits) const {
-    return options_.rate == RateTarget::kPaper ? bits.paper_rate : bits.file;
-  }
+  double count(const BitCount& bits) const { return counted(bits, options_); }
 
   // Bits of pooled entropy a live weight, less what is known to come on top, hit the target: first
   // on some rows, cheaply; then the whole layer is coded, and the step corrected by the real size.
   EncodedLayer search() {
     const double live_weights = static_cast<double>(quantizer_.live() * problem_.W.rows());
     if (live_weights == 0) return encode(1.0);
-    QuantizedLayer zeros = quantizer_.quantize(1e30 * quantizer_.initial_step(0));
-    EncodedLayer nothing = encode(std::move(zeros), 0);
-    const double minimum = count(nothing.bits);
+    const double minimum =
+        count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_), pool_,
+                       stored_size_)
+                  .bits);
     if (options_.bits < minimum) {
       throw Error(
           fmt::format("bits: {:.3f} a weight can't be met: side information alone costs {:.3f}",
@@ -109,24 +149,10 @@ class LayerEncoder {
   }
 
   EncodedLayer encode(const QuantizedLayer& layer, double step) const {
-    EncodedLayer out;
+    QuantizedTensor tensor = to_tensor(layer);
+    if (tensor.row_scale.half.empty()) tensor.row_scale = row_scales_to_come(layer.rows, options_);
+    EncodedLayer out = measured(std::move(tensor), pool_, stored_size_);
     out.step = step;
-    out.tensor = to_tensor(layer);
-    // The rescalers will add row scales; their size is known, their values are not.
-    if (options_.method == Method::kWatersic && options_.rescalers &&
-        out.tensor.row_scale.half.empty()) {
-      out.tensor.row_scale.half.assign(static_cast<size_t>(layer.rows), half_from_float(1.0F));
-    }
-    out.bytes = encode_tensor(out.tensor, pool_);
-    const double stored =
-        static_cast<double>(stored_size_ ? stored_size_(out.bytes.size()) : out.bytes.size());
-    out.bits.file = 8 * stored / weights_;
-    out.bits.coded = tensor_bits(out.bytes, "the layer").coded / weights_;
-    out.bits.side = out.bits.file - out.bits.coded;
-    const double a = static_cast<double>(layer.rows), live = static_cast<double>(out.tensor.live());
-    const double dead = static_cast<double>(out.tensor.dead.size());
-    out.bits.pooled_entropy = pooled_entropy(out.tensor.codes) * a * live / weights_;
-    out.bits.paper_rate = out.bits.pooled_entropy + (16 * a + 16 * live + 16 * dead) / weights_;
     return out;
   }
 
@@ -158,6 +184,13 @@ QuantizedTensor to_tensor(const QuantizedLayer& layer) {
   tensor.column_scale = to_scales(columns);
   tensor.row_scale = to_scales(layer.t);
   return tensor;
+}
+
+double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const QuantizerOptions& options,
+                    const StoredSize& stored_size) {
+  LiveSet all;
+  all.live.resize(static_cast<size_t>(cols));
+  return counted(measured(zero_tensor(rows, all, options), pool, stored_size).bits, options);
 }
 
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,

@@ -31,6 +31,11 @@ using StoredSize = std::function<size_t(size_t coded_bytes)>;
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
                           const QuantizerOptions& options, const StoredSize& stored_size = {});
 
+// What a layer costs at least, in the bits that options.bits counts: side information and integers
+// that are all zero.
+double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const QuantizerOptions& options,
+                    const StoredSize& stored_size = {});
+
 // Scales rounded to 16 bits, integers as they are.
 QuantizedTensor to_tensor(const QuantizedLayer& layer);
 

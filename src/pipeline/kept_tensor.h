@@ -1,0 +1,15 @@
+// The tensors that are not quantized: kept in 16 bits.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "model/weights.h"
+
+namespace watersic {
+
+// All of a tensor's elements, row by row, as BF16 or F16.
+std::vector<std::byte> in_16_bits(const WeightSource& source, const std::string& name, bool half);
+
+}  // namespace watersic
