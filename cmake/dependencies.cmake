@@ -1,4 +1,5 @@
-# Everything comes from the distribution; tools/setup installs the packages.
+# Everything comes from the distribution; tools/setup installs the packages. Read twice: by this
+# project, and from its installed package by the projects that link it.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
