@@ -35,22 +35,25 @@ done
 
 field() { tools/json-field "$1" "$2"; }
 row() { printf '%-14s %11s %8s %11s %9s %8s %9s\n' "$@"; }
-number() { LC_ALL=C printf "%.$1f" "$2"; }
+decimals() { LC_ALL=C printf "%.$1f" "$2"; }
 kilobytes() { echo "$((($1 + 500) / 1000)) kB"; }
 
 say "$model at $bits bits a weight"
 row method file bits perplexity 'KL, bits' top-1 seconds
-row original "$(kilobytes "$(stat -c %s $model/model.safetensors)")" 16 \
-  "$(number 3 "$(field perplexity demo/original.json)")" - - -
+size=$(stat -c %s $model/model.safetensors)
+perplexity=$(field perplexity demo/original.json)
+row original "$(kilobytes "$size")" 16 "$(decimals 3 "$perplexity")" - - -
 for method in "${methods[@]}"; do
-  run=demo/$method.run.json
-  eval=demo/$method.eval.json
-  row "$method" "$(kilobytes "$(field totals.file_bytes "$run")")" \
-    "$(number 3 "$(field totals.bits.file "$run")")" \
-    "$(number 3 "$(field perplexity "$eval")")" \
-    "$(number 4 "$(field kl_bits "$eval")")" \
-    "$(number 1 "$(LC_ALL=C awk -v x="$(field top1 "$eval")" 'BEGIN { print 100 * x }')") %" \
-    "$(number 1 "$(field totals.seconds "$run")")"
+  # One assignment each: a field that is missing ends the script.
+  size=$(field totals.file_bytes demo/"$method".run.json)
+  rate=$(field totals.bits.file demo/"$method".run.json)
+  seconds=$(field totals.seconds demo/"$method".run.json)
+  perplexity=$(field perplexity demo/"$method".eval.json)
+  kl=$(field kl_bits demo/"$method".eval.json)
+  top1=$(field top1 demo/"$method".eval.json)
+  percent=$(LC_ALL=C awk -v x="$top1" 'BEGIN { print 100 * x }')
+  row "$method" "$(kilobytes "$size")" "$(decimals 3 "$rate")" "$(decimals 3 "$perplexity")" \
+    "$(decimals 4 "$kl")" "$(decimals 1 "$percent") %" "$(decimals 1 "$seconds")"
 done
 cat <<'NOTES'
 
