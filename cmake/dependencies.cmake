@@ -1,4 +1,5 @@
-# Everything comes from the distribution; tools/setup installs the packages.
+# Everything comes from the distribution; tools/setup installs the packages. Read twice: by this
+# project, and from its installed package by the projects that link it.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
@@ -9,4 +10,3 @@ pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
-pkg_check_modules(cli11 REQUIRED IMPORTED_TARGET CLI11)

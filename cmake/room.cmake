@@ -48,8 +48,9 @@ function(watersic_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
     -ffp-contract=off -fno-math-errno $<$<BOOL:${WATERSIC_WERROR}>:-Werror>)
   if(WATERSIC_SANITIZE)
+    # Under the sanitizers GCC warns of uninitialized members inside the standard library.
     target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all
-                                             -fno-omit-frame-pointer)
+                           -fno-omit-frame-pointer -Wno-maybe-uninitialized)
     target_link_options(${target} PUBLIC -fsanitize=${WATERSIC_SANITIZE})
   endif()
 endfunction()

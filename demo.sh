@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Quantizes the bundled model to 2 bits a weight by three methods and compares what is left of it.
+# Needs no data: the model writes the texts itself. Everything is written to demo/.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+model=models/books-llama
+bits=2
+tokens=16384
+methods=(watersic huffman-gptq gptq)
+watersic=build/release/bin/watersic
+
+say() { printf '\n== %s\n' "$*"; }
+
+say 'Packages'
+tools/setup
+
+say 'Building (release)'
+if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
+cmake --preset release --log-level=WARNING
+cmake --build --preset release --target watersic_cli
+
+mkdir -p demo
+say "The model writes the text that it will be judged by: $tokens tokens, seed 2"
+$watersic sample $model --seed 2 --tokens $tokens >demo/eval.txt
+$watersic eval $model --text demo/eval.txt --json demo/original.json
+
+for method in "${methods[@]}"; do
+  say "$method: calibrate on text of the model's own (another seed), quantize to $bits bits, read back, evaluate"
+  $watersic quantize $model -o demo/"$method".wsic --bits $bits --method "$method" \
+    --calibration self --seed 1 --report demo/"$method".run.json
+  $watersic eval demo/"$method".wsic --text demo/eval.txt --reference $model \
+    --json demo/"$method".eval.json
+done
+
+field() { tools/json-field "$1" "$2"; }
+row() { printf '%-14s %11s %8s %11s %9s %8s %9s\n' "$@"; }
+decimals() { LC_ALL=C printf "%.$1f" "$2"; }
+kilobytes() { echo "$((($1 + 500) / 1000)) kB"; }
+
+say "$model at $bits bits a weight"
+row method file bits perplexity 'KL, bits' top-1 seconds
+size=$(stat -c %s $model/model.safetensors)
+perplexity=$(field perplexity demo/original.json)
+row original "$(kilobytes "$size")" 16 "$(decimals 3 "$perplexity")" - - -
+for method in "${methods[@]}"; do
+  # One assignment each: a field that is missing ends the script.
+  size=$(field totals.file_bytes demo/"$method".run.json)
+  rate=$(field totals.bits.file demo/"$method".run.json)
+  seconds=$(field totals.seconds demo/"$method".run.json)
+  perplexity=$(field perplexity demo/"$method".eval.json)
+  kl=$(field kl_bits demo/"$method".eval.json)
+  top1=$(field top1 demo/"$method".eval.json)
+  percent=$(LC_ALL=C awk -v x="$top1" 'BEGIN { print 100 * x }')
+  row "$method" "$(kilobytes "$size")" "$(decimals 3 "$rate")" "$(decimals 3 "$perplexity")" \
+    "$(decimals 4 "$kl")" "$(decimals 1 "$percent") %" "$(decimals 1 "$seconds")"
+done
+cat <<'NOTES'
+
+bits: what the file spends on each quantized weight, side information included (gptq: a 2-bit grid,
+entropy-coded). The file also holds the embeddings, the norms and the tokenizer, in 16 bits or as
+they are. KL: from the original's distribution to the quantized model's, for each token. Perplexity
+and KL are measured on text that the original model wrote (demo/eval.txt, seed 2), not on books;
+the calibration text is the model's own, too (seed 1).
+NOTES
