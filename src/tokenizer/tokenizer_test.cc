@@ -1,0 +1,4 @@
+#include "tokenizer/tokenizer.h"
+
+#include <gtest/gtest.h>
+TEST(T, T) {}
