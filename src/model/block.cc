@@ -41,7 +41,8 @@ void apply_linear(ThreadPool& pool, const LinearWeights& layer, int64_t length,
 
 // Each row's heads: normalized where there is a norm, then rotated to the row's position.
 void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
-                 std::span<const float> norm, int64_t length, MatrixView<float> Y) {
+                 std::span<const float> norm, std::span<const int64_t> positions,
+                 MatrixView<float> Y) {
   const auto head_dim = static_cast<size_t>(config.head_dim);
   pool.parallel_for(tile_count(Y.rows(), kRowTile), [&](int64_t tile) {
     const int64_t end = std::min(Y.rows(), (tile + 1) * kRowTile);
@@ -49,7 +50,7 @@ void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& r
       for (size_t begin = 0; begin < static_cast<size_t>(Y.cols()); begin += head_dim) {
         const auto head = Y.row(i).subspan(begin, head_dim);
         if (!norm.empty()) rms_norm(head, norm, config.norm_epsilon, head);
-        rope.rotate(i % length, head);
+        rope.rotate(positions[static_cast<size_t>(i)], head);
       }
     }
   });
@@ -119,20 +120,28 @@ Matrix<float> attention_input(ThreadPool& pool, const ModelConfig& config,
   return normalized(pool, config, weights, weights.attention_norm, "input of q, k, v", X);
 }
 
+Heads project_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                    const BlockWeights& weights, int64_t length, std::span<const int64_t> positions,
+                    MatrixView<const float> A) {
+  Heads heads{.Q = Matrix<float>(A.rows(), config.query_size()),
+              .K = Matrix<float>(A.rows(), config.kv_size()),
+              .V = Matrix<float>(A.rows(), config.kv_size())};
+  apply_linear(pool, weights.linear[kQuery], length, A, 0, heads.Q);
+  apply_linear(pool, weights.linear[kKey], length, A, 0, heads.K);
+  apply_linear(pool, weights.linear[kValue], length, A, 0, heads.V);
+  place_heads(pool, config, rope, weights.query_norm, positions, heads.Q);
+  place_heads(pool, config, rope, weights.key_norm, positions, heads.K);
+  return heads;
+}
+
 Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                         const BlockWeights& weights, int64_t length, MatrixView<const float> A) {
   const int64_t tokens = A.rows(), d = config.head_dim, group = config.heads / config.kv_heads;
-  assert(rope.length() >= length);
-  Matrix<float> Q(tokens, config.query_size()), K(tokens, config.kv_size()),
-      V(tokens, config.kv_size());
-  apply_linear(pool, weights.linear[kQuery], length, A, 0, Q);
-  apply_linear(pool, weights.linear[kKey], length, A, 0, K);
-  apply_linear(pool, weights.linear[kValue], length, A, 0, V);
-  place_heads(pool, config, rope, weights.query_norm, length, Q);
-  place_heads(pool, config, rope, weights.key_norm, length, K);
-
+  std::vector<int64_t> positions;
+  for (int64_t i = 0; i < tokens; ++i) positions.push_back(i % length);
+  const auto [Q, K, V] = project_heads(pool, config, rope, weights, length, positions, A);
   Matrix<float> H(tokens, config.query_size());
-  pool.parallel_for(tokens / length * config.heads, [&](int64_t tile) {
+  pool.parallel_for(tokens / length * config.heads, [&, &Q = Q, &K = K, &V = V](int64_t tile) {
     const int64_t first = tile / config.heads * length, head = tile % config.heads;
     const int64_t kv = head / group * d;
     attend(pool, Q.view().block(first, head * d, length, d), K.view().block(first, kv, length, d),

@@ -61,6 +61,17 @@ Matrix<float> mlp_hidden(ThreadPool& pool, const BlockWeights& weights, int64_t 
 void add_linear(ThreadPool& pool, const BlockWeights& weights, Linear linear, int64_t length,
                 MatrixView<const float> input, MatrixView<float> X);
 
+// What attention is made of, for a caller that keeps keys and values: the projections of A, with
+// q/k norms and rotary embeddings. Row i stands at positions[i]; `length` rows are computed as one
+// window.
+struct Heads {
+  Matrix<float> Q;     // tokens x (heads * head_dim)
+  Matrix<float> K, V;  // tokens x (kv_heads * head_dim)
+};
+Heads project_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                    const BlockWeights& weights, int64_t length, std::span<const int64_t> positions,
+                    MatrixView<const float> A);
+
 // Sees the inputs of a stage's linear layers, tokens x inputs.
 using CaptureFn = std::function<void(Capture, MatrixView<const float>)>;
 
