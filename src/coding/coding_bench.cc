@@ -22,7 +22,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 int main(int argc, char** argv) {
   ThreadPool pool(argc > 1 ? std::atoi(argv[1]) : 1);
   fmt::print("{:>11} {:>4} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6} {:>9} {:>9} {:>9}\n", "shape",
-             "bits", "entropy", "coded", "above", "estimate", "lanes", "tiles", "enc M/s",
+             "bits", "entropy", "coded", "above", "estimate", "lanes", "prec.", "enc M/s",
              "dec M/s", "est ms");
   const int64_t shapes[][2] = {{256, 256}, {704, 256}, {1024, 512}, {4096, 4096}};
   for (const auto& [rows, cols] : shapes) {
@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
           "{:>11} {:>4} {:>9.5f} {:>9.5f} {:>9.5f} {:>9.5f} {:>6} {:>6} {:>9.0f} {:>9.0f} "
           "{:>9.2f}\n",
           fmt::format("{}x{}", rows, cols), bits, entropy, s.bits.coded / n,
-          s.bits.coded / n - entropy, estimated / n, s.lanes, s.tiles, n / encode / 1e6,
+          s.bits.coded / n - entropy, estimated / n, s.lanes, s.precision, n / encode / 1e6,
           n / decode / 1e6, estimate * 1e3);
     }
   }

@@ -60,13 +60,18 @@ bool expand_table(const TableCode& code, std::vector<uint32_t>& frequencies) {
     present += w > 0 ? 1 : 0;
   }
   if (present == 0 || present > slots) return false;
-  // One slot for each, the others in proportion; rounding the running sum, not each share, makes
-  // the total right without a repair.
+  // One slot for each; the others in proportion to what each weight lies above one slot's worth, so
+  // that frequent symbols get their share of 2^precision and do not pay for the rare ones' slots.
+  const uint64_t slot = sum >> code.precision;
+  uint64_t excess = 0;
+  for (const uint64_t w : weights) excess += w > slot ? w - slot : 0;
+  // Rounding the running sum, not each share, makes the total right without a repair. There is an
+  // excess unless every slot is taken.
   uint64_t before = 0, running = 0;
   for (size_t s = 0; s < alphabet; ++s) {
     if (weights[s] == 0) continue;
-    running += weights[s];
-    const uint64_t after = running * (slots - present) / sum;
+    running += weights[s] > slot ? weights[s] - slot : 0;
+    const uint64_t after = excess == 0 ? 0 : running * (slots - present) / excess;
     frequencies[s] = static_cast<uint32_t>(1 + after - before);
     before = after;
   }

@@ -183,6 +183,7 @@ TensorSummary summarize_tensor(std::span<const std::byte> blob, const std::strin
   s.tables = static_cast<int64_t>(head.tables.size());
   s.tiles = head.grid.tiles();
   s.lanes = head.grid.lanes;
+  for (const TableCode& t : head.tables) s.precision = std::max(s.precision, t.precision);
   s.segment_rows = head.grid.segment_rows;
   s.group_columns = head.grid.group_columns;
   s.bits.coded = static_cast<double>(head.coded_bits);

@@ -27,7 +27,7 @@ struct TensorBits {
 struct TensorSummary {
   int64_t rows = 0, cols = 0, dead = 0;
   int64_t tables = 0, tiles = 0;
-  int lanes = 0;
+  int lanes = 0, precision = 0;  // the largest of the tables'
   int64_t segment_rows = 0, group_columns = 0;
   TensorBits bits;
 };

@@ -22,14 +22,16 @@ struct Stream {
   size_t left() const { return words.size() - next; }
 };
 
+constexpr int64_t kAhead = 8;  // rows
+
 // One integer: the state goes on, without its renormalisation.
 template <bool kPacked>
 inline int32_t step(const Lane& lane, uint32_t& x) {
   const uint32_t slot = x & lane.mask;
   if constexpr (kPacked) {
     const uint32_t entry = lane.packed[slot];
-    x = (((entry >> 8) & 0xFFF) + 1) * (x >> lane.precision) + (entry >> 20);
-    return lane.base + static_cast<int32_t>(entry & 0xFF);
+    x = (((entry >> lane.precision) & lane.mask) + 1) * (x >> lane.precision) + (entry & lane.mask);
+    return lane.base + static_cast<int32_t>(entry >> (2 * lane.precision));
   } else {
     const Slot entry = lane.slots[slot];
     x = (uint32_t{entry.frequency_minus_1} + 1) * (x >> lane.precision) + entry.offset;
@@ -47,13 +49,16 @@ void decode_rows(Stream& stream, const Lane* lanes, int active, uint32_t* states
   const Lane only = lanes[0];
   for (int64_t r = 0; r < codes.rows(); ++r) {
     int32_t* row = codes.row(r).data();
+    // Rows lie far apart in a wide matrix: the hardware does not foresee the next.
+    if (r + kAhead < codes.rows()) {
+      for (int l = 0; l < active; l += 16) __builtin_prefetch(&codes(r + kAhead, l), 1);
+    }
     for (int l = 0; l < active; ++l) {
       uint32_t x = states[l];
       row[l] = step<kPacked>(kOneTable ? only : lanes[l], x);
-      const uint32_t with_word = x << 16 | words[next];
-      const bool low = x < kLowerBound;
-      states[l] = low ? with_word : x;
-      next += low ? 1 : 0;
+      const uint32_t low = x < kLowerBound ? 1 : 0;
+      states[l] = x << (16 * low) | (words[next] & (0 - low));
+      next += low;
     }
   }
   stream.next = next;
@@ -101,7 +106,8 @@ DecoderTable::DecoderTable(const TableCode& code, const std::string& name)
     : code_(code), slots_(expand_slots(code, name)) {
   if (!packable()) return;
   for (const Slot& s : slots_)
-    packed_.push_back(s.symbol | uint32_t{s.frequency_minus_1} << 8 | uint32_t{s.offset} << 20);
+    packed_.push_back(uint32_t{s.symbol} << (2 * code_.precision) |
+                      uint32_t{s.frequency_minus_1} << code_.precision | s.offset);
 }
 
 void decode_tile(WordSpan words, std::span<const DecoderTable* const> table_of, int lanes,

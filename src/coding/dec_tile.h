@@ -12,16 +12,15 @@
 
 namespace watersic {
 
-// A table in the form that the inner loop reads. Where alphabet and precision allow (they nearly
-// always do) a slot is one 32-bit word, so that a table of precision 12 takes 16 KiB of the cache
-// and one gather serves a register of lanes:
-//   bits 0-7 symbol, 8-19 frequency - 1, 20-31 offset in the symbol
+// A table in the form that the inner loop reads. Where alphabet and precision P allow (up to 256
+// symbols at P = 12, 64 at 13: nearly always) a slot is one 32-bit word, so that a table stays in
+// the cache and one gather serves a register of lanes. From the lowest bit: P bits of offset in the
+// symbol, P bits of frequency - 1, the symbol.
 class DecoderTable {
  public:
   DecoderTable(const TableCode& code, const std::string& name);
 
-  // At most 256 symbols, precision at most 12.
-  bool packable() const { return code_.alphabet() <= 256 && code_.precision <= 12; }
+  bool packable() const { return code_.alphabet() <= int64_t{1} << (32 - 2 * code_.precision); }
   const TableCode& code() const { return code_; }
   const uint32_t* packed() const { return packed_.data(); }
   const Slot* slots() const { return slots_.data(); }
