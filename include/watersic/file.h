@@ -1,12 +1,16 @@
-// Writing results so that half a file is never seen.
+// Text files: read whole and checked, written so that half a file is never seen.
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace watersic {
 
 // The whole of `text` to `path`: written beside it, synced, renamed. Throws Error, naming the path.
 void write_file(const std::filesystem::path& path, std::string_view text);
+
+// The whole file; it must be valid UTF-8 and not empty. Throws Error with the offset of a bad byte.
+std::string read_text(const std::filesystem::path& path);
 
 }  // namespace watersic

@@ -21,9 +21,7 @@ struct BitCount {
   double paper_rate = 0;  // pooled_entropy + 16 bits for each row and column, as the papers report
 };
 
-struct LayerOptions : QuantizerOptions {
-  int threads = 0;  // 0: as many as the machine has
-};
+using LayerOptions = QuantizerOptions;
 
 struct LayerResult {
   std::vector<std::byte> coded;  // the matrix as a .wsic file holds it (docs/format.md)

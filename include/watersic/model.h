@@ -20,8 +20,24 @@ std::vector<int32_t> tokenize(const std::filesystem::path& model, const std::str
 std::string sample_text(const std::filesystem::path& model, int64_t tokens, uint64_t seed,
                         int threads = 0, const ProgressFn& progress = {});
 
-// What a .wsic file holds, as JSON: sections, tensors, bits.
-std::string inspect(const std::filesystem::path& file);
+// What a .wsic file holds, from its head and the heads of its tensors; no integer is decoded.
+struct Inspection {
+  struct Tensor {
+    std::string name, kind;  // "quantized", "bf16", "f16"
+    int64_t rows = 0, cols = 0;
+    int64_t bytes = 0;  // in the file, with what the container adds
+    double bits = 0;    // a weight
+    int64_t dead = 0, tiles = 0, lanes = 0, tables = 0;  // of quantized tensors
+  };
+  std::string file, model_id, version, architecture, method;
+  int64_t file_bytes = 0, quantized_weights = 0, kept_bytes = 0, text_bytes = 0;
+  double bits = 0;                 // a weight of the quantized tensors
+  std::vector<std::string> texts;  // "config.json", ...
+  std::vector<Tensor> tensors;
+};
+Inspection inspect(const std::filesystem::path& file);
+std::string to_json(const Inspection& inspection);
+std::string to_text(const Inspection& inspection);  // a table for people
 
 // Checks every byte of a .wsic file against its checksums. Throws Error, naming what is damaged.
 void verify(const std::filesystem::path& file);

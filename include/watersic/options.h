@@ -38,6 +38,7 @@ struct QuantizerOptions {
   int64_t group_size = 0;  // gptq, rtn: columns that share a scale in a row; 0: the whole row
   bool activation_order = false;  // gptq methods: columns of large S_jj first
   uint64_t seed = 1;              // picks the rows on which the rate is searched
+  int threads = 0;                // 0: as many as the machine has
 };
 
 // "watersic", "huffman-gptq", ... Throws Error for a name that is none.

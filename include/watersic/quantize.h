@@ -29,7 +29,6 @@ struct CalibrationOptions {
 
 struct QuantizeOptions : QuantizerOptions {
   CalibrationOptions calibration;
-  int threads = 0;     // 0: as many as the machine has
   bool limits = true;  // report R(D) and the gap of layers with at most kLimitColumns columns
   static constexpr int64_t kLimitColumns = 4096;  // eigenvalues of more take longer than the layer
 };

@@ -65,8 +65,8 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
                         const ProgressFn& progress) {
   const auto start = std::chrono::steady_clock::now();
   ThreadPool pool(options.threads);
-  const auto model = open_model(model_path);
-  const auto reference = options.reference.empty() ? nullptr : open_model(options.reference);
+  const auto model = open_model(model_path, pool);
+  const auto reference = options.reference.empty() ? nullptr : open_model(options.reference, pool);
   std::string text = read_text(text_path);
   if (options.wikitext) text = wikitext_as_scored(text);
 

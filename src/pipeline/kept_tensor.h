@@ -1,7 +1,7 @@
 // The tensors that are not quantized: kept in 16 bits.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,6 +10,6 @@
 namespace watersic {
 
 // All of a tensor's elements, row by row, as BF16 or F16.
-std::vector<std::byte> in_16_bits(const WeightSource& source, const std::string& name, bool half);
+std::vector<uint16_t> in_16_bits(const WeightSource& source, const std::string& name, bool half);
 
 }  // namespace watersic

@@ -63,7 +63,8 @@ std::string to_json(const QuantizeReport& report) {
                {"model_id", report.model_id},
                {"version", report.version},
                {"options", options_json(report.options)},
-               {"calibration", {{"windows", report.calibration_windows}, {"tokens", report.calibration_tokens}}},
+               {"calibration",
+                {{"windows", report.calibration_windows}, {"tokens", report.calibration_tokens}}},
                {"totals",
                 {{"bits", bits_json(report.bits)},
                  {"quantized_weights", report.quantized_weights},
@@ -71,7 +72,8 @@ std::string to_json(const QuantizeReport& report) {
                  {"kept_bytes", report.kept_bytes},
                  {"seconds", report.seconds}}}};
   for (const StageReport& stage : report.stages) {
-    json["stages"].push_back({{"stage", stage.stage}, {"seconds", stage.seconds}, {"peak_bytes", stage.peak_bytes}});
+    json["stages"].push_back(
+        {{"stage", stage.stage}, {"seconds", stage.seconds}, {"peak_bytes", stage.peak_bytes}});
   }
   for (const LayerReport& layer : report.layers) json["layers"].push_back(layer_json(layer));
   return json.dump(2) + "\n";

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "base/threads.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "tokenizer/tokenizer.h"
@@ -18,20 +21,20 @@ class OpenModel {
   const std::string& name() const { return name_; }  // the path as given
   const ModelConfig& config() const { return config_; }
   virtual const WeightSource& weights() const = 0;
-  // Throws Error where the model carries none.
-  virtual Tokenizer tokenizer() const = 0;
-  // Names the content; of a checkpoint it is computed by reading all of it.
+  // The content of a file like tokenizer.json; none where the model has no such file.
+  virtual std::optional<std::string> text(const std::string& file) const = 0;
+  // Names the content; a checkpoint's is computed by reading all of it.
   virtual std::string model_id() const = 0;
+
+  // Throws Error where the model carries none.
+  Tokenizer tokenizer() const;
 
  protected:
   std::string name_;
   ModelConfig config_;
 };
 
-// Shapes of all tensors are checked. Throws Error.
-std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path);
-
-// XXH3-64 over the files of a checkpoint folder that make up the model, in hex.
-std::string checkpoint_id(const std::filesystem::path& dir);
+// The shapes of all tensors are checked. `pool` must outlive the model. Throws Error.
+std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool);
 
 }  // namespace watersic

@@ -1,0 +1,65 @@
+#include "watersic/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/threads.h"
+#include "container/read_container.h"
+#include "model/decoder.h"
+#include "model/synth.h"
+#include "quant/families.h"
+#include "runtime/open_model.h"
+#include "watersic/error.h"
+#include "watersic/npy.h"
+
+namespace watersic {
+
+std::vector<int32_t> tokenize(const std::filesystem::path& model, const std::string& text,
+                              bool special) {
+  ThreadPool pool(1);
+  return open_model(model, pool)->tokenizer().encode(text, special);
+}
+
+std::string sample_text(const std::filesystem::path& path, int64_t tokens, uint64_t seed,
+                        int threads, const ProgressFn& progress) {
+  ThreadPool pool(threads);
+  const auto model = open_model(path, pool);
+  const ModelConfig& config = model->config();
+  const Tokenizer tokenizer = model->tokenizer();
+  const auto first = config.first_token();
+  if (!first)
+    throw Error(
+        fmt::format("{}: the model names neither a BOS nor an end-of-text token to sample from",
+                    path.string()));
+  // The first token of each sequence is given, not sampled.
+  const int64_t length = std::min(config.max_positions, tokens + 1);
+  const SampleOptions options{.count = (tokens + length - 2) / std::max<int64_t>(1, length - 1),
+                              .length = length,
+                              .first_token = *first,
+                              .seed = seed};
+  std::string text;
+  int64_t left = tokens;
+  for (const auto& sequence : sample_sequences(pool, config, model->weights(), options, progress)) {
+    const auto count = static_cast<size_t>(std::min<int64_t>(left, length - 1));
+    text += tokenizer.decode(std::span(sequence).subspan(1, count), true);
+    left -= static_cast<int64_t>(count);
+  }
+  return text;
+}
+
+void verify(const std::filesystem::path& file) {
+  ThreadPool pool;
+  ContainerReader(file).verify(pool);
+}
+
+void synthesize_layer(const std::string& family, int64_t rows, int64_t cols, uint64_t seed,
+                      const std::filesystem::path& folder) {
+  ThreadPool pool;
+  const LayerData layer = make_layer(pool, family, rows, cols, seed);
+  std::filesystem::create_directories(folder);
+  write_npy<float>(folder / "W.npy", layer.W);
+  write_npy<double>(folder / "S.npy", layer.S);
+}
+
+}  // namespace watersic

@@ -1,0 +1,52 @@
+#include "pipeline/calibrate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "calibration/windows.h"
+#include "model/decoder.h"
+#include "tokenizer/tokenizer.h"
+#include "watersic/error.h"
+#include "watersic/file.h"
+
+namespace watersic {
+
+std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool, const ModelConfig& config,
+                                                      const WeightSource& source,
+                                                      const std::filesystem::path& model_dir,
+                                                      const CalibrationOptions& options,
+                                                      uint64_t seed, const ProgressFn& progress) {
+  using Source = CalibrationOptions::Source;
+  if (options.source == Source::kNone) return {};
+  const int64_t most = config.max_positions;
+  const int64_t length =
+      options.sequence_length > 0 ? options.sequence_length : std::min<int64_t>(2048, most);
+  if (length > most) {
+    throw Error(fmt::format("sequence length: expected at most {}, the model's context, found {}",
+                            most, length));
+  }
+  if (options.source == Source::kText) {
+    const std::vector<int32_t> ids = Tokenizer::load(model_dir).encode(read_text(options.file));
+    return pick_windows(ids, options.samples, length, seed, options.file.string());
+  }
+  const std::optional<int32_t> first = config.first_token();
+  if (!first) {
+    throw Error(
+        fmt::format("{}: the model names neither a BOS nor an end-of-text token to sample from; "
+                    "calibrate on a text",
+                    model_dir.string()));
+  }
+  ProgressFn sampling;
+  if (progress) {
+    sampling = [&progress](ProgressEvent event) {
+      event.stage = "sampling calibration text";
+      progress(event);
+    };
+  }
+  return sample_sequences(
+      pool, config, source,
+      {.count = options.samples, .length = length, .first_token = *first, .seed = seed}, sampling);
+}
+
+}  // namespace watersic
