@@ -247,7 +247,7 @@ TEST_F(ContainerTest, LyingHeaders) {
   expect("cut short", [&](std::string& b) { b.resize(table), b[24] = b[25] = 0, ++b[32]; });
   expect("config.json", [&](std::string& b) { ++b[table + 14]; });
   expect("config.json: is damaged", [&](std::string& b) { --b[table + 15]; });
-  expect("found it at", [&](std::string& b) { b[table + 15] = 0x7F; });
+  expect("found the table", [&](std::string& b) { b[table + 15] = 0x7F; });
   expect("two sections", [&](std::string& b) { b[b.find("k_proj", table)] = 'q'; });
 }
 
