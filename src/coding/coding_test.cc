@@ -280,9 +280,9 @@ TEST(Coding, DamagedBytes) {
     }
   }
   // Changed scales can't be seen here (the container's checksums see them); a changed stream is, in
-  // the lanes' last states.
+  // the lanes' last states; the value of an escape is not.
   EXPECT_GT(errors, 400);
-  EXPECT_LE(changed, errors / 100);
+  EXPECT_LE(changed, errors / 30);
   for (size_t n = 0; n < blob.size(); ++n)
     EXPECT_THROW(decode_tensor(std::span(blob).first(n), pool, "layer"), Error) << n;
   auto longer = blob;
