@@ -1,0 +1,238 @@
+#include "model/synth.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string_view>
+
+#include "base/rng.h"
+#include "io/atomic_file.h"
+#include "io/safetensors.h"
+#include "io/text.h"
+#include "model/config.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::map<std::string, const char*>& published_configs() {
+  static const std::map<std::string, const char*> kConfigs = {
+      {"llama-3.2-1b", R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+        "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": 128001, "head_dim": 64,
+        "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02,
+        "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": false,
+        "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,
+        "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+        "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0,
+        "tie_word_embeddings": true, "torch_dtype": "bfloat16", "use_cache": true,
+        "vocab_size": 128256})"},
+      {"llama-3-8b", R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+        "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": 128001,
+        "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02,
+        "intermediate_size": 14336, "max_position_embeddings": 8192, "model_type": "llama",
+        "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8,
+        "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": null, "rope_theta": 500000.0,
+        "tie_word_embeddings": false, "torch_dtype": "bfloat16", "use_cache": true,
+        "vocab_size": 128256})"},
+      {"qwen3-8b", R"({"architectures": ["Qwen3ForCausalLM"], "attention_bias": false,
+        "attention_dropout": 0.0, "bos_token_id": 151643, "eos_token_id": 151645, "head_dim": 128,
+        "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02,
+        "intermediate_size": 12288, "max_position_embeddings": 40960, "max_window_layers": 36,
+        "model_type": "qwen3", "num_attention_heads": 32, "num_hidden_layers": 36,
+        "num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_scaling": null,
+        "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": false,
+        "torch_dtype": "bfloat16", "use_cache": true, "use_sliding_window": false,
+        "vocab_size": 151936})"}};
+  return kConfigs;
+}
+
+// The median of a norm's weights, or the standard deviation of a matrix times the root of its
+// columns (of a bias: itself).
+double size_of(const ModelTensor& tensor) {
+  static constexpr struct {
+    std::string_view part;
+    double size;
+  } kSizes[] = {{"input_layernorm", 0.5}, {"post_attention_layernorm", 0.6},
+                {"q_norm", 1.3},          {"k_norm", 1.3},
+                {"model.norm", 2.0},      {"bias", 0.1},
+                {"q_proj", 2.0},          {"k_proj", 2.0},
+                {"v_proj", 0.8},          {"o_proj", 0.8},
+                {"gate_proj", 1.0},       {"up_proj", 1.0},
+                {"down_proj", 0.8},       {"embed_tokens", 1.0},
+                {"lm_head", 1.0}};
+  if (tensor.name.ends_with("bias")) return 0.1;
+  for (const auto& known : kSizes)
+    if (tensor.name.find(known.part) != std::string::npos) return known.size;
+  return 1;
+}
+
+class RandomWeights {
+ public:
+  explicit RandomWeights(uint64_t seed) : seed_(seed), draws_(kDraws) {
+    // Values are drawn from a table of draws, four to a random number: a model has billions.
+    Rng rng(seed);
+    double square = 0;
+    for (float& draw : draws_) {
+      draw = static_cast<float>(rng.normal() * std::exp(0.35 * rng.normal()));
+      square += static_cast<double>(draw) * static_cast<double>(draw) / kDraws;
+    }
+    for (float& draw : draws_) draw /= static_cast<float>(std::sqrt(square));
+  }
+
+  // The index-th tensor, in parts of some rows, to `writer`.
+  void write(ThreadPool& pool, const ModelTensor& tensor, uint64_t index,
+             SafetensorsWriter& writer) const {
+    const auto [rows, cols] = tensor.shape;
+    const bool norm = tensor.is_vector && !tensor.name.ends_with("bias");
+    const double size =
+        tensor.is_vector ? size_of(tensor) : size_of(tensor) / std::sqrt(static_cast<double>(cols));
+    Rng rng = stream(index, 0);
+    std::vector<float> column(static_cast<size_t>(cols));
+    for (float& c : column) c = static_cast<float>(std::exp(0.3 * rng.normal()));
+
+    const int64_t part = std::max<int64_t>(1, kPartValues / std::max<int64_t>(1, cols));
+    for (int64_t begin = 0; begin < rows; begin += part) {
+      Matrix<float> W(std::min(part, rows - begin), cols);
+      pool.parallel_for(W.rows(), [&](int64_t i) {
+        Rng row_rng = stream(index, static_cast<uint64_t>(begin + i) + 1);
+        const auto row = W.row(i);
+        if (norm) {
+          for (float& x : row) x = static_cast<float>(size * std::exp(0.4 * row_rng.normal()));
+          return;
+        }
+        const auto scale = static_cast<float>(size * std::exp(0.2 * row_rng.normal()));
+        uint64_t bits = 0;
+        for (size_t j = 0; j < row.size(); ++j, bits >>= 16) {
+          if (j % 4 == 0) bits = row_rng.bits();
+          row[j] = scale * column[j] * draws_[bits % kDraws];
+        }
+      });
+      writer.write(W.values());
+    }
+  }
+
+ private:
+  static constexpr size_t kDraws = 65536;
+  static constexpr int64_t kPartValues = int64_t{4} << 20;
+
+  // Independent of any other tensor or row.
+  Rng stream(uint64_t tensor, uint64_t row) const {
+    return Rng(Rng(Rng(seed_).bits() + tensor).bits() + row);
+  }
+
+  uint64_t seed_;
+  std::vector<float> draws_;
+};
+
+TensorSpec spec_of(const ModelTensor& tensor) {
+  TensorSpec spec{.name = tensor.name, .dtype = "BF16", .shape = {tensor.shape.cols}};
+  if (!tensor.is_vector) spec.shape.insert(spec.shape.begin(), tensor.shape.rows);
+  return spec;
+}
+
+int64_t bytes_of(const ModelTensor& tensor) { return 2 * tensor.shape.rows * tensor.shape.cols; }
+
+// Consecutive tensors in shards of at most `shard_bytes`, if a tensor is not larger by itself.
+std::vector<std::vector<ModelTensor>> shard(const std::vector<ModelTensor>& tensors,
+                                            int64_t shard_bytes) {
+  std::vector<std::vector<ModelTensor>> shards;
+  int64_t room = 0;
+  for (const ModelTensor& tensor : tensors) {
+    if (shards.empty() || bytes_of(tensor) > room) {
+      shards.emplace_back();
+      room = shard_bytes;
+    }
+    shards.back().push_back(tensor);
+    room -= bytes_of(tensor);
+  }
+  return shards;
+}
+
+}  // namespace
+
+std::vector<std::string> synth_models() {
+  std::vector<std::string> names;
+  for (const auto& [name, config] : published_configs()) names.push_back(name);
+  return names;
+}
+
+Json synth_config(const std::string& like, std::optional<int64_t> layers) {
+  const auto found = published_configs().find(like);
+  if (found == published_configs().end()) {
+    throw Error(fmt::format("expected a model of known shape ({}), found '{}'",
+                            fmt::join(synth_models(), ", "), like));
+  }
+  Json config = Json::parse(found->second);
+  if (layers) {
+    const auto own = config["num_hidden_layers"].get<int64_t>();
+    if (*layers < 1 || *layers > own)
+      throw Error(fmt::format("expected from 1 to {} layers for {}, found {}", own, like, *layers));
+    config["num_hidden_layers"] = *layers;
+  }
+  return config;
+}
+
+void synthesize(ThreadPool& pool, const Json& config, const fs::path& dir,
+                const SynthOptions& options, const ProgressFn& progress) {
+  const std::vector<ModelTensor> tensors = model_tensors(parse_config(config, "config.json"));
+  std::map<std::string, std::string> texts;
+  if (!options.tokenizer.empty()) {
+    texts["tokenizer.json"] = read_text(options.tokenizer / "tokenizer.json");
+    for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"})
+      if (fs::exists(options.tokenizer / name)) texts[name] = read_text(options.tokenizer / name);
+  }
+  std::error_code failed;
+  fs::create_directories(dir, failed);
+  if (failed) throw Error(fmt::format("{}: cannot be created: {}", dir.string(), failed.message()));
+  if (!fs::is_empty(dir))
+    throw Error(fmt::format("{}: expected a new or an empty folder", dir.string()));
+
+  const RandomWeights weights(options.seed);
+  const auto shards = shard(tensors, options.shard_bytes);
+  std::vector<fs::path> written;
+  try {
+    Json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", Json::object()}};
+    int64_t done = 0;
+    for (size_t k = 0; k < shards.size(); ++k) {
+      const std::string name = shards.size() == 1 ? "model.safetensors"
+                                                  : fmt::format("model-{:05}-of-{:05}.safetensors",
+                                                                k + 1, shards.size());
+      std::vector<TensorSpec> specs;
+      for (const ModelTensor& tensor : shards[k]) specs.push_back(spec_of(tensor));
+      SafetensorsWriter writer(dir / name, specs, {{"format", "pt"}});
+      for (const ModelTensor& tensor : shards[k]) {
+        weights.write(pool, tensor, static_cast<uint64_t>(done), writer);
+        index["weight_map"][tensor.name] = name;
+        index["metadata"]["total_size"] =
+            index["metadata"]["total_size"].get<int64_t>() + bytes_of(tensor);
+        ++done;
+        if (progress) {
+          progress({.stage = "writing",
+                    .unit = "tensors",
+                    .done = done,
+                    .total = static_cast<int64_t>(tensors.size()),
+                    .detail = ""});
+        }
+      }
+      writer.commit();
+      written.push_back(dir / name);
+    }
+    if (shards.size() > 1) texts["model.safetensors.index.json"] = index.dump(2) + "\n";
+    texts["config.json"] = config.dump(2) + "\n";
+    for (const auto& [name, text] : texts) {
+      write_file(dir / name, text);
+      written.push_back(dir / name);
+    }
+  } catch (...) {
+    for (const fs::path& path : written) fs::remove(path, failed);
+    throw;
+  }
+}
+
+}  // namespace watersic
