@@ -18,24 +18,45 @@ constexpr int64_t kTileCols = 512;  // of outputs
 constexpr int64_t kRowTile = 64;    // of tokens, for what goes row by row
 constexpr int64_t kQueryTile = 128;
 
-// Y = X W^T + beta Y (+ bias), window by window. Tiles of one BLAS call each, over all windows at
-// once, so that many threads find work; gemm is serial inside a tile.
+// A part of a layer's output: rows [i, i + rows) of a batch, all in one window, and outputs
+// [j, j + cols).
+struct Tile {
+  int64_t i, rows, j, cols;
+};
+
+// Calls body(tile) for all tiles, over all windows at once, so that many threads find work.
+void for_each_tile(ThreadPool& pool, int64_t tokens, int64_t length, int64_t outputs,
+                   const std::function<void(const Tile&)>& body) {
+  assert(length > 0 && tokens % length == 0);
+  const int64_t down = tile_count(length, kTileRows), across = tile_count(outputs, kTileCols);
+  pool.parallel_for(tokens / length * down * across, [&](int64_t index) {
+    const int64_t window = index / (down * across), within = index / across % down * kTileRows;
+    const int64_t j = index % across * kTileCols;
+    body({.i = window * length + within,
+          .rows = std::min(kTileRows, length - within),
+          .j = j,
+          .cols = std::min(kTileCols, outputs - j)});
+  });
+}
+
+// y = (X W^T + bias) of the tile + beta y; one BLAS call, as gemm is serial inside a tile.
+void linear_tile(ThreadPool& pool, const LinearWeights& layer, MatrixView<const float> X,
+                 const Tile& tile, float beta, MatrixView<float> y) {
+  const MatrixView<const float> W = layer.weight;
+  assert(X.cols() == W.cols());
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0F, X.block(tile.i, 0, tile.rows, X.cols()),
+       W.block(tile.j, 0, tile.cols, W.cols()), beta, y);
+  if (layer.bias.empty()) return;
+  for (int64_t r = 0; r < tile.rows; ++r)
+    for (int64_t c = 0; c < tile.cols; ++c) y(r, c) += layer.bias[static_cast<size_t>(tile.j + c)];
+}
+
+// Y = X W^T + bias + beta Y, window by window.
 void apply_linear(ThreadPool& pool, const LinearWeights& layer, int64_t length,
                   MatrixView<const float> X, float beta, MatrixView<float> Y) {
-  const MatrixView<const float> W = layer.weight;
-  assert(length > 0 && X.rows() % length == 0 && Y.rows() == X.rows());
-  assert(X.cols() == W.cols() && Y.cols() == W.rows());
-  const int64_t down = tile_count(length, kTileRows), across = tile_count(W.rows(), kTileCols);
-  pool.parallel_for(X.rows() / length * down * across, [&](int64_t tile) {
-    const int64_t window = tile / (down * across), within = tile / across % down * kTileRows;
-    const int64_t i = window * length + within, rows = std::min(kTileRows, length - within);
-    const int64_t j = tile % across * kTileCols, cols = std::min(kTileCols, W.rows() - j);
-    const MatrixView<float> y = Y.block(i, j, rows, cols);
-    gemm(pool, Op::kNone, Op::kTranspose, 1.0F, X.block(i, 0, rows, X.cols()),
-         W.block(j, 0, cols, W.cols()), beta, y);
-    if (layer.bias.empty()) return;
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c) y(r, c) += layer.bias[static_cast<size_t>(j + c)];
+  assert(Y.rows() == X.rows() && Y.cols() == layer.weight.rows());
+  for_each_tile(pool, X.rows(), length, Y.cols(), [&](const Tile& tile) {
+    linear_tile(pool, layer, X, tile, beta, Y.block(tile.i, tile.j, tile.rows, tile.cols));
   });
 }
 
@@ -158,13 +179,13 @@ Matrix<float> mlp_input(ThreadPool& pool, const ModelConfig& config, const Block
 
 Matrix<float> mlp_hidden(ThreadPool& pool, const BlockWeights& weights, int64_t length,
                          MatrixView<const float> M) {
-  const int64_t size = weights.linear[kGate].weight.rows();
-  Matrix<float> G(M.rows(), size), U(M.rows(), size);
-  apply_linear(pool, weights.linear[kGate], length, M, 0, G);
-  apply_linear(pool, weights.linear[kUp], length, M, 0, U);
-  pool.parallel_for(tile_count(G.rows(), kRowTile), [&](int64_t tile) {
-    const int64_t end = std::min(G.rows(), (tile + 1) * kRowTile);
-    for (int64_t i = tile * kRowTile; i < end; ++i) gate_with(G.row(i), U.row(i));
+  Matrix<float> G(M.rows(), weights.linear[kGate].weight.rows());
+  for_each_tile(pool, M.rows(), length, G.cols(), [&](const Tile& tile) {
+    const MatrixView<float> gate = G.view().block(tile.i, tile.j, tile.rows, tile.cols);
+    Matrix<float> up(tile.rows, tile.cols);  // never whole: it is as large as G
+    linear_tile(pool, weights.linear[kGate], M, tile, 0, gate);
+    linear_tile(pool, weights.linear[kUp], M, tile, 0, up);
+    for (int64_t r = 0; r < tile.rows; ++r) gate_with(gate.row(r), up.row(r));
   });
   check_finite(pool, weights.block, "input of down", G);
   return G;
