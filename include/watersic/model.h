@@ -25,11 +25,13 @@ struct Inspection {
   struct Tensor {
     std::string name, kind;  // "quantized", "bf16", "f16"
     int64_t rows = 0, cols = 0;
-    int64_t bytes = 0;  // in the file, with what the container adds
-    double bits = 0;    // a weight
+    int64_t bytes = 0;      // in the file, with what the container adds
+    double bits = 0;        // a weight
+    double coded_bits = 0;  // of quantized tensors
     int64_t dead = 0, tiles = 0, lanes = 0, tables = 0;  // of quantized tensors
   };
-  std::string file, model_id, version, architecture, method;
+  std::string file, model_id, producer, architecture, method;
+  std::string options;  // JSON: what the file was made with
   int64_t file_bytes = 0, quantized_weights = 0, kept_bytes = 0, text_bytes = 0;
   double bits = 0;                 // a weight of the quantized tensors
   std::vector<std::string> texts;  // "config.json", ...

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/threads.h"
 #include "container/read_container.h"
+#include "export/safetensors.h"
+#include "io/text.h"
 #include "model/decoder.h"
 #include "model/synth.h"
 #include "quant/families.h"
@@ -42,7 +45,9 @@ std::string sample_text(const std::filesystem::path& path, int64_t tokens, uint6
   int64_t left = tokens;
   for (const auto& sequence : sample_sequences(pool, config, model->weights(), options, progress)) {
     const auto count = static_cast<size_t>(std::min<int64_t>(left, length - 1));
-    text += tokenizer.decode(std::span(sequence).subspan(1, count), true);
+    // A token may be cut inside a character, and the model may put bytes together that are none.
+    text += replace_invalid_utf8(tokenizer.decode(std::span(sequence).subspan(1, count), true));
+    text += '\n';
     left -= static_cast<int64_t>(count);
   }
   return text;
@@ -51,6 +56,20 @@ std::string sample_text(const std::filesystem::path& path, int64_t tokens, uint6
 void verify(const std::filesystem::path& file) {
   ThreadPool pool;
   ContainerReader(file).verify(pool);
+}
+
+void export_safetensors(const std::filesystem::path& file, const std::filesystem::path& folder,
+                        ExportType type, const ProgressFn& progress) {
+  ThreadPool pool;
+  write_safetensors(*open_model(file, pool), folder, type, progress);
+}
+
+void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,
+                      const std::filesystem::path& folder,
+                      const std::filesystem::path& tokenizer_from) {
+  ThreadPool pool;
+  const Json config = synth_config(like, layers > 0 ? std::optional(layers) : std::nullopt);
+  synthesize(pool, config, folder, {.seed = seed, .tokenizer = tokenizer_from});
 }
 
 void synthesize_layer(const std::string& family, int64_t rows, int64_t cols, uint64_t seed,

@@ -69,6 +69,8 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
   const auto reference = options.reference.empty() ? nullptr : open_model(options.reference, pool);
   std::string text = read_text(text_path);
   if (options.wikitext) text = wikitext_as_scored(text);
+  // llama.cpp's perplexity tool drops the newline that ends a file.
+  if (options.convention == Convention::kLlamaCpp && text.ends_with('\n')) text.pop_back();
 
   EvaluateResult result{.model = model_path.string(),
                         .model_id = model->model_id(),

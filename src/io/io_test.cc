@@ -134,6 +134,7 @@ TEST_F(Io, TextMustBeUtf8) {
             std::string::npos);
   for (const char* bad : {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80"})
     EXPECT_EQ(find_invalid_utf8(bad), 0U) << bad;
+  EXPECT_EQ(replace_invalid_utf8("a\xFF\xC3\xA9\xE2"), "a\xEF\xBF\xBD\xC3\xA9\xEF\xBF\xBD");
   EXPECT_NE(error_of([&] { read_text(dir_ / "missing"); }).find("cannot be opened"),
             std::string::npos);
 }

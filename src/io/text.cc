@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "io/mapped_file.h"
 #include "watersic/error.h"
 
@@ -28,6 +30,18 @@ size_t find_invalid_utf8(std::string_view text) {
     i += length;
   }
   return std::string_view::npos;
+}
+
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t good = std::min(find_invalid_utf8(text), text.size());
+    out += text.substr(0, good);
+    if (good == text.size()) break;
+    out += "\xEF\xBF\xBD";
+    text.remove_prefix(good + 1);
+  }
+  return out;
 }
 
 std::string read_text(const std::filesystem::path& path) {

@@ -10,8 +10,8 @@
 
 #include "base/rng.h"
 #include "io/atomic_file.h"
-#include "io/safetensors.h"
 #include "io/text.h"
+#include "model/checkpoint_writer.h"
 #include "model/config.h"
 #include "watersic/error.h"
 
@@ -130,30 +130,6 @@ class RandomWeights {
   std::vector<float> draws_;
 };
 
-TensorSpec spec_of(const ModelTensor& tensor) {
-  TensorSpec spec{.name = tensor.name, .dtype = "BF16", .shape = {tensor.shape.cols}};
-  if (!tensor.is_vector) spec.shape.insert(spec.shape.begin(), tensor.shape.rows);
-  return spec;
-}
-
-int64_t bytes_of(const ModelTensor& tensor) { return 2 * tensor.shape.rows * tensor.shape.cols; }
-
-// Consecutive tensors in shards of at most `shard_bytes`, if a tensor is not larger by itself.
-std::vector<std::vector<ModelTensor>> shard(const std::vector<ModelTensor>& tensors,
-                                            int64_t shard_bytes) {
-  std::vector<std::vector<ModelTensor>> shards;
-  int64_t room = 0;
-  for (const ModelTensor& tensor : tensors) {
-    if (shards.empty() || bytes_of(tensor) > room) {
-      shards.emplace_back();
-      room = shard_bytes;
-    }
-    shards.back().push_back(tensor);
-    room -= bytes_of(tensor);
-  }
-  return shards;
-}
-
 }  // namespace
 
 std::vector<std::string> synth_models() {
@@ -180,59 +156,22 @@ Json synth_config(const std::string& like, std::optional<int64_t> layers) {
 
 void synthesize(ThreadPool& pool, const Json& config, const fs::path& dir,
                 const SynthOptions& options, const ProgressFn& progress) {
-  const std::vector<ModelTensor> tensors = model_tensors(parse_config(config, "config.json"));
-  std::map<std::string, std::string> texts;
+  CheckpointFolder folder{.tensors = model_tensors(parse_config(config, "config.json")),
+                          .shard_bytes = options.shard_bytes};
+  folder.texts["config.json"] = config.dump(2) + "\n";
   if (!options.tokenizer.empty()) {
-    texts["tokenizer.json"] = read_text(options.tokenizer / "tokenizer.json");
+    folder.texts["tokenizer.json"] = read_text(options.tokenizer / "tokenizer.json");
     for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"})
-      if (fs::exists(options.tokenizer / name)) texts[name] = read_text(options.tokenizer / name);
+      if (fs::exists(options.tokenizer / name))
+        folder.texts[name] = read_text(options.tokenizer / name);
   }
-  std::error_code failed;
-  fs::create_directories(dir, failed);
-  if (failed) throw Error(fmt::format("{}: cannot be created: {}", dir.string(), failed.message()));
-  if (!fs::is_empty(dir))
-    throw Error(fmt::format("{}: expected a new or an empty folder", dir.string()));
-
   const RandomWeights weights(options.seed);
-  const auto shards = shard(tensors, options.shard_bytes);
-  std::vector<fs::path> written;
-  try {
-    Json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", Json::object()}};
-    int64_t done = 0;
-    for (size_t k = 0; k < shards.size(); ++k) {
-      const std::string name = shards.size() == 1 ? "model.safetensors"
-                                                  : fmt::format("model-{:05}-of-{:05}.safetensors",
-                                                                k + 1, shards.size());
-      std::vector<TensorSpec> specs;
-      for (const ModelTensor& tensor : shards[k]) specs.push_back(spec_of(tensor));
-      SafetensorsWriter writer(dir / name, specs, {{"format", "pt"}});
-      for (const ModelTensor& tensor : shards[k]) {
-        weights.write(pool, tensor, static_cast<uint64_t>(done), writer);
-        index["weight_map"][tensor.name] = name;
-        index["metadata"]["total_size"] =
-            index["metadata"]["total_size"].get<int64_t>() + bytes_of(tensor);
-        ++done;
-        if (progress) {
-          progress({.stage = "writing",
-                    .unit = "tensors",
-                    .done = done,
-                    .total = static_cast<int64_t>(tensors.size()),
-                    .detail = ""});
-        }
-      }
-      writer.commit();
-      written.push_back(dir / name);
-    }
-    if (shards.size() > 1) texts["model.safetensors.index.json"] = index.dump(2) + "\n";
-    texts["config.json"] = config.dump(2) + "\n";
-    for (const auto& [name, text] : texts) {
-      write_file(dir / name, text);
-      written.push_back(dir / name);
-    }
-  } catch (...) {
-    for (const fs::path& path : written) fs::remove(path, failed);
-    throw;
-  }
+  write_checkpoint(
+      dir, folder,
+      [&](size_t k, SafetensorsWriter& writer) {
+        weights.write(pool, folder.tensors[k], k, writer);
+      },
+      progress);
 }
 
 }  // namespace watersic

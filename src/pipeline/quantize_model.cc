@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/threads.h"
@@ -21,6 +22,7 @@
 #include "pipeline/calibrate.h"
 #include "pipeline/kept_tensor.h"
 #include "pipeline/stopwatch.h"
+#include "quant/layer.h"
 #include "quant/limit.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
@@ -76,7 +78,7 @@ class ModelQuantizer {
     report_.calibration_windows = static_cast<int64_t>(windows.size());
     length_ = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
     report_.calibration_tokens = report_.calibration_windows * length_;
-    rope_ = RopeTable(config_, length_);
+    rope_.emplace(config_, length_);
 
     watch_.stage("statistics");
     X_ = embed_windows(windows);
@@ -137,7 +139,7 @@ class ModelQuantizer {
       for (int64_t row = 0; row < X_.rows(); row += batch) {
         const MatrixView<float> some =
             X_.view().block(row, 0, std::min(batch, X_.rows() - row), X_.cols());
-        forward_block(pool_, config_, rope_, weights, length_, some,
+        forward_block(pool_, config_, *rope_, weights, length_, some,
                       [&](Capture capture, MatrixView<const float> inputs) {
                         moments[static_cast<size_t>(capture)].add(pool_, inputs);
                       });
@@ -262,7 +264,7 @@ class ModelQuantizer {
   QuantizeReport report_;
   Stopwatch watch_;
   int64_t length_ = 0;  // tokens in a window; 0 without calibration
-  RopeTable rope_;
+  std::optional<RopeTable> rope_;
   Matrix<float> X_;  // the stream of all windows, as the blocks so far leave it
   double bits_left_ = 0;
   int64_t weights_left_ = 0;
