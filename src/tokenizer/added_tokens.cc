@@ -32,13 +32,20 @@ bool starts_with_word(std::string_view text) {
 
 }  // namespace
 
-AddedTokenFinder::AddedTokenFinder(const std::vector<Pattern>& patterns) {
+AddedTokenFinder::AddedTokenFinder(const std::vector<Pattern>& patterns, const std::string& name) {
   for (const Pattern& pattern : patterns)
     if (!pattern.first.empty()) patterns_.push_back(pattern);
-  const auto less = [](const Pattern& a, const Pattern& b) { return a.first < b.first; };
-  const auto equal = [](const Pattern& a, const Pattern& b) { return a.first == b.first; };
-  std::stable_sort(patterns_.begin(), patterns_.end(), less);
-  patterns_.erase(std::unique(patterns_.begin(), patterns_.end(), equal), patterns_.end());
+  std::sort(patterns_.begin(), patterns_.end(),
+            [](const Pattern& a, const Pattern& b) { return a.first < b.first; });
+  for (size_t i = 1; i < patterns_.size(); ++i) {
+    if (patterns_[i].first == patterns_[i - 1].first) {
+      throw Error(
+          fmt::format("{}: added_tokens: expected tokens that the normalizer leaves different, "
+                      "found \"{}\" and "
+                      "\"{}\"",
+                      name, patterns_[i - 1].second.content, patterns_[i].second.content));
+    }
+  }
   for (size_t i = 0; i < patterns_.size(); ++i) {
     Span& range = by_first_byte_[static_cast<unsigned char>(patterns_[i].first[0])];
     if (range.begin == range.end) range.begin = i;
@@ -90,7 +97,8 @@ std::vector<AddedTokenFinder::Stretch> AddedTokenFinder::cut(std::string_view te
       begin = std::max(done, without_trailing_space(text.substr(0, begin)).size());
     if (token.right_strip) end = text.size() - without_leading_space(text.substr(end)).size();
     if (done < begin) out.push_back({{done, begin}, -1});
-    out.push_back({{begin, end}, token.id});
+    // The token before may have taken all of this one, where that is white space.
+    if (begin < end) out.push_back({{begin, end}, token.id});
     done = end;
   }
   if (done < text.size()) out.push_back({{done, text.size()}, -1});

@@ -2,10 +2,11 @@
 // before the model sees it.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "io/json.h"
@@ -29,8 +30,10 @@ struct AddedToken {
 class AddedTokenFinder {
  public:
   AddedTokenFinder() = default;
-  // `patterns`: what is looked for, and the token it is. Of equal patterns the first counts.
-  AddedTokenFinder(const std::vector<std::pair<std::string, AddedToken>>& patterns);
+  // `patterns`: what is looked for, and the token it is. Throws Error, with the file's `name`,
+  // where two are equal (as tokens that differ in case are to a normalizer that drops it).
+  AddedTokenFinder(const std::vector<std::pair<std::string, AddedToken>>& patterns,
+                   const std::string& name);
 
   // A stretch of the text: a token, or (id < 0) what lies between tokens.
   struct Stretch {

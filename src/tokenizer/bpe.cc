@@ -14,26 +14,33 @@ namespace {
 constexpr size_t kCachedWordBytes = 64;
 constexpr size_t kCachedWords = 1 << 16;
 
+constexpr int kPairBits = 22;
+
+uint64_t pair_of(int32_t left, int32_t right) {
+  return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
+}
+
+// Fibonacci hashing: the product's high bits depend on all bits of both.
+size_t hash_of(uint64_t pair, int bits) { return (pair * 0x9E3779B97F4A7C15U) >> (64 - bits); }
+
 }  // namespace
 
 MergeTable::MergeTable(size_t count)
-    : slots_(std::bit_ceil(2 * count + 2)), shift_(64 - std::countr_zero(slots_.size())) {}
+    : slots_(std::bit_ceil(2 * count + 2)), bits_(std::countr_zero(slots_.size())) {}
 
 size_t MergeTable::slot(uint64_t pair) const {
-  // Fibonacci hashing: the product's high bits depend on all bits of both ids.
-  size_t i = (pair * 0x9E3779B97F4A7C15U) >> shift_;
+  size_t i = hash_of(pair, bits_);
   while (slots_[i].pair != pair && slots_[i].pair != kNone) i = (i + 1) & (slots_.size() - 1);
   return i;
 }
 
 void MergeTable::insert(int32_t left, int32_t right, uint32_t rank, int32_t id) {
-  const uint64_t pair = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
+  const uint64_t pair = pair_of(left, right);
   slots_[slot(pair)] = {pair, rank, id};
 }
 
 const MergeTable::Merge* MergeTable::find(int32_t left, int32_t right) const {
-  const uint64_t pair = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-  const Merge& merge = slots_[slot(pair)];
+  const Merge& merge = slots_[slot(pair_of(left, right))];
   return merge.pair == kNone ? nullptr : &merge;
 }
 
@@ -47,6 +54,7 @@ Bpe::Bpe(const JsonFields& model) {
 
   read_vocabulary(model);
   read_merges(model);
+  read_adjacent();
   if (model.has("unk_token")) {
     unknown_ = id(model.text("unk_token"));
     if (!unknown_) model.fail("unk_token", "a token of the vocabulary");
@@ -126,6 +134,31 @@ std::optional<int32_t> Bpe::id(std::string_view token) const {
   return found->second;
 }
 
+// A merge makes a token, so none reaches across two characters that no token has side by side.
+void Bpe::read_adjacent() {
+  adjacent_.resize(size_t{1} << kPairBits);
+  for (const std::string& token : tokens_) {
+    int32_t left = -1;
+    for (size_t at = 0; at < token.size();) {
+      const int32_t right = next_character(token, at);
+      if (left >= 0) adjacent_[hash_of(pair_of(left, right), kPairBits)] = true;
+      left = right;
+    }
+  }
+}
+
+// Characters without a token of their own are left out of this: what they become depends on what
+// stands beside them.
+bool Bpe::may_merge_across(int32_t left, int32_t right) const {
+  if (adjacent_[hash_of(pair_of(left, right), kPairBits)]) return true;
+  std::string text;
+  append_character(text, left);
+  if (!id(text)) return true;
+  text.clear();
+  append_character(text, right);
+  return !id(text);
+}
+
 void Bpe::encode(std::string_view word, Workspace& work, std::vector<int32_t>& ids) const {
   if (word.size() >= INT32_MAX)
     throw Error(fmt::format("expected a word below 2^31 bytes, found {}", word.size()));
@@ -135,20 +168,40 @@ void Bpe::encode(std::string_view word, Workspace& work, std::vector<int32_t>& i
       return;
     }
   }
-  const bool cached = word.size() <= kCachedWordBytes;
+  // SentencePiece's words are whole texts. Cut where no merge can reach across, they are words
+  // that come again, and the ids are the same.
+  size_t begin = 0;
+  if (word.size() > kCachedWordBytes) {
+    size_t at = 0;
+    int32_t left = next_character(word, at);
+    while (at < word.size()) {
+      const size_t end = at;
+      const int32_t right = next_character(word, at);
+      if (!may_merge_across(left, right)) {
+        encode_part(word.substr(begin, end - begin), work, ids);
+        begin = end;
+      }
+      left = right;
+    }
+  }
+  encode_part(word.substr(begin), work, ids);
+}
+
+void Bpe::encode_part(std::string_view part, Workspace& work, std::vector<int32_t>& ids) const {
+  const bool cached = part.size() <= kCachedWordBytes;
   if (cached) {
-    if (const auto seen = work.words.find(word); seen != work.words.end()) {
+    if (const auto seen = work.words.find(part); seen != work.words.end()) {
       ids.insert(ids.end(), seen->second.begin(), seen->second.end());
       return;
     }
   }
-  start_symbols(word, work.symbols);
+  start_symbols(part, work.symbols);
   merge_symbols(work);
-  const size_t first = ids.size();
+  const auto first = static_cast<std::ptrdiff_t>(ids.size());
   for (const Workspace::Symbol& symbol : work.symbols)
     if (!symbol.gone) ids.push_back(symbol.id);
   if (cached && work.words.size() < kCachedWords)
-    work.words.emplace(word, std::vector<int32_t>(ids.begin() + first, ids.end()));
+    work.words.emplace(part, std::vector<int32_t>(ids.begin() + first, ids.end()));
 }
 
 void Bpe::start_symbols(std::string_view word, std::vector<Workspace::Symbol>& symbols) const {

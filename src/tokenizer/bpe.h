@@ -43,7 +43,7 @@ class MergeTable {
   size_t slot(uint64_t pair) const;
 
   std::vector<Merge> slots_;  // a power of two of them, at most half full
-  int shift_ = 0;
+  int bits_ = 0;              // log2 of how many
 };
 
 class Bpe {
@@ -69,8 +69,8 @@ class Bpe {
   // and is not implemented, and for a broken vocabulary or merge, which it names.
   explicit Bpe(const JsonFields& model);
 
-  // Appends the ids of one word (valid UTF-8). A character that has no token becomes its bytes,
-  // or the unknown token, or nothing, as the model says.
+  // Appends the ids of one word (valid UTF-8, which may be a whole text). A character that has no
+  // token becomes its bytes, or the unknown token, or nothing, as the model says.
   void encode(std::string_view word, Workspace& work, std::vector<int32_t>& ids) const;
 
   std::optional<int32_t> id(std::string_view token) const;
@@ -82,12 +82,18 @@ class Bpe {
  private:
   void read_vocabulary(const JsonFields& model);
   void read_merges(const JsonFields& model);
+  void read_adjacent();
+  bool may_merge_across(int32_t left, int32_t right) const;
+  void encode_part(std::string_view part, Workspace& work, std::vector<int32_t>& ids) const;
   void start_symbols(std::string_view word, std::vector<Workspace::Symbol>& symbols) const;
   void merge_symbols(Workspace& work) const;
 
   StringMap<int32_t> ids_;
   std::vector<std::string> tokens_;
   MergeTable merges_;
+  // Which pairs of characters stand side by side in some token: a bit for the hash of each. A bit
+  // shared by another pair only costs a cut.
+  std::vector<bool> adjacent_;
   std::optional<std::array<int32_t, 256>> byte_ids_;  // of "<0x00>" ...; -1 where there is none
   std::optional<int32_t> unknown_;
   bool fuse_unknown_ = false;

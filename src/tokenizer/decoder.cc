@@ -73,6 +73,7 @@ void Decoder::add(const JsonFields& fields, bool& fused) {
     });
     if (fields.text("content").empty()) fields.fail("content", "a character");
   } else if (type == "Metaspace") {
+    if (fields.text("replacement").empty()) fields.fail("replacement", "a character");
     const bool prefixed = fields.text("prepend_scheme", "always") != "never" &&
                           fields.boolean("add_prefix_space", true);
     steps_.emplace_back([mark = Regex::literal(fields.text("replacement")), prefixed](

@@ -145,6 +145,7 @@ void PreTokenizer::add(const JsonFields& fields) {
     });
   } else if (type == "Metaspace") {
     const std::string mark = fields.text("replacement");
+    if (mark.empty()) fields.fail("replacement", "a character");
     std::string scheme = fields.text("prepend_scheme", "always");
     if (scheme != "always" && scheme != "first" && scheme != "never")
       fields.fail("prepend_scheme", "always, first or never");
@@ -182,6 +183,7 @@ void PreTokenizer::add(const JsonFields& fields) {
     add_fixed_split("[\\p{P}$+<=>^`|~]",
                     fields.has("behavior") ? behavior_of(fields) : SplitBehavior::kIsolated);
   } else if (type == "CharDelimiterSplit") {
+    if (fields.text("delimiter").empty()) fields.fail("delimiter", "a character");
     add_split(Regex::literal(fields.text("delimiter")), SplitBehavior::kRemoved);
   } else {
     fields.fail("type", "a pre-tokenizer that is implemented");

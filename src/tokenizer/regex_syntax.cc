@@ -10,7 +10,10 @@ namespace watersic {
 namespace {
 
 // As members of a class, so that they serve within brackets too.
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{N}\\p{Pc}";
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Outside of brackets Oniguruma's \w has Latin-1's superscripts and fractions, too.
+constexpr std::string_view kBareWord =
+    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
 bool is_alphanumeric(char c) {
@@ -81,7 +84,7 @@ class Translator {
         break;
       case 'w':
       case 'W':
-        emit_class(kWord, c == 'W');
+        emit_class(inside ? kWord : kBareWord, c == 'W');
         break;
       case 'h':
       case 'H':
@@ -94,7 +97,7 @@ class Translator {
         if (inside) {
           out_ += "\\x08";
         } else {
-          out_ += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWord);
+          out_ += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kBareWord);
         }
         break;
       case 'p':

@@ -36,29 +36,27 @@ struct Tokenizer::Parts {
   void read_tokens(const JsonFields& file) {
     const std::vector<AddedToken> added = read_added_tokens(file, model);
     tokens = model.tokens();
+    special_ids.resize(tokens.size());
     std::vector<std::pair<std::string, AddedToken>> plain, normalized;
-    // Special tokens go before the others, where two look the same once normalized.
-    for (const bool special : {true, false}) {
-      for (const AddedToken& token : added) {
-        if (token.special != special) continue;
-        if (token.normalized) {
-          normalized.emplace_back(normalizer(token.content).text, token);
-        } else {
-          plain.emplace_back(token.content, token);
-        }
-      }
-    }
     for (const AddedToken& token : added) {
       const auto id = static_cast<size_t>(token.id);
-      if (id >= tokens.size()) tokens.resize(id + 1);
+      if (id >= tokens.size()) {
+        tokens.resize(id + 1);
+        special_ids.resize(id + 1);
+      }
       tokens[id] = token.content;
-      added_ids.emplace(token.content, token.id);
-      special_ids.resize(tokens.size());
       special_ids[id] = token.special;
+      added_ids.emplace(token.content, token.id);
+      if (!token.normalized) {
+        plain.emplace_back(token.content, token);
+        continue;
+      }
+      // It is found in this form, so it also comes back in it.
+      normalized.emplace_back(normalizer(token.content).text, token);
+      if (!normalized.back().first.empty()) tokens[id] = normalized.back().first;
     }
-    special_ids.resize(tokens.size());
-    in_text = AddedTokenFinder(plain);
-    in_normalized = AddedTokenFinder(normalized);
+    in_text = AddedTokenFinder(plain, file.name());
+    in_normalized = AddedTokenFinder(normalized, file.name());
   }
 
   bool is_token(int32_t id) const {
