@@ -25,7 +25,7 @@ inline constexpr int kMaxLanes = 64;
 inline constexpr uint32_t kTensorVersion = 1;
 
 // Bounds that keep a lying header from making the decoder allocate: a tile costs at least a word,
-// so a blob of n bytes decodes to at most n/2 * 2^20 integers.
+// so a blob of n bytes decodes to at most n/4 * 2^20 integers.
 inline constexpr int64_t kMaxTileWeights = int64_t{1} << 20;
 inline constexpr int64_t kMaxWeights = int64_t{1} << 32;
 

@@ -139,7 +139,8 @@ Head read_head(std::span<const std::byte> blob, const std::string& name) {
     }
   }
   for (const uint64_t size : sizes) {
-    if (size > words.size() - next) damaged(name, "its tiles are cut short");
+    // Two words at least: a lane's state takes 20 bits. It bounds what the tiles can decode to.
+    if (size < 2 || size > words.size() - next) damaged(name, "its tiles are cut short");
     head.tiles.push_back(words.subspan(next, size));
     next += size;
     head.coded_bits += 16 * static_cast<int64_t>(size);
@@ -160,7 +161,7 @@ QuantizedTensor decode_tensor(std::span<const std::byte> blob, ThreadPool& pool,
                                             tables.empty() ? nullptr : tables.data());
   for (size_t i = 0; i < head.table_of.size(); ++i)
     table_of[i] = &tables[static_cast<size_t>(head.table_of[i])];
-  // Bounded: each tile of at most 2^20 integers has taken a bit of the head at least.
+  // Bounded: each tile of at most 2^20 integers has two words at least.
   q.codes = Matrix<int32_t>(q.rows, q.live());
   pool.parallel_for(head.grid.tiles(), [&](int64_t t) {
     const auto [row, rows, column, columns] = head.grid.tile(t);
