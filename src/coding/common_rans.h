@@ -20,6 +20,7 @@ inline constexpr uint32_t kLowerBound = 1U << 16;
 inline constexpr int kMinPrecision = 8;
 inline constexpr int kMaxPrecision = 15;
 inline constexpr int kMaxLanes = 64;
+inline constexpr int64_t kMaxTables = 1024;
 
 // A blob of another version is refused.
 inline constexpr uint32_t kTensorVersion = 1;
