@@ -61,7 +61,8 @@ std::vector<std::byte> round_trip(const QuantizedTensor& q, const CodingPlan& pl
   // (the sanitizer would see it at the end of the allocation).
   std::vector<std::byte> shifted(blob.size() + 1, std::byte{0xA5});
   std::ranges::copy(blob, shifted.begin() + 1);
-  expect_equal(q, decode_tensor(std::span(shifted).subspan(1), pool, "test"));
+  for (const DecoderKind kind : {DecoderKind::kBest, DecoderKind::kScalar})
+    expect_equal(q, decode_tensor(std::span(shifted).subspan(1), pool, "test", kind));
   const TensorBits bits = tensor_bits(blob, "test");
   EXPECT_EQ(bits.total(), 8.0 * static_cast<double>(blob.size()));
   return blob;

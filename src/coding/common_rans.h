@@ -20,12 +20,13 @@ inline constexpr uint32_t kLowerBound = 1U << 16;
 inline constexpr int kMinPrecision = 8;
 inline constexpr int kMaxPrecision = 15;
 inline constexpr int kMaxLanes = 64;
+inline constexpr int64_t kMaxTables = 1024;
 
 // A blob of another version is refused.
 inline constexpr uint32_t kTensorVersion = 1;
 
 // Bounds that keep a lying header from making the decoder allocate: a tile costs at least a word,
-// so a blob of n bytes decodes to at most n/2 * 2^20 integers.
+// so a blob of n bytes decodes to at most n/4 * 2^20 integers.
 inline constexpr int64_t kMaxTileWeights = int64_t{1} << 20;
 inline constexpr int64_t kMaxWeights = int64_t{1} << 32;
 

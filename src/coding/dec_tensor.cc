@@ -114,7 +114,7 @@ Head read_head(std::span<const std::byte> blob, const std::string& name) {
     head.grid.rows = q.rows;
     head.grid.live = q.live();
     read_grid(in, head.grid, name);
-    const int64_t tables = 1 + in.number(0, q.live() - 1, "tables");
+    const int64_t tables = 1 + in.number(0, kMaxTables - 1, "tables");
     head.escape_parameter = static_cast<int>(in.bits(5));
     for (int64_t t = 0; t < tables; ++t) head.tables.push_back(read_table(in, name));
     const int width = std::bit_width(static_cast<uint64_t>(tables - 1));
@@ -139,7 +139,8 @@ Head read_head(std::span<const std::byte> blob, const std::string& name) {
     }
   }
   for (const uint64_t size : sizes) {
-    if (size > words.size() - next) damaged(name, "its tiles are cut short");
+    // Two words at least: a lane's state takes 20 bits. It bounds what the tiles can decode to.
+    if (size < 2 || size > words.size() - next) damaged(name, "its tiles are cut short");
     head.tiles.push_back(words.subspan(next, size));
     next += size;
     head.coded_bits += 16 * static_cast<int64_t>(size);
@@ -151,24 +152,20 @@ Head read_head(std::span<const std::byte> blob, const std::string& name) {
 }  // namespace
 
 QuantizedTensor decode_tensor(std::span<const std::byte> blob, ThreadPool& pool,
-                              const std::string& name) {
+                              const std::string& name, DecoderKind kind) {
   Head head = read_head(blob, name);
   QuantizedTensor& q = head.tensor;
-  std::vector<DecoderTable> tables;
-  for (const TableCode& code : head.tables) tables.emplace_back(code, name);
-  std::vector<const DecoderTable*> table_of(static_cast<size_t>(q.live()),
-                                            tables.empty() ? nullptr : tables.data());
-  for (size_t i = 0; i < head.table_of.size(); ++i)
-    table_of[i] = &tables[static_cast<size_t>(head.table_of[i])];
-  // Bounded: each tile of at most 2^20 integers has taken a bit of the head at least.
+  const DecoderTables tables(head.tables, name);
+  if (head.table_of.empty()) head.table_of.resize(static_cast<size_t>(q.live()), 0);
+  // Bounded: each tile of at most 2^20 integers has two words at least.
   q.codes = Matrix<int32_t>(q.rows, q.live());
   pool.parallel_for(head.grid.tiles(), [&](int64_t t) {
     const auto [row, rows, column, columns] = head.grid.tile(t);
     decode_tile(
-        head.tiles[static_cast<size_t>(t)],
-        std::span(table_of).subspan(static_cast<size_t>(column), static_cast<size_t>(columns)),
+        head.tiles[static_cast<size_t>(t)], tables,
+        std::span(head.table_of).subspan(static_cast<size_t>(column), static_cast<size_t>(columns)),
         head.grid.lanes, head.escape_parameter, q.codes.view().block(row, column, rows, columns),
-        name);
+        name, kind);
   });
   return std::move(q);
 }

@@ -9,12 +9,13 @@
 
 #include "base/threads.h"
 #include "coding/common_tensor.h"
+#include "coding/dec_lanes.h"
 
 namespace watersic {
 
 // `name` is what errors call the tensor. Throws Error.
 QuantizedTensor decode_tensor(std::span<const std::byte> blob, ThreadPool& pool,
-                              const std::string& name);
+                              const std::string& name, DecoderKind kind = DecoderKind::kBest);
 
 // Where the bits of a blob go; coded + side is all of them.
 struct TensorBits {

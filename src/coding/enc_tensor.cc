@@ -182,7 +182,8 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, ThreadPool& 
 std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan& plan,
                                      ThreadPool& pool) {
   assert(q.codes.rows() == q.rows && q.codes.cols() == q.live());
-  assert(plan.tables >= 1 && (plan.tables == 1 || !plan.table_of.empty()));
+  assert(plan.tables >= 1 && plan.tables <= kMaxTables &&
+         (plan.tables == 1 || !plan.table_of.empty()));
   if (q.rows > INT32_MAX || q.cols > INT32_MAX || (q.cols > 0 && q.rows > kMaxWeights / q.cols))
     throw Error(
         fmt::format("expected a matrix of at most 2^32 weights, found {} x {}", q.rows, q.cols));

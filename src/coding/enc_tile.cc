@@ -20,6 +20,7 @@ EncoderTable::EncoderTable(const FittedTable& table) : code_(table.code) {
 std::vector<uint16_t> encode_tile(MatrixView<const int32_t> codes,
                                   std::span<const EncoderTable* const> table_of, int lanes,
                                   int escape_parameter) {
+  constexpr int64_t kAhead = 8;
   const int64_t rows = codes.rows(), columns = codes.cols();
   uint32_t states[kMaxLanes];
   std::fill(std::begin(states), std::end(states), kLowerBound);
@@ -33,6 +34,9 @@ std::vector<uint16_t> encode_tile(MatrixView<const int32_t> codes,
     const EncoderTable* const* tables = table_of.data() + first;
     for (int64_t r = rows - 1; r >= 0; --r) {
       const int32_t* row = &codes(r, first);
+      if (r >= kAhead) {  // rows lie far apart in a wide matrix
+        for (int l = 0; l < active; l += 16) __builtin_prefetch(&codes(r - kAhead, first + l));
+      }
       for (int l = active - 1; l >= 0; --l) {
         const EncoderTable& table = *tables[l];
         const int precision = table.code().precision;
