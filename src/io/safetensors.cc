@@ -8,7 +8,6 @@
 #include <cassert>
 #include <cmath>
 #include <cstring>
-#include <optional>
 
 #include "base/half.h"
 #include "io/json.h"
@@ -21,12 +20,13 @@ static_assert(std::endian::native == std::endian::little, "files are little-endi
 
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as in the reference implementation
+constexpr int64_t kMaxValues = int64_t{1} << 56;   // of a tensor that is written
 
 // Bits of one value; 0 for a dtype that the format does not know.
-uint64_t bits_of(std::string_view dtype) {
+int64_t bits_of(std::string_view dtype) {
   struct Width {
     std::string_view dtype;
-    uint64_t bits;
+    int64_t bits;
   };
   static constexpr Width kWidths[] = {
       {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"F64", 64},    {"I64", 64},
@@ -42,51 +42,52 @@ bool is_readable(std::string_view dtype) {
   return dtype == "F32" || dtype == "F16" || dtype == "BF16";
 }
 
-std::optional<uint64_t> as_size(const Json& value) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() > INT64_MAX) return std::nullopt;
-  return value.get<uint64_t>();
+// A size or an offset; -1 where it is none.
+int64_t size_or_none(const Json& value) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > INT64_MAX) return -1;
+  return value.get<int64_t>();
 }
 
-// The product of the shape, or nothing where it is above `limit`.
-std::optional<uint64_t> count_values(std::span<const int64_t> shape, uint64_t limit) {
+// The product of the shape, or -1 where it is above `limit`.
+int64_t count_values(std::span<const int64_t> shape, int64_t limit) {
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
-  uint64_t count = 1;
+  int64_t count = 1;
   for (const int64_t size : shape) {
-    if (static_cast<uint64_t>(size) > limit / count) return std::nullopt;
-    count *= static_cast<uint64_t>(size);
+    if (size > limit / count) return -1;
+    count *= size;
   }
-  return count <= limit ? std::optional(count) : std::nullopt;
+  return count <= limit ? count : -1;
 }
 
 // `where` is what errors call the tensor; `available` the bytes of all tensors together.
 SafetensorsFile::Entry parse_entry(const std::string& name, const Json& json,
-                                   const std::string& where, uint64_t available) {
+                                   const std::string& where, int64_t available) {
   SafetensorsFile::Entry entry;
   entry.name = name;
   const JsonFields fields(json, where);
   entry.dtype = fields.text("dtype");
-  const uint64_t bits = bits_of(entry.dtype);
+  const int64_t bits = bits_of(entry.dtype);
   if (bits == 0) fields.fail("dtype", "a dtype of the format");
   for (const Json& size : fields.array("shape")) {
-    if (!as_size(size)) fields.fail("shape", "sizes of at least 0");
+    if (size_or_none(size) < 0) fields.fail("shape", "sizes of at least 0");
     entry.shape.push_back(size.get<int64_t>());
   }
   const Json& offsets = fields.array("data_offsets");
-  if (offsets.size() != 2 || !as_size(offsets[0]) || !as_size(offsets[1]) ||
-      *as_size(offsets[0]) > *as_size(offsets[1])) {
-    fields.fail("data_offsets", "[begin, end]");
-  }
-  entry.begin = *as_size(offsets[0]);
-  entry.end = *as_size(offsets[1]);
-  if (entry.end > available) {
+  const int64_t begin = offsets.size() == 2 ? size_or_none(offsets[0]) : -1;
+  const int64_t end = offsets.size() == 2 ? size_or_none(offsets[1]) : -1;
+  if (begin < 0 || end < begin) fields.fail("data_offsets", "[begin, end]");
+  if (end > available) {
     fields.fail("data_offsets", fmt::format("an end of at most {}, the file's", available));
   }
-  // The file's size bounds the product, so that it cannot wrap: a bit is at most one value.
-  const auto count = count_values(entry.shape, available * 8 / bits);
-  if (!count || *count * bits % 8 != 0 || *count * bits / 8 != entry.end - entry.begin) {
+  // The file's size bounds the product, so that it cannot wrap. (Some dtypes have less than 8
+  // bits.)
+  const int64_t count = count_values(entry.shape, available * 8 / bits);
+  if (count < 0 || count * bits != (end - begin) * 8) {
     throw Error(fmt::format("{}: expected the bytes of shape [{}] in {}, found {}", where,
-                            fmt::join(entry.shape, ", "), entry.dtype, entry.end - entry.begin));
+                            fmt::join(entry.shape, ", "), entry.dtype, end - begin));
   }
+  entry.begin = static_cast<uint64_t>(begin);
+  entry.end = static_cast<uint64_t>(end);
   return entry;
 }
 
@@ -136,8 +137,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
       const JsonFields fields(json, name + ": __metadata__");
       for (const auto& [key, value] : json.items()) metadata_[key] = fields.text(key);
     } else {
-      entries_.push_back(
-          parse_entry(tensor, json, fmt::format("{}: tensor '{}'", name, tensor), data_.size()));
+      entries_.push_back(parse_entry(tensor, json, fmt::format("{}: tensor '{}'", name, tensor),
+                                     static_cast<int64_t>(data_.size())));
     }
   }
 
@@ -194,8 +195,8 @@ void SafetensorsFile::check_readable(const Entry& entry) const {
 }
 
 void SafetensorsFile::convert_row(const Entry& entry, int64_t row, std::span<float> values) const {
-  const std::byte* from =
-      bytes(entry).data() + static_cast<uint64_t>(row) * values.size() * (bits_of(entry.dtype) / 8);
+  const std::byte* from = bytes(entry).data() + static_cast<uint64_t>(row) * values.size() *
+                                                    static_cast<uint64_t>(bits_of(entry.dtype) / 8);
   if (entry.dtype == "BF16") {
     convert_values<uint16_t>(from, values, float_from_bf16);
   } else if (entry.dtype == "F16") {
@@ -243,10 +244,9 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t end = 0;
   for (const TensorSpec& tensor : tensors_) {
-    const uint64_t bits = bits_of(tensor.dtype);
-    const auto count = count_values(tensor.shape, uint64_t{1} << 56);
-    assert(bits % 8 == 0 && bits > 0 && count && !header.contains(tensor.name));
-    sizes_.push_back(*count * bits / 8);
+    const int64_t bits = bits_of(tensor.dtype), count = count_values(tensor.shape, kMaxValues);
+    assert(bits > 0 && bits % 8 == 0 && count >= 0 && !header.contains(tensor.name));
+    sizes_.push_back(static_cast<uint64_t>(count * (bits / 8)));
     header[tensor.name] = {{"dtype", tensor.dtype},
                            {"shape", tensor.shape},
                            {"data_offsets", {end, end + sizes_.back()}}};

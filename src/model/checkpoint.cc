@@ -59,6 +59,7 @@ const CheckpointSource::Location& CheckpointSource::find(const std::string& name
 
 std::vector<std::string> CheckpointSource::names() const {
   std::vector<std::string> names;
+  names.reserve(tensors_.size());
   for (const auto& [name, location] : tensors_) names.push_back(name);
   return names;
 }

@@ -25,6 +25,7 @@ class Checkpoint : public ::testing::Test {
   // A shard whose tensors are all [value, value].
   void shard(const std::string& file, const std::vector<std::string>& names, float value) const {
     std::vector<TensorSpec> tensors;
+    tensors.reserve(names.size());
     for (const auto& name : names) tensors.push_back({.name = name, .dtype = "F16", .shape = {2}});
     SafetensorsWriter writer(dir_ / file, tensors);
     for (size_t i = 0; i < names.size(); ++i) writer.write(std::vector<float>{value, value});

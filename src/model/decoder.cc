@@ -20,16 +20,15 @@ Decoder::Decoder(ThreadPool& pool, const ModelConfig& config, const WeightSource
       batch_(batch),
       capacity_(capacity),
       rope_(config, capacity),
-      head_(config, source),
-      weights_(static_cast<size_t>(config.blocks)) {
+      head_(config, source) {
   const int64_t rows = batch * config.kv_heads * capacity;
-  for (auto& weights : weights_) {
+  for (int64_t block = 0; block < config.blocks; ++block) {
     caches_.push_back({.keys = Matrix<float>(rows, config.head_dim),
                        .values = Matrix<float>(rows, config.head_dim)});
     if (weight_bytes <= 0) continue;
-    weights = load_block(pool, config, source, static_cast<int64_t>(caches_.size()) - 1);
-    weight_bytes -= weights->bytes();
-    if (weight_bytes < 0) weights.reset();
+    BlockWeights weights = load_block(pool, config, source, block);
+    weight_bytes -= weights.bytes();
+    if (weight_bytes >= 0) held_.push_back(std::move(weights));
   }
 }
 
@@ -64,10 +63,11 @@ Matrix<float> Decoder::attend(const BlockWeights& weights, Cache& cache,
 Matrix<float> Decoder::step(std::span<const int32_t> ids) {
   assert(static_cast<int64_t>(ids.size()) == batch_ && position_ < capacity_);
   Matrix<float> X = embed(config_, source_, ids);
-  for (size_t block = 0; block < weights_.size(); ++block) {
-    std::optional<BlockWeights> loaded;
-    if (!weights_[block]) loaded = load_block(pool_, config_, source_, static_cast<int64_t>(block));
-    const BlockWeights& weights = loaded ? *loaded : *weights_[block];
+  for (size_t block = 0; block < caches_.size(); ++block) {
+    BlockWeights loaded;
+    if (block >= held_.size())
+      loaded = load_block(pool_, config_, source_, static_cast<int64_t>(block));
+    const BlockWeights& weights = block < held_.size() ? held_[block] : loaded;
     const Matrix<float> A = attention_input(pool_, config_, weights, X);
     add_linear(pool_, weights, kOutput, batch_, attend(weights, caches_[block], A), X);
     const Matrix<float> M = mlp_input(pool_, config_, weights, X);

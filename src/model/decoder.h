@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -45,7 +44,7 @@ class Decoder {
   int64_t batch_, capacity_;
   RopeTable rope_;
   OutputHead head_;
-  std::vector<std::optional<BlockWeights>> weights_;
+  std::vector<BlockWeights> held_;  // of the first blocks
   std::vector<Cache> caches_;
   int64_t position_ = 0;
 };

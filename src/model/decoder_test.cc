@@ -33,6 +33,7 @@ TEST_P(Decoding, StepsGiveTheLogitsOfTheForwardPass) {
     for (int round = 0; round < 2; ++round) {
       for (int64_t t = 0; t < length; ++t) {
         std::vector<int32_t> ids;
+        ids.reserve(windows.size());
         for (const auto& window : windows) ids.push_back(window[static_cast<size_t>(t)]);
         const Matrix<float> step = decoder.step(ids);
         double difference = 0, size = 0;
@@ -91,14 +92,14 @@ TEST(Sampling, TheBundledModelFindsItsOwnTextLikely) {
   const CheckpointSource source(dir);
   ThreadPool pool(2);
   int64_t reported = 0;
-  const auto sequences =
-      sample_sequences(pool, config, source,
-                       {.count = 32, .length = 64, .first_token = *config.first_token(), .seed = 1},
-                       [&](const ProgressEvent& event) {
-                         EXPECT_GT(event.done, reported);
-                         EXPECT_EQ(event.total, 32 * 63);
-                         reported = event.done;
-                       });
+  const auto sequences = sample_sequences(
+      pool, config, source,
+      {.count = 32, .length = 64, .first_token = config.first_token().value_or(0), .seed = 1},
+      [&](const ProgressEvent& event) {
+        EXPECT_GT(event.done, reported);
+        EXPECT_EQ(event.total, 32 * 63);
+        reported = event.done;
+      });
   EXPECT_EQ(reported, 32 * 63);
   const Matrix<float> logits =
       OutputHead(config, source).logits(pool, forward_all(pool, config, source, sequences));

@@ -1,6 +1,7 @@
 // A model's tensors in memory.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ class MemorySource : public WeightSource {
 
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
+    names.reserve(tensors_.size());
     for (const auto& [name, tensor] : tensors_) names.push_back(name);
     return names;
   }
