@@ -56,7 +56,7 @@ void expect_equal(const QuantizedTensor& a, const QuantizedTensor& b) {
 
 std::vector<std::byte> round_trip(const QuantizedTensor& q, const CodingPlan& plan = {}) {
   ThreadPool pool(1);
-  const std::vector<std::byte> blob = encode_tensor(q, plan, pool);
+  std::vector<std::byte> blob = encode_tensor(q, plan, pool);
   // At an odd address and in the midst of other bytes: no alignment is needed, nothing else is read
   // (the sanitizer would see it at the end of the allocation).
   std::vector<std::byte> shifted(blob.size() + 1, std::byte{0xA5});

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <cstdint>
 
 namespace watersic {
@@ -29,7 +30,10 @@ struct TileGrid {
   int64_t tiles() const { return segments() * groups(); }
   // Tiles go along the row segments: t = segment * groups + group.
   Tile tile(int64_t t) const {
-    const int64_t row = t / groups() * segment_rows, column = t % groups() * group_columns;
+    const int64_t across = groups();
+    assert(across > 0);
+    const int64_t row = t / across * segment_rows;  // NOLINT(clang-analyzer-core.DivideZero)
+    const int64_t column = t % across * group_columns;
     return {row, std::min(segment_rows, rows - row), column,
             std::min(group_columns, live - column)};
   }

@@ -36,12 +36,12 @@ inline constexpr std::array<Spread, 256> kSpread = [] {
 
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
 int64_t DecodeRows(const std::byte* words, const uint32_t* HWY_RESTRICT entries,
                    const LaneTables& lanes, int active, uint32_t* HWY_RESTRICT states,
                    int32_t* HWY_RESTRICT out, int64_t stride, int64_t rows) {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  namespace hn = hwy::HWY_NAMESPACE;
   const hn::FixedTag<uint32_t, 8> d;
   const hn::FixedTag<int32_t, 8> di;
   const hn::FixedTag<uint16_t, 8> d16;

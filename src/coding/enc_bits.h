@@ -34,7 +34,7 @@ class BitWriter {
     const int n = std::bit_width(u) - 1;
     bits(0, n - k);
     bits(1, 1);
-    bits(u - (uint64_t{1} << n), n);
+    bits(u - std::bit_floor(u), n);
   }
   int64_t size() const { return size_; }  // bits written
   // The words, the last filled up with zeros; the writer is empty then.

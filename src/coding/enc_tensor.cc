@@ -191,7 +191,7 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan&
   write_side(head, q);
 
   std::vector<std::vector<uint16_t>> tiles;
-  if (q.codes.size() > 0) {
+  if (!q.codes.empty()) {
     const TileGrid grid = choose_grid(q.rows, q.live(), plan);
     const std::vector<FittedTable> fitted = fit_tables(q, plan, grid, pool);
     const std::vector<EncoderTable> tables(fitted.begin(), fitted.end());
@@ -217,6 +217,7 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan&
     for (const int32_t t : plan.table_of)
       head.bits(static_cast<uint64_t>(t), bits_for(plan.tables));
     std::vector<uint64_t> sizes;
+    sizes.reserve(tiles.size());
     for (const auto& t : tiles) sizes.push_back(t.size());
     write_numbers(head, sizes);
   }
@@ -232,7 +233,7 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan&
 }
 
 double estimate_coded_bits(const Matrix<int32_t>& codes) {
-  if (codes.size() == 0) return 0;
+  if (codes.empty()) return 0;
   const TileGrid grid = choose_grid(codes.rows(), codes.cols(), CodingPlan{});
   const FittedTable table = fit_table(histogram_of(codes));
   BitCounter head;
@@ -247,8 +248,7 @@ double estimate_coded_bits(const Matrix<int32_t>& codes) {
 }
 
 double pooled_entropy(const Matrix<int32_t>& codes) {
-  return codes.size() == 0 ? 0
-                           : histogram_of(codes).entropy_bits() / static_cast<double>(codes.size());
+  return codes.empty() ? 0 : histogram_of(codes).entropy_bits() / static_cast<double>(codes.size());
 }
 
 }  // namespace watersic

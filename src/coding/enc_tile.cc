@@ -57,7 +57,7 @@ std::vector<uint16_t> encode_tile(MatrixView<const int32_t> codes,
   for (int l = 0; l < std::min<int64_t>(lanes, columns); ++l) {
     const int width = std::bit_width(states[l]);  // 17 to 32
     head.bits(static_cast<uint64_t>(width - 17), 4);
-    head.bits(states[l] - (uint64_t{1} << (width - 1)), width - 1);
+    head.bits(states[l] - std::bit_floor(states[l]), width - 1);
   }
   const bool may_escape = std::any_of(table_of.begin(), table_of.end(),
                                       [](const EncoderTable* t) { return t->code().escape; });

@@ -129,6 +129,7 @@ ContainerWriter::Summary ContainerWriter::finish(const std::string& producer, co
   finished_ = true;
 
   std::vector<std::byte> header;
+  header.reserve(kHeaderBytes);
   for (const unsigned char c : kMagic) header.push_back(static_cast<std::byte>(c));
   append_number(header, kFormatVersion, 4);
   append_number(header, 0, 4);  // flags
