@@ -44,9 +44,10 @@ Sums tile_sums(const int32_t* z, const T* y, int64_t count) {
 }  // namespace
 
 template <class T>
-ZsicQuantizer<T>::ZsicQuantizer(ThreadPool& pool, double c, bool lmmse,
+ZsicQuantizer<T>::ZsicQuantizer(ThreadPool& pool, Rounder& rounder, double c, bool lmmse,
                                 std::vector<double> diagonal)
     : pool_(pool),
+      rounder_(rounder),
       c_(c),
       lmmse_(lmmse),
       diagonal_(std::move(diagonal)),
@@ -63,43 +64,38 @@ template <class T>
 void ZsicQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32_t> z,
                                 std::span<T> v) {
   const auto rows = static_cast<int64_t>(y.size());
-  const T inverse = static_cast<T>(1.0 / c_);
-  std::vector<Sums> partial(static_cast<size_t>(tile_count(rows, kRowTile)));
-  over_rows(pool_, rows, [&](size_t tile, int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      z.data()[k] = static_cast<int32_t>(clamp_to_int32(round_to_integer(y.data()[k] * inverse)));
-    }
-    if (lmmse_) partial[tile] = tile_sums(z.data() + begin, y.data() + begin, end - begin);
-  });
+  rounder_.round(y, c_, z);
   const auto column = static_cast<size_t>(i);
   if (lmmse_) {
+    std::vector<Sums> partial(static_cast<size_t>(tile_count(rows, kRowTile)));
+    over_rows(pool_, rows, [&](size_t tile, int64_t begin, int64_t end) {
+      partial[tile] = tile_sums(z.data() + begin, y.data() + begin, end - begin);
+    });
     Sums sums;
     for (const Sums& s : partial) {
       sums.zy += s.zy;
       sums.zz += s.zz;
     }
-    g_[column] = sums.zz > 0 ? sums.zy / (c_ * sums.zz) : 0.0;
+    g_[column] = sums.zz > 0 ? sums.zy / (c_ * rounder_.unit() * sums.zz) : 0.0;
   }
-  const T step = static_cast<T>(g_[column] * c_ / diagonal_[column]);
+  const T step = static_cast<T>(g_[column] * c_ * rounder_.unit() / diagonal_[column]);
   over_rows(pool_, rows, [&](size_t, int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) v.data()[k] = step * static_cast<T>(z.data()[k]);
   });
 }
 
 template <class T>
-UniformQuantizer<T>::UniformQuantizer(ThreadPool& pool, double step, std::vector<double> diagonal)
-    : pool_(pool), step_(step), diagonal_(std::move(diagonal)) {}
+UniformQuantizer<T>::UniformQuantizer(ThreadPool& pool, Rounder& rounder, double step,
+                                      std::vector<double> diagonal)
+    : pool_(pool), rounder_(rounder), step_(step), diagonal_(std::move(diagonal)) {}
 
 template <class T>
 void UniformQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32_t> z,
                                    std::span<T> v) {
-  const T inverse = static_cast<T>(1.0 / (step_ * diagonal_[static_cast<size_t>(i)]));
-  const T step = static_cast<T>(step_);
+  rounder_.round(y, step_ * diagonal_[static_cast<size_t>(i)], z);
+  const T step = static_cast<T>(step_ * rounder_.unit());
   over_rows(pool_, static_cast<int64_t>(y.size()), [&](size_t, int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      z.data()[k] = static_cast<int32_t>(clamp_to_int32(round_to_integer(y.data()[k] * inverse)));
-      v.data()[k] = step * static_cast<T>(z.data()[k]);
-    }
+    for (int64_t k = begin; k < end; ++k) v.data()[k] = step * static_cast<T>(z.data()[k]);
   });
 }
 

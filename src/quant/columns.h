@@ -4,17 +4,20 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "quant/rounder.h"
 #include "quant/sic.h"
 
 namespace watersic {
 
-// ZSIC (WaterSIC, arXiv 2603.04956, algorithm 1): z = round(y / c), the column's step alpha_i =
-// c / L_ii, shrunk by the LMMSE factor g = <z, y> / (c |z|^2) if asked; g = 0 where z = 0.
+// ZSIC (WaterSIC, arXiv 2603.04956, algorithm 1): z = Q(y / c), the column's step alpha_i = c / L_ii,
+// shrunk by the LMMSE factor g = <z, y> / (c |z|^2) if asked; g = 0 where z = 0. Here z are values, that
+// is the rounder's integers times its unit.
 template <class T>
 class ZsicQuantizer : public ColumnQuantizer<T> {
  public:
   // diagonal: L_ii of each column.
-  ZsicQuantizer(ThreadPool& pool, double c, bool lmmse, std::vector<double> diagonal);
+  ZsicQuantizer(ThreadPool& pool, Rounder& rounder, double c, bool lmmse,
+                std::vector<double> diagonal);
   void quantize(int64_t i, std::span<const T> y, std::span<int32_t> z, std::span<T> v) override;
 
   const std::vector<double>& lmmse_factor() const { return g_; }  // 1 where LMMSE is off
@@ -22,6 +25,7 @@ class ZsicQuantizer : public ColumnQuantizer<T> {
 
  private:
   ThreadPool& pool_;
+  Rounder& rounder_;
   double c_;
   bool lmmse_;
   std::vector<double> diagonal_, g_;
@@ -31,11 +35,12 @@ class ZsicQuantizer : public ColumnQuantizer<T> {
 template <class T>
 class UniformQuantizer : public ColumnQuantizer<T> {
  public:
-  UniformQuantizer(ThreadPool& pool, double step, std::vector<double> diagonal);
+  UniformQuantizer(ThreadPool& pool, Rounder& rounder, double step, std::vector<double> diagonal);
   void quantize(int64_t i, std::span<const T> y, std::span<int32_t> z, std::span<T> v) override;
 
  private:
   ThreadPool& pool_;
+  Rounder& rounder_;
   double step_;
   std::vector<double> diagonal_;
 };

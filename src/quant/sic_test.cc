@@ -47,7 +47,8 @@ Run<T> run_zsic(ThreadPool& pool, const Factored& f, double c) {
              {}};
   for (int64_t k = 0; k < f.Y.rows(); ++k)
     for (int64_t i = 0; i < f.Y.cols(); ++i) run.Yt(i, k) = static_cast<T>(f.Y(k, i));
-  ZsicQuantizer<T> quantizer(pool, c, true, f.diagonal);
+  Rounder rounder(pool, 0, 0);
+  ZsicQuantizer<T> quantizer(pool, rounder, c, true, f.diagonal);
   cancel_successively<T>(pool, L, run.Yt, 0, quantizer, run.Zt, run.Vt);
   run.g = quantizer.lmmse_factor();
   return run;
