@@ -21,6 +21,19 @@ enum class RateTarget {
   kPaper,  // the papers' count: pooled entropy + 16 bits for each row and column
 };
 
+// How the integers are entropy-coded.
+enum class Coder {
+  kPooled,   // one table for the whole matrix
+  kClasses,  // a table for each class of columns and rows of like spread
+};
+
+// In which order the columns stand; the loop works from the last to the first.
+enum class ColumnOrder {
+  kNative,   // as they come (the gptq methods: first to last, as GPTQ)
+  kFalling,  // by falling second moment: weak features first, and the strong ones mend their errors
+  kRising,   // the reverse
+};
+
 struct QuantizerOptions {
   Method method = Method::kWatersic;
   // Target rate in [0.05, 16]; for kGptq and kRtn the width of the integer grid, a whole number
@@ -37,8 +50,18 @@ struct QuantizerOptions {
   bool lmmse = true;       // watersic: shrink each column's step as it is quantized
   int64_t group_size = 0;  // gptq, rtn: columns that share a scale in a row; 0: the whole row
   bool activation_order = false;  // gptq methods: columns of large S_jj first
-  uint64_t seed = 1;              // picks the rows on which the rate is searched
-  int threads = 0;                // 0: as many as the machine has
+  // States of the trellis that a column is quantized along: 0 (none: each weight is rounded by
+  // itself), 4, 8, 16, 32, 64, 128 or 256. Default 64 for watersic, 0 for the others; not for the
+  // grid methods.
+  std::optional<int> trellis;
+  Coder coder = Coder::kClasses;
+  ColumnOrder order = ColumnOrder::kNative;
+  // watersic: a second damping, this times c^2 / mean(W^2), towards zero: what pays at low rates
+  // (docs/algorithm.md, "Low rates"). Default 0.03.
+  std::optional<double> shrinkage;
+  bool rotate = false;  // gptq methods: a random rotation of the inputs, undone when decoded
+  uint64_t seed = 1;    // picks the rows on which the rate is searched
+  int threads = 0;      // 0: as many as the machine has
 };
 
 // "watersic", "huffman-gptq", ... Throws Error for a name that is none.

@@ -9,9 +9,9 @@
 
 namespace watersic {
 
-// ZSIC (WaterSIC, arXiv 2603.04956, algorithm 1): z = Q(y / c), the column's step alpha_i = c / L_ii,
-// shrunk by the LMMSE factor g = <z, y> / (c |z|^2) if asked; g = 0 where z = 0. Here z are values, that
-// is the rounder's integers times its unit.
+// ZSIC (WaterSIC, arXiv 2603.04956, algorithm 1): z = Q(y / c), the column's step alpha_i = c /
+// L_ii, shrunk by the LMMSE factor g = <z, y> / (c |z|^2) if asked; g = 0 where z = 0. Here z are
+// values, that is the rounder's integers times its unit.
 template <class T>
 class ZsicQuantizer : public ColumnQuantizer<T> {
  public:

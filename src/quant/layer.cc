@@ -8,9 +8,11 @@
 #include <numeric>
 
 #include "base/half.h"
+#include "base/rotation.h"
 #include "linalg/blas.h"
 #include "quant/columns.h"
 #include "quant/rescale.h"
+#include "quant/rounder.h"
 #include "quant/sic.h"
 #include "watersic/error.h"
 
@@ -19,6 +21,16 @@ namespace {
 
 bool is_rtn(Method method) { return method == Method::kRtn || method == Method::kHuffmanRtn; }
 bool is_grid(Method method) { return method == Method::kRtn || method == Method::kGptq; }
+
+// Rows after which a trellis starts anew: equal parts of about this many.
+int64_t segment_rows(int64_t rows) {
+  constexpr int64_t kSegment = 1024;
+  const int64_t parts = std::max<int64_t>(1, (rows + kSegment / 2) / kSegment);
+  return std::max<int64_t>(1, (rows + parts - 1) / parts);
+}
+
+// A seed that is not 0, which would mean that there is no rotation.
+uint64_t rotation_seed(const QuantizerOptions& options) { return options.seed * 2 + 1; }
 
 template <class T>
 Matrix<T> transposed(MatrixView<const T> A) {
@@ -57,48 +69,97 @@ double default_damping(Method method) {
   return method == Method::kWatersic ? 1e-4 : is_rtn(method) ? 0.0 : 0.1;
 }
 double default_dead_threshold(Method method) { return method == Method::kWatersic ? 1e-3 : 0.0; }
+double default_shrinkage(Method method) { return method == Method::kWatersic ? 0.03 : 0.0; }
+int default_trellis(Method method) { return method == Method::kWatersic ? 64 : 0; }
 
 LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
                                const QuantizerOptions& options)
     : pool_(pool),
       problem_(problem),
       options_(options),
-      damping_(options.damping.value_or(default_damping(options.method))),
-      columns_(find_live(problem.S,
-                         options.dead_threshold.value_or(default_dead_threshold(options.method)))) {
-  const bool rtn = is_rtn(options.method);
-  if (rtn) {  // looks at no statistics: no column is dead
+      trellis_(options.trellis.value_or(default_trellis(options.method))),
+      shrinkage_(options.shrinkage.value_or(default_shrinkage(options.method))),
+      damping_(options.damping.value_or(default_damping(options.method))) {
+  const double threshold = options.dead_threshold.value_or(default_dead_threshold(options.method));
+  if (options.rotate) rotate();
+  if (is_rtn(options.method) || options.rotate) {
+    // RTN looks at no statistics, and a rotation mixes dead features with the others.
     columns_.live.resize(static_cast<size_t>(problem.W.cols()));
     std::iota(columns_.live.begin(), columns_.live.end(), 0);
-    columns_.dead.clear();
+  } else {
+    columns_ = find_live(problem.S, threshold);
   }
-
-  // The loop goes from the last column to the first. GPTQ's own order is first to last, or large
-  // S_jj first: the reverse.
-  order_.resize(columns_.live.size());
-  std::iota(order_.begin(), order_.end(), 0);
-  if (options.activation_order) {
-    std::stable_sort(order_.begin(), order_.end(), [&](int32_t x, int32_t y) {
-      const auto diagonal = [&](int32_t i) {
-        const int32_t j = columns_.live[static_cast<size_t>(i)];
-        return problem_.S(j, j);
-      };
-      return diagonal(x) > diagonal(y);
-    });
-  }
-  if (options.method != Method::kWatersic) std::reverse(order_.begin(), order_.end());
-
+  choose_order();
   LiveSet in_order;
   for (const int32_t i : order_) in_order.live.push_back(columns_.live[static_cast<size_t>(i)]);
-  W_ = live_columns(problem.W, in_order);
+  W_ = live_columns(problem_.W, in_order);
+  for (const float w : W_.values())
+    variance_ += static_cast<double>(w) * w / static_cast<double>(W_.size());
+  // Without a factor yet: its diagonal at least, for the first step.
   diagonal_.assign(order_.size(), 1.0);
-  if (rtn) return;
+  if (!is_rtn(options.method)) factor(0);
+}
 
-  Matrix<double> factor = live_block(problem.S, in_order);
+// W R and R^T S R.
+void LayerQuantizer::rotate() {
+  const int64_t n = problem_.W.cols();
+  const RandomRotation rotation(n, rotation_seed(options_));
+  rotated_W_ = Matrix<float>(problem_.W.rows(), n);
+  pool_.parallel_for(rotated_W_.rows(), [&](int64_t k) {
+    std::copy(problem_.W.row(k).begin(), problem_.W.row(k).end(), rotated_W_.row(k).begin());
+    rotation.apply(rotated_W_.row(k));
+  });
+  rotated_S_ = Matrix<double>(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    std::copy(problem_.S.row(i).begin(), problem_.S.row(i).end(), rotated_S_.row(i).begin());
+  // Rows, then columns as rows of the transpose: R^T (S R) = ((S R)^T R)^T.
+  for (int side = 0; side < 2; ++side) {
+    pool_.parallel_for(n, [&](int64_t i) { rotation.apply(rotated_S_.row(i)); });
+    rotated_S_ = transposed<double>(rotated_S_);
+  }
+  problem_ = {rotated_W_, rotated_S_};
+}
+
+// The loop goes from the last column to the first. GPTQ's own order is first to last.
+void LayerQuantizer::choose_order() {
+  order_.resize(columns_.live.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  const auto moment = [&](int32_t i) {
+    const int32_t j = columns_.live[static_cast<size_t>(i)];
+    return problem_.S(j, j);
+  };
+  // GPTQ's activation order does large ones first: they stand last.
+  const ColumnOrder order = options_.activation_order ? ColumnOrder::kRising : options_.order;
+  if (order == ColumnOrder::kFalling) {
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](int32_t x, int32_t y) { return moment(x) > moment(y); });
+  } else if (order == ColumnOrder::kRising) {
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](int32_t x, int32_t y) { return moment(x) < moment(y); });
+  } else if (options_.method != Method::kWatersic) {
+    std::reverse(order_.begin(), order_.end());
+  }
+}
+
+// With shrinkage lambda the loop minimises |W - V|^2 under S, plus delta |V|^2 with
+// delta = lambda c^2 / mean(W^2), a stand-in for the rate: L L^T = S + d I + delta I, and the
+// target is Y = (W (S + d I)) L^{-T} = W L - delta W L^{-T}.
+void LayerQuantizer::prepare(double step) {
+  if (is_rtn(options_.method)) return;
+  const double extra = shrinkage_ > 0 && variance_ > 0 ? shrinkage_ * step * step / variance_ : 0.0;
+  // Factoring is dear, and a fifth more or less does not matter.
+  if (extra_ > 0 && extra > 0.8 * extra_ && extra < 1.25 * extra_) return;
+  if (extra != extra_) factor(extra);
+}
+
+void LayerQuantizer::factor(double extra) {
+  LiveSet in_order;
+  for (const int32_t i : order_) in_order.live.push_back(columns_.live[static_cast<size_t>(i)]);
+  Matrix<double> factor = live_block(problem_.S, in_order);
   double mean = 0;
   for (int64_t i = 0; i < live(); ++i) mean += factor(i, i) / static_cast<double>(live());
-  for (int64_t i = 0; i < live(); ++i) factor(i, i) += damping_ * mean;
-  if (const int64_t failed = cholesky(pool, factor); failed >= 0) {
+  for (int64_t i = 0; i < live(); ++i) factor(i, i) += damping_ * mean + extra;
+  if (const int64_t failed = cholesky(pool_, factor); failed >= 0) {
     throw Error(fmt::format(
         "the covariance is not positive definite at column {} with damping {:g} of its mean "
         "diagonal; more damping may help",
@@ -110,7 +171,15 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
     for (int64_t j = 0; j <= i; ++j) L_(i, j) = static_cast<float>(factor(i, j));
   }
   Yt_ = Matrix<float>(live(), W_.rows());
-  gemm(pool, Op::kTranspose, Op::kTranspose, 1.0F, L_, W_, 0.0F, Yt_);
+  gemm(pool_, Op::kTranspose, Op::kTranspose, 1.0F, L_, W_, 0.0F, Yt_);
+  if (extra > 0) {
+    Matrix<float> back = W_;
+    solve_right_lower(pool_, Op::kTranspose, L_, back);
+    const auto delta = static_cast<float>(extra);
+    const Matrix<float> back_t = transposed<float>(back);
+    for (size_t i = 0; i < Yt_.values().size(); ++i) Yt_.values()[i] -= delta * back_t.values()[i];
+  }
+  extra_ = extra;
 }
 
 bool LayerQuantizer::has_step() const { return !is_grid(options_.method); }
@@ -159,14 +228,20 @@ QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> ro
 
   QuantizedLayer out{
       .rows = a, .cols = problem_.W.cols(), .columns = columns_, .Z = Matrix<int32_t>(a, n)};
+  if (has_step() && trellis_ > 0) {
+    out.trellis = trellis_;
+    out.segment_rows = segment_rows(a);
+  }
+  if (options_.rotate) out.rotation = rotation_seed(options_);
+  Rounder rounder(pool_, out.trellis, out.segment_rows);
   if (options_.method == Method::kWatersic) {
-    ZsicQuantizer<float> quantizer(pool_, step, options_.lmmse, diagonal_);
+    ZsicQuantizer<float> quantizer(pool_, rounder, step, options_.lmmse, diagonal_);
     run(quantizer, 0);
     out.alpha = quantizer.alpha();
     out.gamma = quantizer.lmmse_factor();
   } else if (!is_grid(options_.method)) {
     const double stored = round_to_half(step, half_exponent(step));
-    UniformQuantizer<float> quantizer(pool_, stored, diagonal_);
+    UniformQuantizer<float> quantizer(pool_, rounder, stored, diagonal_);
     run(quantizer, 0);
     out.alpha = {stored};
   } else {
@@ -218,7 +293,10 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   gemm(pool_, Op::kNone, Op::kNone, 1.0, W, S, 0.0, C);
   double w2 = 0;
   for (size_t i = 0; i < W.values().size(); ++i) w2 += W.values()[i] * C.values()[i];
-  Rescaled rescaled = watersic::rescale(pool_, layer.Z, layer.alpha, layer.gamma, C, S, w2);
+  std::vector<double> alpha = layer.alpha;
+  if (layer.trellis > 0)
+    for (double& x : alpha) x /= 2;  // of Z, which is twice the value
+  Rescaled rescaled = watersic::rescale(pool_, layer.Z, alpha, layer.gamma, C, S, w2);
   layer.t = std::move(rescaled.t);
   layer.gamma = std::move(rescaled.gamma);
 }

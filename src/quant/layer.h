@@ -13,17 +13,23 @@ namespace watersic {
 // What the methods take where the options leave it open.
 double default_damping(Method method);
 double default_dead_threshold(Method method);
+double default_shrinkage(Method method);
+int default_trellis(Method method);
 
-// Holds what does not depend on the step: live columns, the factor L, Y = W L.
+// Holds what does not depend on the step, or hardly: live columns, the factor L, Y = W L.
 class LayerQuantizer {
  public:
-  // `problem` must outlive the quantizer. Throws Error where S can't be factored.
+  // `problem` must outlive the quantizer.
   LayerQuantizer(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options);
 
   const LiveSet& columns() const { return columns_; }
   int64_t live() const { return static_cast<int64_t>(columns_.live.size()); }
   bool has_step() const;  // whether the rate is set by a step; otherwise by a grid
   double damping() const { return damping_; }
+
+  // Forms L and Y as they shall be for steps near this one. Must come before quantize(). Throws
+  // Error where S can't be factored.
+  void prepare(double step);
 
   // The step at which, at high rate, the live integers' entropy is `bits` a live weight.
   double initial_step(double bits) const;
@@ -37,16 +43,26 @@ class LayerQuantizer {
   void rescale(QuantizedLayer& layer) const;
 
  private:
+  void rotate();
+  void choose_order();
+  void factor(double extra);
+
   ThreadPool& pool_;
-  LayerProblem problem_;
+  LayerProblem problem_;  // as given, or rotated
   QuantizerOptions options_;
+  Matrix<float> rotated_W_;  // only with a rotation
+  Matrix<double> rotated_S_;
+  int trellis_ = 0;
+  double shrinkage_ = 0;
+  double variance_ = 0;  // mean W^2
   double damping_ = 0;
   LiveSet columns_;
   std::vector<int32_t> order_;    // position in the loop -> index among live columns
   Matrix<float> W_;               // a x live, in the order of the loop
   Matrix<float> L_;               // live x live, likewise; empty for the rtn methods
   std::vector<double> diagonal_;  // of L
-  Matrix<float> Yt_;              // (W L)^T
+  Matrix<float> Yt_;              // (W L)^T, or with shrinkage (W S L^{-T})^T
+  double extra_ = -1;  // on the diagonal of S in L, besides damping; < 0: not factored yet
 };
 
 // tr((W - V) S (W - V)^T) / (a n).

@@ -25,6 +25,7 @@ Matrix<float> dequantized(const QuantizedLayer& layer) {
       } else {
         if (!layer.t.empty()) scale *= layer.t[static_cast<size_t>(k)];
         if (!layer.gamma.empty()) scale *= layer.gamma[i];
+        if (layer.trellis > 0) scale *= 0.5;
         if (!layer.alpha.empty())
           scale *= layer.alpha.size() == 1 ? layer.alpha[0] : layer.alpha[i];
       }
@@ -211,8 +212,8 @@ TEST_F(LayerMethods, DeadFeaturesAreZeroColumnsAndLeaveTheOthersAlone) {
 }
 
 TEST_F(LayerMethods, AProbeOfSomeRowsQuantizesThemAlike) {
-  // Without LMMSE rows don't see each other.
-  LayerQuantizer quantizer(pool_, {layer_.W, layer_.S}, {.lmmse = false});
+  // Without LMMSE and a trellis rows don't see each other.
+  LayerQuantizer quantizer(pool_, {layer_.W, layer_.S}, {.lmmse = false, .trellis = 0});
   const auto all = quantizer.quantize(0.1);
   const std::vector<int64_t> rows{3, 17, 40};
   const auto some = quantizer.quantize(0.1, rows);

@@ -27,11 +27,16 @@ LiveSet find_live(MatrixView<const double> S, double threshold);
 // Integers and scales of one layer, in float64:
 //   V[k, live[i]] = t[k] gamma[i] alpha[i] Z(k, i), or with groups
 //   V[k, live[i]] = group_scale(k, group of i) Z(k, i).
-// Empty t, gamma or alpha are ones; an alpha of one entry serves all columns.
+// Empty t, gamma or alpha are ones; an alpha of one entry serves all columns. With a trellis Z
+// holds m, twice the value: read Z / 2. With a rotation this is V R; V is had by undoing it in each
+// row.
 struct QuantizedLayer {
   int64_t rows = 0, cols = 0;
   LiveSet columns;
-  Matrix<int32_t> Z;  // a x live
+  Matrix<int32_t> Z;         // a x live
+  int trellis = 0;           // states; 0 without
+  int64_t segment_rows = 0;  // with a trellis: the state starts anew after so many rows
+  uint64_t rotation = 0;     // seed; 0 without
   std::vector<double> t, gamma, alpha;
   Matrix<double> group_scale;         // a x groups
   std::vector<int32_t> column_group;  // the group of each live column

@@ -14,8 +14,8 @@ namespace watersic {
 // The integers z stand for z * unit() steps.
 class Rounder {
  public:
-  // trellis: number of states, 0 for rounding to the nearest. With a trellis z is m, twice the value,
-  // and the state starts anew every segment_rows rows.
+  // trellis: number of states, 0 for rounding to the nearest. With a trellis z is m, twice the
+  // value, and the state starts anew every segment_rows rows.
   Rounder(ThreadPool& pool, int trellis, int64_t segment_rows);
 
   double unit() const { return viterbi_ ? 0.5 : 1.0; }

@@ -48,15 +48,20 @@ static_assert(kUnreached + kMaxBits * kMaxBranch <= std::numeric_limits<int16_t>
 static_assert(kRebaseRows * kMaxGrowth + (kMaxBits + 1) * kMaxBranch <=
               std::numeric_limits<int16_t>::max());
 
+// Segments are cut into blocks of about this many rows, by a look at so many rows before the cut
+// and after it.
+constexpr size_t kBlockRows = 256;
+inline const size_t kLookRows = getenv("LOOK") ? atoi(getenv("LOOK")) : 64;
+
 // Decisions of this many states make a word of each lane, a bit each.
 constexpr int kWordStates = 16;
 constexpr int words_of(int states) { return (states + kWordStates - 1) / kWordStates; }
 
-struct ForwardPass {
+struct Forward {
   const Trellis* trellis;
-  int64_t rows;
+  size_t lanes;
   const int16_t* position;  // rows x lanes: y on a circle of 4 integers, in [-2 kUnit, 2 kUnit]
-  int16_t* metric;          // states x lanes; at the end each state's metric
+  int16_t* metric;          // states x lanes
   int16_t* spare;           // states x lanes
   uint16_t* decision;       // rows x words x lanes: bit j of word w is b into state 16 w + j
 };
@@ -85,7 +90,7 @@ HWY_INLINE V branch_metric(V distance) {
 
 // kPerWord: how many states share a word of decisions.
 template <int kPerWord, class D>
-void run_forward(D d, const ForwardPass& pass) {
+void advance_in(D d, Forward& pass, size_t begin, size_t end) {
   using V = hn::Vec<D>;
   const hn::RebindToUnsigned<D> du;
   const size_t lanes = hn::Lanes(d);
@@ -98,21 +103,18 @@ void run_forward(D d, const ForwardPass& pass) {
       from[t][static_cast<size_t>(b)] = static_cast<uint16_t>(
           static_cast<size_t>(pass.trellis->previous(static_cast<int>(t), b)) * lanes);
 
-  int16_t* HWY_RESTRICT old = pass.metric;
-  int16_t* HWY_RESTRICT now = pass.spare;
-  for (size_t s = 0; s < states; ++s)
-    hn::Store(hn::Set(d, static_cast<int16_t>(s == 0 ? 0 : kUnreached)), d, old + s * lanes);
-
-  for (int64_t row = 0; row < pass.rows; ++row) {
+  for (size_t row = begin; row < end; ++row) {
+    const int16_t* HWY_RESTRICT old = pass.metric;
+    int16_t* HWY_RESTRICT now = pass.spare;
     // 32 units of 16 bits go around the circle: a difference wraps as it should.
-    const V p = hn::ShiftLeft<5>(hn::Load(d, pass.position + static_cast<size_t>(row) * lanes));
+    const V p = hn::ShiftLeft<5>(hn::Load(d, pass.position + row * lanes));
     const V from0 = hn::Abs(hn::ShiftRight<5>(p));
     const V from1 = hn::Abs(hn::ShiftRight<5>(hn::Sub(p, hn::Set(d, kUnit << 5))));
     const V around = hn::Set(d, 2 * kUnit);
     // [q][b]: coset q + 2 b.
     const V metric[2][2] = {{branch_metric(from0), branch_metric(hn::Sub(around, from0))},
                             {branch_metric(from1), branch_metric(hn::Sub(around, from1))}};
-    uint16_t* HWY_RESTRICT decision = pass.decision + static_cast<size_t>(row) * words * lanes;
+    uint16_t* HWY_RESTRICT decision = pass.decision + row * words * lanes;
     const auto step = [&](size_t t, const V& metric0, const V& metric1, auto bit, auto& word) {
       const V first = hn::Add(hn::Load(d, old + from[t][0]), metric0);
       const V second = hn::Add(hn::Load(d, old + from[t][1]), metric1);
@@ -134,34 +136,33 @@ void run_forward(D d, const ForwardPass& pass) {
       for (size_t s = 0; s < states; ++s)
         hn::Store(hn::Sub(hn::Load(d, now + s * lanes), least), d, now + s * lanes);
     }
-    std::swap(old, now);
+    std::swap(pass.metric, pass.spare);
   }
-  if (old != pass.metric) std::copy(old, old + states * lanes, pass.metric);
 }
 
 template <class D>
-void forward_in(D d, const ForwardPass& pass) {
+void advance_with(D d, Forward& pass, size_t begin, size_t end) {
   switch (pass.trellis->states) {
     case 4:
-      return run_forward<4>(d, pass);
+      return advance_in<4>(d, pass, begin, end);
     case 8:
-      return run_forward<8>(d, pass);
+      return advance_in<8>(d, pass, begin, end);
     default:
-      return run_forward<kWordStates>(d, pass);
+      return advance_in<kWordStates>(d, pass, begin, end);
   }
 }
 
 size_t max_lanes() { return hn::Lanes(hn::CappedTag<int16_t, 32>()); }
 
-// lanes: max_lanes(), or its half or quarter where that is 8 or more.
-void forward(size_t lanes, const ForwardPass& pass) {
+// Rows [begin, end). pass.lanes: max_lanes(), or its half or quarter where that is 8 or more.
+void advance(Forward& pass, size_t begin, size_t end) {
   const hn::CappedTag<int16_t, 32> wide;
   const hn::CappedTag<int16_t, 16> middle;
   const hn::CappedTag<int16_t, 8> narrow;
-  if (lanes == hn::Lanes(wide)) return forward_in(wide, pass);
-  if (lanes == hn::Lanes(middle)) return forward_in(middle, pass);
-  assert(lanes == hn::Lanes(narrow));
-  forward_in(narrow, pass);
+  if (pass.lanes == hn::Lanes(wide)) return advance_with(wide, pass, begin, end);
+  if (pass.lanes == hn::Lanes(middle)) return advance_with(middle, pass, begin, end);
+  assert(pass.lanes == hn::Lanes(narrow));
+  advance_with(narrow, pass, begin, end);
 }
 
 }  // namespace
@@ -174,7 +175,7 @@ namespace watersic {
 namespace {
 
 HWY_EXPORT(max_lanes);
-HWY_EXPORT(forward);
+HWY_EXPORT(advance);
 
 float held(float y) { return std::min(std::max(y, -0x1p29F), 0x1p29F); }
 
@@ -191,94 +192,158 @@ int32_t nearest_in_coset(float y, int32_t c) {
   return c + 4 * static_cast<int32_t>(round_to_integer(n));
 }
 
-}  // namespace
-
-struct Viterbi::Scratch {
-  // Grows to what is asked for; what it held is lost.
-  template <class T>
-  struct Buffer {
-    hwy::AlignedFreeUniquePtr<T[]> data;
-    size_t size = 0;
-    T* of(size_t count) {
-      if (count > size) {
-        data = hwy::AllocateAligned<T>(count);
-        if (data == nullptr) throw std::bad_alloc();
-        size = count;
-      }
-      return data.get();
+// Grows to what is asked for; what it held is lost.
+template <class T>
+class Buffer {
+ public:
+  T* of(size_t count) {
+    if (count > size_) {
+      data_ = hwy::AllocateAligned<T>(count);
+      if (data_ == nullptr) throw std::bad_alloc();
+      size_ = count;
     }
-  };
-  Buffer<int16_t> position, metric, spare;
-  Buffer<uint16_t> decision;
-  std::array<std::array<uint8_t, 2>, kMaxStates> previous;
-  // The segments of equal length at y, as many as lanes or fewer.
-  void run(const Trellis& trellis, size_t lanes, size_t segments, size_t rows, const float* y,
-           int32_t* m);
+    return data_.get();
+  }
+
+ private:
+  hwy::AlignedFreeUniquePtr<T[]> data_;
+  size_t size_ = 0;
 };
 
-Viterbi::Viterbi(const Trellis& trellis)
-    : trellis_(trellis), scratch_(std::make_unique<Scratch>()) {
-  for (int s = 0; s < trellis.states; ++s)
-    for (int b = 0; b < 2; ++b)
-      scratch_->previous[static_cast<size_t>(s)][static_cast<size_t>(b)] =
-          static_cast<uint8_t>(trellis.previous(s, b));
-}
-Viterbi::~Viterbi() = default;
-Viterbi::Viterbi(Viterbi&&) noexcept = default;
-Viterbi& Viterbi::operator=(Viterbi&&) noexcept = default;
+constexpr int kAny = -1;  // any state
 
-void Viterbi::Scratch::run(const Trellis& trellis, size_t lanes, size_t segments, size_t rows,
+}  // namespace
+
+// A stretch of rows with what is known of its ends.
+struct Viterbi::Lane {
+  size_t begin, rows;
+  int start, end;  // states before the first row and after the last, or kAny
+  // Rows to go back over from the end, and the state before them: the answer. Where they are all
+  // rows, m is written.
+  size_t back = rows;
+  int state = kAny;
+};
+
+struct Viterbi::Scratch {
+  Buffer<int16_t> position, metric, spare;
+  Buffer<uint16_t> decision;
+
+  void run(const Trellis& trellis, size_t width, std::span<Lane> lanes, const float* y, int32_t* m);
+};
+
+Viterbi::Viterbi(ThreadPool& pool, const Trellis& trellis) : pool_(pool), trellis_(trellis) {}
+Viterbi::~Viterbi() = default;
+
+// width: the lanes of the vectors, `lanes` or more.
+void Viterbi::Scratch::run(const Trellis& trellis, size_t width, std::span<Lane> lanes,
                            const float* y, int32_t* m) {
   const auto states = static_cast<size_t>(trellis.states);
   const auto words = static_cast<size_t>(words_of(trellis.states));
-  const ForwardPass pass = {.trellis = &trellis,
-                            .rows = static_cast<int64_t>(rows),
-                            .position = position.of(rows * lanes),
-                            .metric = metric.of(states * lanes),
-                            .spare = spare.of(states * lanes),
-                            .decision = decision.of(rows * words * lanes)};
-  int16_t* place = position.data.get();
-  for (size_t lane = 0; lane < lanes; ++lane)
-    for (size_t i = 0; i < rows; ++i)
-      place[i * lanes + lane] = lane < segments ? position_of(y[lane * rows + i]) : int16_t{0};
-  HWY_DYNAMIC_DISPATCH(forward)(lanes, pass);
+  size_t longest = 0;
+  for (const Lane& lane : lanes) longest = std::max(longest, lane.rows);
 
-  // Back along the best path of each lane; m holds the coset of each row at first.
-  std::array<size_t, 32> state;
-  for (size_t lane = 0; lane < segments; ++lane) {
-    state[lane] = 0;
-    for (size_t s = 1; s < states; ++s)
-      if (pass.metric[s * lanes + lane] < pass.metric[state[lane] * lanes + lane]) state[lane] = s;
+  int16_t* place = position.of(longest * width);
+  std::fill(place, place + longest * width, int16_t{0});
+  for (size_t l = 0; l < lanes.size(); ++l)
+    for (size_t i = 0; i < lanes[l].rows; ++i)
+      place[i * width + l] = position_of(y[lanes[l].begin + i]);
+
+  int16_t* initial = metric.of(states * width);
+  std::fill(initial, initial + states * width, int16_t{0});
+  for (size_t l = 0; l < lanes.size(); ++l)
+    for (size_t s = 0; s < states; ++s)
+      if (lanes[l].start != kAny && lanes[l].start != static_cast<int>(s))
+        initial[s * width + l] = kUnreached;
+
+  Forward pass = {.trellis = &trellis,
+                  .lanes = width,
+                  .position = place,
+                  .metric = initial,
+                  .spare = spare.of(states * width),
+                  .decision = decision.of(longest * words * width)};
+  // A pause wherever a lane ends, to see its best state.
+  for (size_t row = 0; row < longest;) {
+    size_t stop = longest;
+    for (const Lane& lane : lanes)
+      if (lane.rows > row) stop = std::min(stop, lane.rows);
+    HWY_DYNAMIC_DISPATCH(advance)(pass, row, stop);
+    for (size_t l = 0; l < lanes.size(); ++l) {
+      if (lanes[l].rows != stop) continue;
+      lanes[l].state = lanes[l].end;
+      if (lanes[l].end != kAny) continue;
+      size_t best = 0;
+      for (size_t s = 1; s < states; ++s)
+        if (pass.metric[s * width + l] < pass.metric[best * width + l]) best = s;
+      lanes[l].state = static_cast<int>(best);
+    }
+    row = stop;
   }
-  for (size_t i = rows; i-- > 0;) {
-    const uint16_t* decided = pass.decision + i * words * lanes;
-    for (size_t lane = 0; lane < segments; ++lane) {
-      const size_t s = state[lane];
-      const size_t b = (decided[s / kWordStates * lanes + lane] >> (s % kWordStates)) & 1U;
-      state[lane] = previous[s][b];
-      m[lane * rows + i] = static_cast<int32_t>((state[lane] & 1U) + 2 * b);
+
+  // Back along the paths, all lanes side by side: each is a chain of dependent loads. m holds the
+  // cosets at first.
+  for (size_t i = longest; i-- > 0;) {
+    const uint16_t* decided = pass.decision + i * words * width;
+    for (size_t l = 0; l < lanes.size(); ++l) {
+      Lane& lane = lanes[l];
+      if (i >= lane.rows || i + lane.back < lane.rows) continue;
+      const auto s = static_cast<size_t>(lane.state);
+      const int b = (decided[s / kWordStates * width + l] >> (s % kWordStates)) & 1;
+      lane.state = trellis.previous(lane.state, b);
+      if (lane.back == lane.rows) m[lane.begin + i] = (lane.state & 1) + 2 * b;
     }
   }
-  for (size_t i = 0; i < segments * rows; ++i) m[i] = nearest_in_coset(y[i], m[i]);
+  for (const Lane& lane : lanes)
+    if (lane.back == lane.rows)
+      for (size_t i = lane.begin; i < lane.begin + lane.rows; ++i)
+        m[i] = nearest_in_coset(y[i], m[i]);
+}
+
+// Shares the lanes out to vectors, and these to threads.
+void Viterbi::run(std::span<Lane> lanes, std::span<const float> y, std::span<int32_t> m) {
+  const auto threads = static_cast<size_t>(pool_.threads());
+  size_t width = HWY_DYNAMIC_DISPATCH(max_lanes)();
+  // Narrower vectors are faster, if it does not take more rounds of them.
+  while (width > 8 && lanes.size() <= width / 2 * threads) width /= 2;
+  const size_t groups = (lanes.size() + width - 1) / width;
+  if (scratch_.size() < groups) scratch_.resize(groups);
+  pool_.parallel_for(static_cast<int64_t>(groups), [&](int64_t group) {
+    const auto g = static_cast<size_t>(group);
+    const size_t first = lanes.size() * g / groups;
+    const size_t last = lanes.size() * (g + 1) / groups;
+    scratch_[g].run(trellis_, width, lanes.subspan(first, last - first), y.data(), m.data());
+  });
 }
 
 void Viterbi::quantize(std::span<const float> y, int64_t segment_rows, std::span<int32_t> m) {
   assert(y.size() == m.size() && segment_rows > 0);
-  const auto rows = static_cast<size_t>(segment_rows);
-  const size_t whole = y.size() / rows;
-  for (size_t done = 0; done < whole;) {
-    const size_t left = whole - done;
-    size_t lanes = HWY_DYNAMIC_DISPATCH(max_lanes)();
-    while (lanes > 8 && lanes / 2 >= left) lanes /= 2;
-    const size_t segments = std::min(left, lanes);
-    scratch_->run(trellis_, lanes, segments, rows, y.data() + done * rows, m.data() + done * rows);
-    done += segments;
+  std::vector<Lane> blocks;
+  std::vector<Lane> looks;  // at the cut between block `cut[i]` and the one before
+  std::vector<size_t> cuts;
+  for (size_t begin = 0; begin < y.size(); begin += static_cast<size_t>(segment_rows)) {
+    const size_t rows = std::min(y.size() - begin, static_cast<size_t>(segment_rows));
+    const size_t parts =
+        rows <= kWholeRows ? 1 : static_cast<size_t>((rows + kBlockRows / 2) / kBlockRows);
+    for (size_t part = 0; part < parts; ++part) {
+      const size_t from = rows * part / parts;
+      const size_t to = rows * (part + 1) / parts;
+      if (part > 0) {
+        const size_t ahead = std::min(kLookRows, rows - from);
+        const size_t behind = std::min(kLookRows, from);
+        cuts.push_back(blocks.size());
+        looks.push_back({.begin = begin + from - behind,
+                         .rows = behind + ahead,
+                         .start = behind == from ? 0 : kAny,
+                         .end = kAny,
+                         .back = ahead});
+      }
+      blocks.push_back(
+          {.begin = begin + from, .rows = to - from, .start = part == 0 ? 0 : kAny, .end = kAny});
+    }
   }
-  const size_t rest = whole * rows;
-  if (rest < y.size()) {
-    const size_t lanes = std::min<size_t>(8, HWY_DYNAMIC_DISPATCH(max_lanes)());
-    scratch_->run(trellis_, lanes, 1, y.size() - rest, y.data() + rest, m.data() + rest);
-  }
+  run(looks, y, {});
+  for (size_t i = 0; i < cuts.size(); ++i)
+    blocks[cuts[i]].start = blocks[cuts[i] - 1].end = looks[i].state;
+  run(blocks, y, m);
 }
 
 void viterbi_reference(const Trellis& trellis, std::span<const float> y, int64_t segment_rows,
