@@ -23,6 +23,17 @@ struct BitCount {
 
 using LayerOptions = QuantizerOptions;
 
+// The same layer in the basis of the eigenvectors of S, falling: W Q and the diagonal Q^T S Q. An
+// oracle: whoever decodes must know Q, and its bits are not counted.
+struct EigenBasis {
+  Matrix<float> W;
+  Matrix<double> S, Q;
+};
+EigenBasis to_eigenbasis(MatrixView<const float> W, MatrixView<const double> S, int threads = 0);
+// V Q^T: a result back in the native basis.
+Matrix<float> from_eigenbasis(MatrixView<const float> V, MatrixView<const double> Q,
+                              int threads = 0);
+
 struct LayerResult {
   std::vector<std::byte> coded;  // the matrix as a .wsic file holds it (docs/format.md)
   Matrix<float> dequantized;     // V, a x n: what the coded bytes decode to

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
+#include "api/check_problem.h"
 #include "coding/dec_tensor.h"
 #include "encode/encode_layer.h"
 #include "io/json.h"
@@ -15,36 +17,11 @@
 namespace watersic {
 namespace {
 
-void check_problem(MatrixView<const float> W, MatrixView<const double> S) {
-  const int64_t n = W.cols();
-  if (W.rows() == 0 || n == 0)
-    throw Error(fmt::format("weights: expected a matrix, found {} x {}", W.rows(), n));
-  if (S.rows() != n || S.cols() != n) {
-    throw Error(
-        fmt::format("covariance: expected {} x {} (the weights have {} columns), found {} x {}", n,
-                    n, n, S.rows(), S.cols()));
-  }
-  for (int64_t k = 0; k < W.rows(); ++k)
-    for (int64_t j = 0; j < n; ++j)
-      if (!std::isfinite(W(k, j)))
-        throw Error(fmt::format("weights: found {} at row {}, column {}", W(k, j), k, j));
-  double largest = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      if (!std::isfinite(S(i, j)))
-        throw Error(fmt::format("covariance: found {} at row {}, column {}", S(i, j), i, j));
-    }
-    largest = std::max(largest, std::fabs(S(i, i)));
-  }
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < i; ++j) {
-      if (std::fabs(S(i, j) - S(j, i)) > 1e-6 * largest) {
-        throw Error(fmt::format(
-            "covariance: expected a symmetric matrix, found {} at ({}, {}) and {} at ({}, {})",
-            S(i, j), i, j, S(j, i), j, i));
-      }
-    }
-  }
+Matrix<double> copy_of(MatrixView<const double> S) {
+  Matrix<double> copy(S.rows(), S.cols());
+  for (int64_t i = 0; i < S.rows(); ++i)
+    std::copy(S.row(i).begin(), S.row(i).end(), copy.row(i).begin());
+  return copy;
 }
 
 }  // namespace
@@ -53,7 +30,8 @@ LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S
                            const LayerOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   check_options(options);
-  check_problem(W, S);
+  check_weights(W);
+  check_covariance(S, W.cols());
   ThreadPool pool(options.threads);
   EncodedLayer encoded = encode_layer(pool, {W, S}, options);
 
@@ -75,13 +53,40 @@ LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S
   for (int64_t k = 0; k < W.rows(); ++k)
     for (const float w : W.row(k))
       variance += static_cast<double>(w) * w / static_cast<double>(W.size());
-  Matrix<double> copy(S.rows(), S.cols());
-  for (int64_t i = 0; i < S.rows(); ++i)
-    std::copy(S.row(i).begin(), S.row(i).end(), copy.row(i).begin());
-  const std::vector<double> eigenvalues = symmetric_eigenvalues(std::move(copy));
+  const std::vector<double> eigenvalues = symmetric_eigenvalues(copy_of(S));
   result.limit_bits = rate_at_distortion(eigenvalues, variance, result.distortion).bits;
   result.gap = result.bits.coded - result.limit_bits;
   return result;
+}
+
+EigenBasis to_eigenbasis(MatrixView<const float> W, MatrixView<const double> S, int threads) {
+  check_weights(W);
+  check_covariance(S, W.cols());
+  ThreadPool pool(threads);
+  const int64_t n = W.cols();
+  SymmetricEigen eigen = symmetric_eigen(copy_of(S));  // rising; here they shall fall
+  EigenBasis basis{Matrix<float>(W.rows(), n), Matrix<double>(n, n), Matrix<double>(n, n)};
+  for (int64_t j = 0; j < n; ++j) {
+    basis.S(j, j) = std::max(0.0, eigen.values[static_cast<size_t>(n - 1 - j)]);
+    for (int64_t i = 0; i < n; ++i) basis.Q(i, j) = eigen.vectors(n - 1 - j, i);
+  }
+  Matrix<double> wide(W.rows(), n), turned(W.rows(), n);
+  for (int64_t k = 0; k < W.rows(); ++k)
+    std::copy(W.row(k).begin(), W.row(k).end(), wide.row(k).begin());
+  gemm(pool, Op::kNone, Op::kNone, 1.0, wide, basis.Q, 0.0, turned);
+  std::copy(turned.values().begin(), turned.values().end(), basis.W.data());
+  return basis;
+}
+
+Matrix<float> from_eigenbasis(MatrixView<const float> V, MatrixView<const double> Q, int threads) {
+  ThreadPool pool(threads);
+  Matrix<double> wide(V.rows(), V.cols()), turned(V.rows(), V.cols());
+  for (int64_t k = 0; k < V.rows(); ++k)
+    std::copy(V.row(k).begin(), V.row(k).end(), wide.row(k).begin());
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0, wide, Q, 0.0, turned);
+  Matrix<float> out(V.rows(), V.cols());
+  std::copy(turned.values().begin(), turned.values().end(), out.data());
+  return out;
 }
 
 std::string to_json(const LayerResult& r) {

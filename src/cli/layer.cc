@@ -12,13 +12,22 @@ namespace {
 
 struct Arguments {
   std::filesystem::path weights, covariance, json, dequantized;
+  std::string basis = "native";
   LayerOptions options;
 };
 
 void run(const Arguments& arguments) {
   const Matrix<float> W = read_npy<float>(arguments.weights);
   const Matrix<double> S = read_npy<double>(arguments.covariance);
-  const LayerResult result = quantize_layer(W, S, arguments.options);
+  LayerResult result;
+  if (arguments.basis == "eigen") {
+    const EigenBasis basis = to_eigenbasis(W, S, arguments.options.threads);
+    result = quantize_layer(basis.W, basis.S, arguments.options);
+    result.dequantized = from_eigenbasis(result.dequantized, basis.Q, arguments.options.threads);
+    fmt::print("in the eigenbasis of S, whose own bits are not counted: a bound, not a file\n");
+  } else {
+    result = quantize_layer(W, S, arguments.options);
+  }
   if (!arguments.dequantized.empty()) write_npy<float>(arguments.dequantized, result.dequantized);
   if (!arguments.json.empty()) write_file(arguments.json, to_json(result));
   const BitCount& bits = result.bits;
@@ -49,6 +58,12 @@ void add_layer(CLI::App& program) {
       ->required()
       ->type_name("S.npy");
   add_quantizer_options(*command, arguments->options);
+  command
+      ->add_option(
+          "--basis", arguments->basis,
+          "native (default), or eigen: an oracle that is told S's eigenvectors for nothing")
+      ->check(CLI::IsMember({"native", "eigen"}))
+      ->type_name("BASIS");
   add_threads(*command, arguments->options.threads);
   command->add_option("--json", arguments->json, "Write the figures here")->type_name("OUT.json");
   command->add_option("--dequantized", arguments->dequantized, "Write the quantized matrix here")

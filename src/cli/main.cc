@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   add_quantize(program);
   add_eval(program);
   add_layer(program);
+  add_limit(program);
   add_inspect(program);
   add_verify(program);
   add_export(program);

@@ -44,6 +44,35 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
       ->type_name("N");
   command.add_flag("--activation-order", options.activation_order,
                    "gptq methods: columns of large activations first");
+  command
+      .add_option("--trellis", options.trellis,
+                  "States of the trellis down each column: 0 (none), 4, 8, ... 256 (default 64; "
+                  "other methods 0)")
+      ->check(CLI::IsMember({0, 4, 8, 16, 32, 64, 128, 256}))
+      ->type_name("N");
+  static const std::map<std::string, Coder> kCoders{{"pooled", Coder::kPooled},
+                                                    {"classes", Coder::kClasses}};
+  command
+      .add_option("--coder", options.coder,
+                  "classes (default): a table for each class of spread; pooled: one table")
+      ->transform(CLI::CheckedTransformer(kCoders, CLI::ignore_case).description(""))
+      ->type_name("classes|pooled");
+  static const std::map<std::string, ColumnOrder> kOrders{{"native", ColumnOrder::kNative},
+                                                          {"falling", ColumnOrder::kFalling},
+                                                          {"rising", ColumnOrder::kRising}};
+  command
+      .add_option("--order", options.order,
+                  "Columns by their second moment: native (default), falling (strong ones mend "
+                  "weak ones) or rising")
+      ->transform(CLI::CheckedTransformer(kOrders, CLI::ignore_case).description(""))
+      ->type_name("ORDER");
+  command
+      .add_option("--shrinkage", options.shrinkage,
+                  "watersic: damping towards zero in proportion to the step squared (default "
+                  "0.025; 0 for none)")
+      ->type_name("X");
+  command.add_flag("--rotate", options.rotate,
+                   "gptq methods: rotate the inputs at random (undone when decoded)");
   command.add_option("--seed", options.seed, "Seed of all that is random (default 1)")
       ->type_name("S");
 }

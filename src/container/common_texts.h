@@ -1,4 +1,5 @@
-// The files of a checkpoint, besides its weights, that a .wsic file carries along where they are there.
+// The files of a checkpoint, besides its weights, that a .wsic file carries along where they are
+// there.
 #pragma once
 
 #include <array>

@@ -115,6 +115,24 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<double> S) {
   });
 }
 
+void eigen_decompose(const char* vectors, Matrix<double>& A, std::vector<double>& values) {
+  assert(A.rows() == A.cols());
+  one_blas_thread();
+  const int n = narrow(A.rows());
+  if (n == 0) return;
+  int info = 0, liwork = -1, lwork = -1, iwork_size = 0;
+  double work_size = 0;
+  dsyevd_(vectors, "U", &n, A.data(), &n, values.data(), &work_size, &lwork, &iwork_size, &liwork,
+          &info);
+  lwork = static_cast<int>(work_size);
+  liwork = iwork_size;
+  std::vector<double> work(static_cast<size_t>(lwork));
+  std::vector<int> iwork(static_cast<size_t>(liwork));
+  dsyevd_(vectors, "U", &n, A.data(), &n, values.data(), work.data(), &lwork, iwork.data(), &liwork,
+          &info);
+  if (info != 0) throw Error("the eigenvalues of a covariance did not converge");
+}
+
 }  // namespace
 
 void gemm(ThreadPool& pool, Op op_a, Op op_b, float alpha, MatrixView<const float> A,
@@ -204,23 +222,16 @@ double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<
 }
 
 std::vector<double> symmetric_eigenvalues(Matrix<double> A) {
-  assert(A.rows() == A.cols());
-  one_blas_thread();
-  const int n = narrow(A.rows());
-  std::vector<double> values(static_cast<size_t>(n));
-  if (n == 0) return values;
-  int info = 0, liwork = -1, lwork = -1, iwork_size = 0;
-  double work_size = 0;
-  dsyevd_("N", "U", &n, A.data(), &n, values.data(), &work_size, &lwork, &iwork_size, &liwork,
-          &info);
-  lwork = static_cast<int>(work_size);
-  liwork = iwork_size;
-  std::vector<double> work(static_cast<size_t>(lwork));
-  std::vector<int> iwork(static_cast<size_t>(liwork));
-  dsyevd_("N", "U", &n, A.data(), &n, values.data(), work.data(), &lwork, iwork.data(), &liwork,
-          &info);
-  if (info != 0) throw Error("the eigenvalues of a covariance did not converge");
+  std::vector<double> values(static_cast<size_t>(A.rows()));
+  eigen_decompose("N", A, values);
   return values;
+}
+
+// LAPACK leaves eigenvectors in columns, and its columns are our rows.
+SymmetricEigen symmetric_eigen(Matrix<double> A) {
+  SymmetricEigen eigen{std::vector<double>(static_cast<size_t>(A.rows())), std::move(A)};
+  eigen_decompose("V", eigen.vectors, eigen.values);
+  return eigen;
 }
 
 }  // namespace watersic

@@ -41,4 +41,11 @@ double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<
 // Eigenvalues of a symmetric matrix, rising. Takes its copy by value.
 std::vector<double> symmetric_eigenvalues(Matrix<double> A);
 
+// Eigenvalues, rising, and the eigenvectors as rows: A = vectors^T diag(values) vectors.
+struct SymmetricEigen {
+  std::vector<double> values;
+  Matrix<double> vectors;
+};
+SymmetricEigen symmetric_eigen(Matrix<double> A);
+
 }  // namespace watersic

@@ -112,5 +112,18 @@ TEST(Linalg, EigenvaluesOfAKnownSpectrum) {
   EXPECT_NEAR(values[2], 5, 1e-14);
 }
 
+TEST(Linalg, EigenvectorsRebuildTheMatrix) {
+  ThreadPool pool(1);
+  const auto X = random_matrix<double>(80, 50, 9);
+  Matrix<double> S(50, 50);
+  add_gram(pool, X, S);
+  const SymmetricEigen eigen = symmetric_eigen(S);
+  Matrix<double> scaled = eigen.vectors, product(50, 50);
+  for (int64_t i = 0; i < 50; ++i)
+    for (double& x : scaled.row(i)) x *= eigen.values[static_cast<size_t>(i)];
+  gemm(pool, Op::kTranspose, Op::kNone, 1.0, eigen.vectors, scaled, 0.0, product);
+  EXPECT_LT(relative_difference(product, S), 1e-12);
+}
+
 }  // namespace
 }  // namespace watersic

@@ -69,7 +69,7 @@ double default_damping(Method method) {
   return method == Method::kWatersic ? 1e-4 : is_rtn(method) ? 0.0 : 0.1;
 }
 double default_dead_threshold(Method method) { return method == Method::kWatersic ? 1e-3 : 0.0; }
-double default_shrinkage(Method method) { return method == Method::kWatersic ? 0.03 : 0.0; }
+double default_shrinkage(Method method) { return method == Method::kWatersic ? 0.025 : 0.0; }
 int default_trellis(Method method) { return method == Method::kWatersic ? 64 : 0; }
 
 LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/trellis.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -66,6 +67,18 @@ void check_options(const QuantizerOptions& options) {
     throw Error(
         fmt::format("dead-feature threshold: expected 0 to 1, found {}", *options.dead_threshold));
   }
+  if (options.trellis && grid) refuse("a trellis");
+  if (options.trellis && *options.trellis != 0)
+    Trellis::of(*options.trellis);  // refuses what is none
+  if (options.order != ColumnOrder::kNative && rtn) refuse("an order of columns");
+  if (options.order != ColumnOrder::kNative && options.activation_order) {
+    throw Error("activation order is an order of columns itself: give one of the two");
+  }
+  if (options.shrinkage && method != Method::kWatersic) refuse("shrinkage");
+  if (options.shrinkage && !(*options.shrinkage >= 0 && *options.shrinkage <= 1)) {
+    throw Error(fmt::format("shrinkage: expected 0 to 1, found {}", *options.shrinkage));
+  }
+  if (options.rotate && (rtn || method == Method::kWatersic)) refuse("a rotation");
   if (!options.rescalers && method != Method::kWatersic) refuse("--no-rescalers");
   if (!options.lmmse && method != Method::kWatersic) refuse("--no-lmmse");
 }
