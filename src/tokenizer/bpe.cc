@@ -56,15 +56,15 @@ Bpe::Bpe(const JsonFields& model) {
   read_merges(model);
   read_adjacent();
   if (model.has("unk_token")) {
-    unknown_ = id(model.text("unk_token"));
-    if (!unknown_) model.fail("unk_token", "a token of the vocabulary");
+    unknown_ = id(model.text("unk_token")).value_or(-1);
+    if (unknown_ < 0) model.fail("unk_token", "a token of the vocabulary");
   }
   fuse_unknown_ = model.boolean("fuse_unk", false);
   ignore_merges_ = model.boolean("ignore_merges", false);
+  byte_ids_.fill(-1);
   if (model.boolean("byte_fallback", false)) {
-    byte_ids_.emplace();
     for (int byte = 0; byte < 256; ++byte)
-      (*byte_ids_)[byte] = id(fmt::format("<0x{:02X}>", byte)).value_or(-1);
+      byte_ids_[byte] = id(fmt::format("<0x{:02X}>", byte)).value_or(-1);
   }
 }
 
@@ -214,26 +214,24 @@ void Bpe::start_symbols(std::string_view word, std::vector<Workspace::Symbol>& s
   // An unknown token waits for the next character that is known or unknown, to fuse with it, but
   // not for one that falls back to bytes, which so come before it. That is Hugging Face's order.
   bool unknown_waits = false;
+  const auto byte_id = [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
   for (size_t at = 0; at < word.size();) {
     const size_t begin = at;
     next_character(word, at);
     const std::string_view character = word.substr(begin, at - begin);
-    const std::optional<int32_t> known = id(character);
-    const auto has_token = [&](char byte) {
-      return (*byte_ids_)[static_cast<unsigned char>(byte)] >= 0;
-    };
-    if (known) {
-      if (unknown_waits) add(*unknown_);
+    if (const int32_t known = id(character).value_or(-1); known >= 0) {
+      if (unknown_waits) add(unknown_);
       unknown_waits = false;
-      add(*known);
-    } else if (byte_ids_ && std::all_of(character.begin(), character.end(), has_token)) {
-      for (const char byte : character) add((*byte_ids_)[static_cast<unsigned char>(byte)]);
-    } else if (unknown_) {
-      if (unknown_waits && !fuse_unknown_) add(*unknown_);
+      add(known);
+    } else if (std::all_of(character.begin(), character.end(),
+                           [&](char byte) { return byte_id(byte) >= 0; })) {
+      for (const char byte : character) add(byte_id(byte));
+    } else if (unknown_ >= 0) {
+      if (unknown_waits && !fuse_unknown_) add(unknown_);
       unknown_waits = true;
     }
   }
-  if (unknown_waits) add(*unknown_);
+  if (unknown_waits) add(unknown_);
 }
 
 // Merges the pair of the lowest rank, the leftmost of these, until none is left. A heap of

@@ -94,8 +94,8 @@ class Bpe {
   // Which pairs of characters stand side by side in some token: a bit for the hash of each. A bit
   // shared by another pair only costs a cut.
   std::vector<bool> adjacent_;
-  std::optional<std::array<int32_t, 256>> byte_ids_;  // of "<0x00>" ...; -1 where there is none
-  std::optional<int32_t> unknown_;
+  std::array<int32_t, 256> byte_ids_;  // of "<0x00>" ...; -1 where there is none to fall back to
+  int32_t unknown_ = -1;               // -1: there is none
   bool fuse_unknown_ = false;
   bool ignore_merges_ = false;  // a word that is a token is that token
 };

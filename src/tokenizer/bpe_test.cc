@@ -91,7 +91,7 @@ Ids merged_naively(std::vector<std::string> symbols, const std::vector<std::stri
   while (true) {
     size_t best = merges.size(), at = 0;
     for (size_t i = 0; i + 1 < symbols.size(); ++i) {
-      const auto rank = ranks.find(symbols[i] + " " + symbols[i + 1]);
+      const auto rank = ranks.find(std::string(symbols[i]).append(" ").append(symbols[i + 1]));
       if (rank != ranks.end() && rank->second < best) {
         best = rank->second;
         at = i;
@@ -121,7 +121,7 @@ TEST(Bpe, WordsOfAnyLengthMergeAsDefined) {
       if (token.find('d') != std::string::npos && token != "_d") continue;
       vocab[token] = vocab.size();
       tokens.push_back(token);
-      merges.push_back(left + " " + right);
+      merges.push_back(std::string(left).append(" ").append(right));
     }
     const Bpe bpe = model(bpe_json(vocab, merges));
     for (const size_t length : {1, 2, 7, 63, 64, 65, 300}) {

@@ -96,8 +96,8 @@ std::string Decoder::operator()(std::vector<std::string> tokens) const {
   return text;
 }
 
-std::string Decoder::inside_text(std::string token) const {
-  std::vector<std::string> tokens(1, std::move(token));
+std::string Decoder::inside_text(const std::string& token) const {
+  std::vector<std::string> tokens = {token};
   for (const Step& step : steps_) step(tokens, true);
   return std::move(tokens.front());
 }

@@ -22,7 +22,7 @@ class Decoder {
   std::string operator()(std::vector<std::string> tokens) const;
   // The bytes that one token stands for inside a text: what the decoder does only at the start or
   // the end of a text is left out.
-  std::string inside_text(std::string token) const;
+  std::string inside_text(const std::string& token) const;
 
  private:
   // `inside`: the tokens stand inside a text.

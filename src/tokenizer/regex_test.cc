@@ -12,6 +12,7 @@ std::vector<std::string> matches(std::string_view pattern, std::string_view text
   std::vector<Span> spans;
   Regex(pattern, "test").find_all(text, spans);
   std::vector<std::string> out;
+  out.reserve(spans.size());
   for (const Span& span : spans) out.emplace_back(text.substr(span.begin, span.end - span.begin));
   return out;
 }
