@@ -39,6 +39,7 @@ namespace {
 // Positions are counted in kUnit to the distance of two integers m. Metrics are in such units that
 // the three regions of a distance have slopes 0, 1 and 2.
 constexpr int kUnit = 512;
+constexpr int kMaxStates = 256;
 constexpr int kMaxBits = 8;            // of a state
 constexpr int kMaxBranch = 2 * kUnit;  // the metric at the largest distance, 2 integers
 // A row adds at most this to the least metric: of the two cosets that leave a state one is at most
@@ -61,6 +62,31 @@ constexpr size_t blocks_of(int states) {
 // Decisions: each lane has words of 16 bits, one for each block.
 constexpr size_t words_of(int states) { return (blocks_of(states) + 15) / 16; }
 
+inline float held(float y) { return std::min(std::max(y, -0x1p29F), 0x1p29F); }
+
+// y = 2 turns + rest: how often the integers m (at 2 y) have gone around the circle of 4, and where
+// y is on it. Exact.
+struct Place {
+  float turns, rest;  // rest in [-1, 1]
+};
+inline Place place_of(float y) {
+  y = held(y);
+  const float turns = round_to_integer(y * 0.5F);
+  return {turns, y - 2 * turns};
+}
+
+// In [-2 kUnit, 2 kUnit].
+inline int16_t position_of(float y) {
+  return static_cast<int16_t>(round_to_integer(place_of(y).rest * (2 * kUnit)));
+}
+
+// The integer of coset c nearest to 2 y.
+inline int32_t nearest_in_coset(float y, int32_t c) {
+  const Place place = place_of(y);
+  const float turn = round_to_integer((2 * place.rest - static_cast<float>(c)) * 0.25F);
+  return c + 4 * (static_cast<int32_t>(place.turns) + static_cast<int32_t>(turn));
+}
+
 // In all arrays the index of a segment comes before that of a lane. 4 states fill a block twice.
 struct Forward {
   int states;
@@ -80,6 +106,53 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
+#if HWY_TARGET != HWY_SCALAR
+using FloatTag = hn::CappedTag<float, 16>;
+
+struct Places {
+  hn::Vec<hn::RebindToSigned<FloatTag>> turns;
+  hn::Vec<FloatTag> rest;
+};
+HWY_INLINE Places places_of(FloatTag d, hn::Vec<FloatTag> y) {
+  const auto within = hn::Min(hn::Max(y, hn::Set(d, -0x1p29F)), hn::Set(d, 0x1p29F));
+  const auto turns = hn::NearestInt(hn::Mul(within, hn::Set(d, 0.5F)));
+  const auto around = hn::ConvertTo(d, turns);
+  return {turns, hn::Sub(within, hn::Add(around, around))};
+}
+#endif
+
+// Of `count` rows.
+void positions(const float* y, size_t count, int16_t* position) {
+  size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const FloatTag d;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    const auto place = places_of(d, hn::LoadU(d, y + i));
+    const auto rounded = hn::NearestInt(hn::Mul(place.rest, hn::Set(d, 2 * kUnit)));
+    const hn::Rebind<int16_t, FloatTag> d16;
+    hn::StoreU(hn::DemoteTo(d16, rounded), d16, position + i);
+  }
+#endif
+  for (; i < count; ++i) position[i] = position_of(y[i]);
+}
+
+// m: cosets, replaced by their integers nearest to 2 y.
+void nearest_in_cosets(const float* y, size_t count, int32_t* m) {
+  size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    const auto place = places_of(d, hn::LoadU(d, y + i));
+    const auto c = hn::LoadU(di, m + i);
+    const auto apart = hn::Sub(hn::Add(place.rest, place.rest), hn::ConvertTo(d, c));
+    const auto turns = hn::Add(place.turns, hn::NearestInt(hn::Mul(apart, hn::Set(d, 0.25F))));
+    hn::StoreU(hn::Add(c, hn::ShiftLeft<2>(turns)), di, m + i);
+  }
+#endif
+  for (; i < count; ++i) m[i] = nearest_in_coset(y[i], m[i]);
+}
+
 #if HWY_TARGET == HWY_SCALAR
 
 // The same without vectors.
@@ -89,7 +162,7 @@ void advance(const Forward& pass, size_t begin, size_t end) {
   const Trellis& trellis = Trellis::of(pass.states);
   const auto states = static_cast<size_t>(pass.states);
   const size_t words = words_of(pass.states);
-  std::array<int16_t, 256> old;
+  std::array<int16_t, kMaxStates> old;
   for (size_t row = begin; row < end; ++row) {
     std::copy_n(pass.metric, states, old.begin());
     std::array<int, 4> branch;
@@ -281,25 +354,11 @@ namespace watersic {
 namespace {
 
 HWY_EXPORT(max_segments);
+HWY_EXPORT(positions);
 HWY_EXPORT(advance);
+HWY_EXPORT(nearest_in_cosets);
 
 constexpr size_t kChunkRows = 128;  // as many rows' positions are laid out at a time
-
-float held(float y) { return std::min(std::max(y, -0x1p29F), 0x1p29F); }
-
-// y of a row as its place on the circle of 4 integers m (2 of y), in [-2 kUnit, 2 kUnit]. Exact but
-// for the last rounding.
-int16_t position_of(float y) {
-  y = held(y);
-  const float r = y - 2 * round_to_integer(y * 0.5F);  // in [-1, 1]
-  return static_cast<int16_t>(round_to_integer(r * (2 * kUnit)));
-}
-
-// The integer of coset c nearest to 2 y.
-int32_t nearest_in_coset(float y, int32_t c) {
-  const float n = (2 * held(y) - static_cast<float>(c)) * 0.25F;
-  return c + 4 * static_cast<int32_t>(round_to_integer(n));
-}
 
 // Grows to what is asked for; what it held is lost.
 template <class T>
@@ -354,32 +413,37 @@ void Viterbi::Scratch::run(const Trellis& trellis, size_t width, size_t count, s
   std::fill(place, place + kChunkRows * lanes, int16_t{0});
   for (size_t begin = 0; begin < rows; begin += kChunkRows) {
     const size_t end = std::min(rows, begin + kChunkRows);
-    for (size_t segment = 0; segment < count; ++segment)
-      for (size_t i = begin; i < end; ++i)
-        std::fill_n(place + (i - begin) * lanes + segment * kLanes, kLanes,
-                    position_of(y[segment * rows + i]));
+    for (size_t segment = 0; segment < count; ++segment) {
+      std::array<int16_t, kChunkRows> narrow;
+      HWY_DYNAMIC_DISPATCH(positions)(y + segment * rows + begin, end - begin, narrow.data());
+      for (size_t i = 0; i < end - begin; ++i)
+        std::fill_n(place + i * lanes + segment * kLanes, kLanes, narrow[i]);
+    }
     HWY_DYNAMIC_DISPATCH(advance)(pass, begin, end);
   }
 
-  // Back along the best paths, side by side: each is a chain of dependent loads. m holds the cosets
-  // at first.
-  std::array<int, 4> state = {};
+  // Back along the best paths, side by side: each is a chain of dependent loads. No branch depends
+  // on a decision, which are as good as random. m holds the cosets at first.
+  std::array<uint32_t, kMaxStates> previous;  // for b = 0; for b = 1 `other` of its bits differ
+  for (size_t s = 0; s < states; ++s)
+    previous[s] = static_cast<uint32_t>(trellis.previous(static_cast<int>(s), 0));
+  const uint32_t other = previous[0] ^ static_cast<uint32_t>(trellis.previous(0, 1));
+  std::array<uint32_t, 4> state = {};
   for (size_t segment = 0; segment < count; ++segment)
-    for (size_t s = 1; s < states; ++s)
-      if (*metric_of(segment, s) < *metric_of(segment, static_cast<size_t>(state[segment])))
-        state[segment] = static_cast<int>(s);
+    for (uint32_t s = 1; s < states; ++s)
+      if (*metric_of(segment, s) < *metric_of(segment, state[segment])) state[segment] = s;
   for (size_t i = rows; i-- > 0;) {
+    const uint16_t* decided = pass.decision + i * words * lanes;
     for (size_t segment = 0; segment < count; ++segment) {
-      const auto s = static_cast<size_t>(state[segment]);
+      const uint32_t s = state[segment];
       const size_t block = s / kLanes;
-      const uint16_t word =
-          pass.decision[(i * words + block / 16) * lanes + segment * kLanes + s % kLanes];
-      const int b = (word >> (block % 16)) & 1;
-      state[segment] = trellis.previous(state[segment], b);
-      m[segment * rows + i] = (state[segment] & 1) + 2 * b;
+      const uint32_t word = decided[block / 16 * lanes + segment * kLanes + s % kLanes];
+      const uint32_t b = (word >> (block % 16)) & 1;
+      state[segment] = previous[s] ^ ((0U - b) & other);
+      m[segment * rows + i] = static_cast<int32_t>((state[segment] & 1) + 2 * b);
     }
   }
-  for (size_t i = 0; i < count * rows; ++i) m[i] = nearest_in_coset(y[i], m[i]);
+  HWY_DYNAMIC_DISPATCH(nearest_in_cosets)(y, count * rows, m);
 }
 
 void Viterbi::quantize(std::span<const float> y, int64_t segment_rows, std::span<int32_t> m) {
