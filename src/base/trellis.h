@@ -23,14 +23,14 @@ struct Trellis {
   int h0, h1;  // h0 of degree log2(states), h1 of a lower degree
 
   // The code of 4, 8, 16, 32, 64, 128 or 256 states.
-  static const Trellis& of(int states);
+  static constexpr const Trellis& of(int states);
 
-  int next(int state, int b) const {
+  constexpr int next(int state, int b) const {
     return (state >> 1) ^ ((state & 1) != 0 ? h0 >> 1 : 0) ^ (b != 0 ? h1 >> 1 : 0);
   }
   // The state that parity b leads from to `state`. The top bit of h0 marks the states that come
   // from an odd one.
-  int previous(int state, int b) const {
+  constexpr int previous(int state, int b) const {
     const int q = state >= states / 2 ? 1 : 0;
     return 2 * (state ^ (q != 0 ? h0 >> 1 : 0) ^ (b != 0 ? h1 >> 1 : 0)) + q;
   }
@@ -50,16 +50,17 @@ struct Trellis {
   }
 };
 
-inline const Trellis& Trellis::of(int states) {
-  static constexpr std::array<Trellis, 7> kCodes = {{{4, 05, 02},
-                                                     {8, 013, 04},
-                                                     {16, 023, 04},
-                                                     {32, 045, 010},
-                                                     {64, 0103, 024},
-                                                     {128, 0235, 0126},
-                                                     {256, 0515, 0362}}};
-  for (const Trellis& code : kCodes)
-    if (code.states == states) return code;
+inline constexpr std::array<Trellis, 7> kTrellises = {{{4, 05, 02},
+                                                       {8, 013, 04},
+                                                       {16, 023, 04},
+                                                       {32, 045, 010},
+                                                       {64, 0103, 024},
+                                                       {128, 0235, 0126},
+                                                       {256, 0515, 0362}}};
+
+constexpr const Trellis& Trellis::of(int states) {
+  for (const Trellis& trellis : kTrellises)
+    if (trellis.states == states) return trellis;
   throw Error("trellis: expected 4, 8, 16, 32, 64, 128 or 256 states, found " +
               std::to_string(states));
 }
