@@ -26,6 +26,7 @@ using LayerOptions = QuantizerOptions;
 struct LayerResult {
   std::vector<std::byte> coded;  // the matrix as a .wsic file holds it (docs/format.md)
   Matrix<float> dequantized;     // V, a x n: what the coded bytes decode to
+  std::string model_id;          // names the coded matrix by its content
   int64_t rows = 0, cols = 0;
   Method method = Method::kWatersic;
   double target_bits = 0;
