@@ -26,7 +26,8 @@ class Evaluate : public testing::Test {
     write_small_checkpoint(pool, *folder_ / "model", 1);
     write_small_checkpoint(pool, *folder_ / "other", 2);
     std::string text;
-    for (int i = 0; i < 60; ++i) text += "Call me Ishmael. Some years ago, number " + std::to_string(i) + "\n";
+    for (int i = 0; i < 60; ++i)
+      text += "Call me Ishmael. Some years ago, number " + std::to_string(i) + "\n";
     write_file(*folder_ / "text.txt", text);
   }
   static void TearDownTestSuite() { delete folder_; }
@@ -68,8 +69,8 @@ TEST_F(Evaluate, FollowsTheConventions) {
       std::vector<std::vector<int32_t>> window{{ids.begin() + static_cast<int64_t>(start),
                                                 ids.begin() + static_cast<int64_t>(start) + 40}};
       if (llama) window[0][0] = 4094;
-      const Matrix<float> logits = head.logits(
-          pool, forward_all(pool, model->config(), model->weights(), window).view());
+      const Matrix<float> logits =
+          head.logits(pool, forward_all(pool, model->config(), model->weights(), window).view());
       for (size_t i = llama ? 20 : 0; i < 39; ++i, ++count) {
         const auto row = logits.row(static_cast<int64_t>(i));
         nll += log_sum_exp(row) - static_cast<double>(row[static_cast<size_t>(window[0][i + 1])]);

@@ -5,9 +5,11 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/half.h"
 #include "container/read_container.h"
 #include "io/json.h"
 #include "model/checkpoint.h"
+#include "model/config.h"
 #include "model/small_checkpoint.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
@@ -42,7 +44,8 @@ class QuantizeModel : public testing::Test {
     out.threads = 2;
     return out;
   }
-  static QuantizeReport run(const QuantizeOptions& options, const std::string& output = "out.wsic") {
+  static QuantizeReport run(const QuantizeOptions& options,
+                            const std::string& output = "out.wsic") {
     return quantize_model(file("model"), file(output), options);
   }
   static std::string error_of(const QuantizeOptions& options) {
@@ -152,7 +155,8 @@ TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
   EXPECT_NEAR(report.bits.coded, coded / static_cast<double>(weights), 1e-9);
 
   const Json json = Json::parse(to_json(report));
-  for (const char* field : {"schema", "model_id", "options", "totals", "stages", "layers", "version"})
+  for (const char* field :
+       {"schema", "model_id", "options", "totals", "stages", "layers", "version"})
     EXPECT_TRUE(json.contains(field)) << field;
   EXPECT_EQ(json["layers"].size(), 14U);
   EXPECT_EQ(json["totals"]["file_bytes"], report.file_bytes);
