@@ -28,7 +28,7 @@ struct EvaluateResult {
   std::string text_hash;     // XXH3-64 of the text as scored, in hex
   double nll = 0;            // nats a scored token (hf: mean of the windows' means)
   double perplexity = 0;     // exp(nll)
-  double bits_per_byte = 0;  // of the scored tokens' bytes
+  double bits_per_byte = 0;  // nll in bits, times tokens per byte of the whole text
   bool has_reference = false;
   double reference_perplexity = 0;
   double kl_bits = 0;  // mean KL(reference || model), bits a scored token

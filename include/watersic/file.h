@@ -10,6 +10,10 @@ namespace watersic {
 // The whole of `text` to `path`: written beside it, synced, renamed. Throws Error, naming the path.
 void write_file(const std::filesystem::path& path, std::string_view text);
 
+// Throws Error, naming the path, where write_file could not write it: better before long work than
+// after it.
+void check_writable(const std::filesystem::path& path);
+
 // The whole file; it must be valid UTF-8 and not empty. Throws Error with the offset of a bad byte.
 std::string read_text(const std::filesystem::path& path);
 

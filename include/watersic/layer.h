@@ -37,6 +37,7 @@ Matrix<float> from_eigenbasis(MatrixView<const float> V, MatrixView<const double
 struct LayerResult {
   std::vector<std::byte> coded;  // the matrix as a .wsic file holds it (docs/format.md)
   Matrix<float> dequantized;     // V, a x n: what the coded bytes decode to
+  std::string model_id;          // names the coded matrix by its content
   int64_t rows = 0, cols = 0;
   Method method = Method::kWatersic;
   double target_bits = 0;

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "api/check_problem.h"
+#include "base/hash.h"
 #include "coding/dec_tensor.h"
 #include "encode/encode_layer.h"
 #include "io/json.h"
@@ -48,6 +49,7 @@ LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S
   result.step = encoded.step;
   result.dequantized = dequantize(encoded.tensor);
   result.coded = std::move(encoded.bytes);
+  result.model_id = hex_hash(result.coded);
 
   double variance = 0;
   for (int64_t k = 0; k < W.rows(); ++k)
@@ -92,6 +94,7 @@ Matrix<float> from_eigenbasis(MatrixView<const float> V, MatrixView<const double
 std::string to_json(const LayerResult& r) {
   const Json json = {
       {"schema", "watersic.layer/1"},
+      {"model_id", r.model_id},
       {"method", method_name(r.method)},
       {"rows", r.rows},
       {"cols", r.cols},

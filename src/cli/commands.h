@@ -3,7 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "watersic/options.h"
 #include "watersic/progress.h"
@@ -27,6 +29,19 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options);
 // Progress on stderr: a line that rewrites itself on a terminal, plain lines elsewhere; nothing
 // where `quiet`.
 ProgressFn progress_printer(bool quiet);
+
+// An option that takes one of some words.
+template <class T>
+CLI::Option* add_choice(CLI::App& command, const std::string& name, T& value,
+                        const std::map<std::string, T>& choices, const std::string& description) {
+  std::vector<std::string> words;
+  for (const auto& [word, meaning] : choices) words.push_back(word);
+  return command
+      .add_option_function<std::string>(
+          name, [&value, choices](const std::string& word) { value = choices.at(word); },
+          description)
+      ->check(CLI::IsMember(words));
+}
 
 // `--threads N`
 void add_threads(CLI::App& command, int& threads);

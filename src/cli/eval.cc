@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <map>
 #include <memory>
 
 #include "commands.h"
@@ -17,18 +16,19 @@ struct Arguments {
 };
 
 void run(const Arguments& arguments) {
+  if (!arguments.json.empty()) check_writable(arguments.json);
   const EvaluateResult r = evaluate(arguments.model, arguments.text, arguments.options,
                                     progress_printer(arguments.quiet));
   if (!arguments.json.empty()) write_file(arguments.json, to_json(r));
-  fmt::print(
-      "perplexity {:.4f} ({} convention, context {}, {} windows, {} tokens scored, text {})\n",
-      r.perplexity, r.convention == Convention::kLlamaCpp ? "llama.cpp" : "hf", r.context,
-      r.windows, r.tokens, r.text_hash);
-  fmt::print("{:.5f} nats a token, {:.4f} bits a byte\n", r.nll, r.bits_per_byte);
+  fmt::print("perplexity     {:.4f} ({:.5f} nats a token, {:.4f} bits a byte)\n", r.perplexity,
+             r.nll, r.bits_per_byte);
+  fmt::print("scored         {} tokens in {} windows of {}, {} convention, text {}\n", r.tokens,
+             r.windows, r.context, r.convention == Convention::kLlamaCpp ? "llama.cpp" : "hf",
+             r.text_hash);
   if (r.has_reference) {
-    fmt::print(
-        "against {} (perplexity {:.4f}): KL {:.6f} bits a token, same most likely token {:.2f}%\n",
-        r.reference, r.reference_perplexity, r.kl_bits, 100 * r.top1);
+    fmt::print("reference      {}, perplexity {:.4f}\n", r.reference, r.reference_perplexity);
+    fmt::print("KL divergence  {:.6f} bits a token\n", r.kl_bits);
+    fmt::print("same top token {:.2f}% of the time\n", 100 * r.top1);
   }
 }
 
@@ -38,22 +38,21 @@ void add_eval(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "eval",
-      "Perplexity of a text; with a reference, KL divergence and agreement too.\n\n"
-      "  watersic eval model.wsic --text wiki.txt --reference MODEL_DIR\n\n"
-      "docs/conventions.md says exactly what is scored.");
-  command->add_option("model", arguments->model, "Checkpoint folder or .wsic file")
-      ->required()
-      ->type_name("MODEL_DIR|FILE.wsic");
+      "Score a text: perplexity, and KL divergence from a reference\n\n"
+      "  watersic eval model.wsic --text book.txt --reference MODEL_DIR\n\n"
+      "Perplexities compare only if text, context and convention are the same, so all three are\n"
+      "printed. docs/conventions.md says exactly what each convention scores. With a reference "
+      "both\n"
+      "models score the text, and their distributions are compared at every scored token.");
+  command->add_option("MODEL", arguments->model, "A checkpoint folder or a .wsic file")->required();
   command->add_option("--text,-t", arguments->text, "The text to score, UTF-8")
       ->required()
       ->type_name("FILE");
-  static const std::map<std::string, Convention> kConventions{{"hf", Convention::kHuggingFace},
-                                                              {"llama.cpp", Convention::kLlamaCpp}};
-  command
-      ->add_option("--convention", arguments->options.convention,
-                   "hf (default): every token of each window, as GPTQ and the papers; llama.cpp: "
-                   "the second half")
-      ->transform(CLI::CheckedTransformer(kConventions, CLI::ignore_case).description(""))
+  add_choice<Convention>(*command, "--convention", arguments->options.convention,
+                         {{"hf", Convention::kHuggingFace}, {"llama.cpp", Convention::kLlamaCpp}},
+                         "hf (default): all of each window is scored, as by GPTQ and the papers; "
+                         "llama.cpp: its second "
+                         "half, as by llama-perplexity")
       ->type_name("hf|llama.cpp");
   command
       ->add_option("--context", arguments->options.context,
@@ -62,13 +61,14 @@ void add_eval(CLI::App& program) {
       ->type_name("T");
   command
       ->add_option("--reference", arguments->options.reference,
-                   "Compare with this model, token by token")
-      ->type_name("MODEL_DIR|FILE.wsic");
+                   "Compare with this model (a folder or a file), token by token")
+      ->type_name("MODEL");
   command->add_flag(
       "--wikitext", arguments->options.wikitext,
       "The text is wiki.test.raw: score what the papers score, rows joined by blank lines");
   add_threads(*command, arguments->options.threads);
-  command->add_option("--json", arguments->json, "Write the figures here")->type_name("OUT.json");
+  command->add_option("--json", arguments->json, "Write the figures to this file")
+      ->type_name("OUT.json");
   command->add_flag("--quiet,-q", arguments->quiet, "No progress");
   command->callback([arguments] { run(*arguments); });
 }

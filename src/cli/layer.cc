@@ -17,6 +17,8 @@ struct Arguments {
 };
 
 void run(const Arguments& arguments) {
+  if (!arguments.dequantized.empty()) check_writable(arguments.dequantized);
+  if (!arguments.json.empty()) check_writable(arguments.json);
   const Matrix<float> W = read_npy<float>(arguments.weights);
   const Matrix<double> S = read_npy<double>(arguments.covariance);
   LayerResult result;
@@ -31,15 +33,15 @@ void run(const Arguments& arguments) {
   if (!arguments.dequantized.empty()) write_npy<float>(arguments.dequantized, result.dequantized);
   if (!arguments.json.empty()) write_file(arguments.json, to_json(result));
   const BitCount& bits = result.bits;
-  fmt::print("{} x {}, {}: {:.4f} bits a weight ({:.4f} coded + {:.4f} side)\n", result.rows,
-             result.cols, method_name(result.method), bits.file, bits.coded, bits.side);
-  fmt::print("pooled entropy {:.4f}, as the papers count {:.4f}\n", bits.pooled_entropy,
-             bits.paper_rate);
-  fmt::print(
-      "distortion {:.6g}; no code of Gaussian weights reaches it with less than {:.4f} bits: gap "
-      "{:.4f}\n",
-      result.distortion, result.limit_bits, result.gap);
-  fmt::print("{} dead columns, {:.2f} s\n", result.dead, result.seconds);
+  fmt::print("{} x {}, {}, {} dead columns, {:.2f} s\n", result.rows, result.cols,
+             method_name(result.method), result.dead, result.seconds);
+  fmt::print("bits a weight  {:.4f} ({:.4f} coded + {:.4f} side)\n", bits.file, bits.coded,
+             bits.side);
+  fmt::print("               {:.4f} as the papers count; pooled entropy {:.4f}\n", bits.paper_rate,
+             bits.pooled_entropy);
+  fmt::print("distortion     {:.6g}\n", result.distortion);
+  fmt::print("limit          {:.4f} bits for Gaussian weights at this distortion; gap {:.4f}\n",
+             result.limit_bits, result.gap);
 }
 
 }  // namespace
@@ -48,9 +50,11 @@ void add_layer(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "layer",
-      "Quantize one matrix, given the second moment of its inputs; needs no model.\n\n"
+      "Quantize one matrix, given the second moment of its inputs\n\n"
       "  watersic layer --weights W.npy --covariance S.npy --bits 2\n\n"
-      "W is a x n (outputs x inputs), S is n x n: E[x x^T]. Both .npy, float32 or float64.");
+      "W is a x n (outputs x inputs), S is n x n: the mean of x x^T over inputs x. Both are .npy "
+      "files\n"
+      "of float32 or float64. Needs no model; `watersic synth --layer` makes examples.");
   command->add_option("--weights,-w", arguments->weights, "The matrix W")
       ->required()
       ->type_name("W.npy");
@@ -65,8 +69,11 @@ void add_layer(CLI::App& program) {
       ->check(CLI::IsMember({"native", "eigen"}))
       ->type_name("BASIS");
   add_threads(*command, arguments->options.threads);
-  command->add_option("--json", arguments->json, "Write the figures here")->type_name("OUT.json");
-  command->add_option("--dequantized", arguments->dequantized, "Write the quantized matrix here")
+  command->add_option("--json", arguments->json, "Write the figures to this file")
+      ->type_name("OUT.json");
+  command
+      ->add_option("--dequantized", arguments->dequantized,
+                   "Write the matrix as it decodes to this file")
       ->type_name("V.npy");
   command->callback([arguments] { run(*arguments); });
 }

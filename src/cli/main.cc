@@ -7,6 +7,7 @@
 #include <new>
 
 #include "commands.h"
+#include "help.h"
 #include "watersic/version.h"
 
 int main(int argc, char** argv) {
@@ -16,9 +17,11 @@ int main(int argc, char** argv) {
       "limit,\n"
       "into one file whose size is the number it claims.",
       "watersic");
-  program.set_version_flag("--version", std::string("watersic ") + watersic::kVersion);
+  use_our_help(program);
+  program.set_version_flag("--version", std::string("watersic ") + watersic::kVersion,
+                           "Print the version");
+  program.set_help_flag("-h,--help", "Print this");
   program.require_subcommand(1);
-  program.get_formatter()->column_width(36);
   add_quantize(program);
   add_eval(program);
   add_layer(program);
@@ -29,9 +32,11 @@ int main(int argc, char** argv) {
   add_tokenize(program);
   add_sample(program);
   add_synth(program);
+  program.footer("Each has its own --help: watersic quantize --help");
   try {
     program.parse(argc, argv);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    if (std::fflush(stdout) == 0) return 0;
+    fmt::print(stderr, "watersic: error: the standard output cannot be written\n");
   } catch (const CLI::ParseError& e) {
     const int code = program.exit(e);
     return code == 0 ? 0 : 2;

@@ -5,34 +5,32 @@
 namespace watersic::cli {
 
 void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
-  static const std::map<std::string, RateTarget> kRates{{"file", RateTarget::kFile},
-                                                        {"paper", RateTarget::kPaper}};
   command
       .add_option("--bits,-b", options.bits,
-                  "Bits per weight (gptq, rtn: width of the integer grid)")
+                  "Bits a weight, 0.05 to 16 (gptq, rtn: width of the integer grid, 1 to 8)")
       ->required()
       ->type_name("B");
-  command
-      .add_option_function<std::string>(
-          "--method,-m",
-          [&options](const std::string& name) { options.method = method_from_name(name); },
-          "watersic (default), huffman-gptq, huffman-rtn, gptq or rtn")
-      ->check(CLI::IsMember({"watersic", "huffman-gptq", "huffman-rtn", "gptq", "rtn"}))
+  std::map<std::string, Method> methods;
+  for (const Method method :
+       {Method::kWatersic, Method::kHuffmanGptq, Method::kHuffmanRtn, Method::kGptq, Method::kRtn})
+    methods[method_name(method)] = method;
+  add_choice<Method>(command, "--method,-m", options.method, methods,
+                     "watersic (default), huffman-gptq, huffman-rtn, gptq or rtn")
       ->type_name("NAME");
-  command
-      .add_option("--rate", options.rate,
-                  "What --bits counts: file (default) or paper, the papers' count")
-      ->transform(CLI::CheckedTransformer(kRates, CLI::ignore_case).description(""))
+  add_choice<RateTarget>(command, "--rate", options.rate,
+                         {{"file", RateTarget::kFile}, {"paper", RateTarget::kPaper}},
+                         "What --bits counts: what the file spends (default), or the papers' count")
       ->type_name("file|paper");
   command
       .add_option(
           "--damping", options.damping,
-          "Added to the covariance's diagonal, times its mean (default 1e-4; gptq methods 0.1)")
+          "Added to the covariance's diagonal, times its mean (default 1e-4; gptq and huffman-gptq "
+          "0.1)")
       ->type_name("X");
   command
       .add_option("--dead-threshold", options.dead_threshold,
-                  "A feature below this times the median second moment is dead (default 1e-3; gptq "
-                  "methods 0)")
+                  "An input below this times the median second moment is dead: its column becomes "
+                  "zero and costs nothing (default 1e-3; gptq and huffman-gptq 0)")
       ->type_name("X");
   command.add_flag("!--no-rescalers", options.rescalers,
                    "watersic: do not refit row and column scales");
@@ -43,7 +41,7 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
                   "gptq, rtn: columns that share a scale (default: a whole row)")
       ->type_name("N");
   command.add_flag("--activation-order", options.activation_order,
-                   "gptq methods: columns of large activations first");
+                   "gptq, huffman-gptq: columns of large activations first");
   command
       .add_option("--trellis", options.trellis,
                   "States of the trellis down each column: 0 (none), 4, 8, ... 256 (default 64; "
@@ -78,7 +76,9 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
 }
 
 void add_threads(CLI::App& command, int& threads) {
-  command.add_option("--threads", threads, "Threads (default: all that the machine has)")
+  command
+      .add_option("--threads", threads,
+                  "Threads (default: all that the machine has); the result does not depend on it")
       ->check(CLI::Range(0, 4096))
       ->type_name("N");
 }

@@ -26,6 +26,7 @@ void run(Arguments& arguments) {
     options.calibration.source = Source::kText;
     options.calibration.file = arguments.calibration;
   }
+  if (!arguments.report.empty()) check_writable(arguments.report);
   const QuantizeReport report =
       quantize_model(arguments.model, arguments.output, options, progress_printer(arguments.quiet));
   if (!arguments.report.empty()) write_file(arguments.report, to_json(report));
@@ -46,16 +47,15 @@ void add_quantize(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "quantize",
-      "Quantize a model: a Hugging Face checkpoint folder in, one .wsic file out.\n\n"
+      "Quantize a model: a checkpoint folder in, one .wsic file out\n\n"
       "  watersic quantize MODEL_DIR -o model.wsic --bits 2\n\n"
-      "The linear layers of the blocks are quantized; embeddings, norms, biases and the output "
-      "head are\n"
-      "kept in 16 bits. --bits is what the file spends on the quantized tensors, side information\n"
-      "included. With --calibration self, the default, the model needs no data: it samples its own "
-      "text.");
-  command->add_option("model", arguments->model, "Checkpoint folder")
-      ->required()
-      ->type_name("MODEL_DIR");
+      "MODEL_DIR holds a Llama, Mistral, Qwen2 or Qwen3 as Hugging Face has it. The linear layers "
+      "of\n"
+      "the blocks are quantized; embeddings, norms, biases and the output head are kept in 16 "
+      "bits.\n"
+      "--bits is what the file spends on the quantized tensors, side information included. With\n"
+      "--calibration self, the default, the model needs no data: it samples its own text.");
+  command->add_option("MODEL_DIR", arguments->model, "A checkpoint folder")->required();
   command->add_option("-o,--output", arguments->output, "The file to write")
       ->required()
       ->type_name("OUT.wsic");
@@ -63,8 +63,8 @@ void add_quantize(CLI::App& program) {
   CalibrationOptions& calibration = arguments->options.calibration;
   command
       ->add_option("--calibration", arguments->calibration,
-                   "A text file; 'self' (default): text that the model samples; 'none': no "
-                   "statistics, S = I")
+                   "What the layers' inputs are measured on. self (default): text that the model "
+                   "samples; FILE: this text; none: nothing, inputs are taken as white")
       ->type_name("FILE|self|none");
   command->add_option("--samples", calibration.samples, "Windows to calibrate on (default 128)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
@@ -74,11 +74,12 @@ void add_quantize(CLI::App& program) {
                    "Tokens in each window (default 2048, at most the model's context)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("T");
-  command->add_flag(
-      "!--no-limits", arguments->options.limits,
-      "Leave out the information-theoretic limit of each layer (saves its eigenvalues)");
+  command->add_flag("!--no-limits", arguments->options.limits,
+                    "Report no information-theoretic limits of the layers: saves the time of "
+                    "their eigenvalues");
   add_threads(*command, arguments->options.threads);
-  command->add_option("--report", arguments->report, "Write all figures, layer by layer, here")
+  command
+      ->add_option("--report", arguments->report, "Write all figures, layer by layer, to this file")
       ->type_name("RUN.json");
   command->add_flag("--quiet,-q", arguments->quiet, "No progress, no summary");
   command->callback([arguments] { run(*arguments); });

@@ -20,7 +20,7 @@ void add_synth(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "synth",
-      "Write random weights of realistic spread, to measure with.\n\n"
+      "Write random weights of realistic spread, to measure with\n\n"
       "  watersic synth --like llama-3.2-1b -o DIR --layers 2    a checkpoint of true shapes\n"
       "  watersic synth --layer powerlaw -o DIR                  W.npy and S.npy for `watersic "
       "layer`");
@@ -55,7 +55,6 @@ void add_synth(CLI::App& program) {
   command->add_option("-o,--output", arguments->output, "The folder to write")
       ->required()
       ->type_name("DIR");
-  command->require_option(1, 0);
   command->callback([arguments] {
     if (!arguments->layer.empty()) {
       synthesize_layer(arguments->layer, arguments->rows, arguments->cols, arguments->seed,

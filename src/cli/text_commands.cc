@@ -15,11 +15,10 @@ void add_tokenize(CLI::App& program) {
     bool no_bos = false;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "tokenize", "Print the token ids of a text, one a line: what Hugging Face's encode gives.");
-  command->add_option("model", arguments->model, "Checkpoint folder or .wsic file")
-      ->required()
-      ->type_name("MODEL_DIR|FILE.wsic");
+  CLI::App* command = program.add_subcommand("tokenize",
+                                             "Print the token ids of a text, one a line\n\n"
+                                             "The ids that Hugging Face's encode gives.");
+  command->add_option("MODEL", arguments->model, "A checkpoint folder or a .wsic file")->required();
   command->add_option("--text,-t", arguments->text, "The text, UTF-8")
       ->required()
       ->type_name("FILE");
@@ -42,11 +41,12 @@ void add_sample(CLI::App& program) {
     bool quiet = false;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "sample", "Print text that a model samples from itself, from BOS at temperature 1.");
-  command->add_option("model", arguments->model, "Checkpoint folder or .wsic file")
-      ->required()
-      ->type_name("MODEL_DIR|FILE.wsic");
+  CLI::App* command = program.add_subcommand("sample",
+                                             "Print text that a model samples from itself\n\n"
+                                             "From BOS (or the end-of-text token where there is "
+                                             "none) at temperature 1, in as many sequences\n"
+                                             "of the model's context as it takes.");
+  command->add_option("MODEL", arguments->model, "A checkpoint folder or a .wsic file")->required();
   command->add_option("--seed", arguments->seed, "Another seed, another text (default 1)")
       ->type_name("S");
   command->add_option("--tokens,-n", arguments->tokens, "How many (default 2048)")

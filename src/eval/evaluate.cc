@@ -85,8 +85,9 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
   }
 
   const Tokenizer tokenizer = model->tokenizer();
+  const std::vector<int32_t> ids = tokenizer.encode(text);
   const ScoredWindows windows =
-      scored_windows(tokenizer.encode(text), options.convention, result.context,
+      scored_windows(ids, options.convention, result.context,
                      tokenizer.adds_bos() ? tokenizer.bos_id() : std::nullopt, text_path.string());
   result.windows = static_cast<int64_t>(windows.ids.size());
   result.tokens = windows.scored();
@@ -120,14 +121,10 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
   }
   summarise(scores, windows, result);
 
-  double bytes = 0, nats = 0;
-  for (const TokenScore& s : scores) nats += s.nll;
-  for (const auto& window : windows.ids) {
-    for (int64_t i = windows.first + 1; i < windows.length; ++i) {
-      bytes += static_cast<double>(tokenizer.token_bytes(window[static_cast<size_t>(i)]).size());
-    }
-  }
-  result.bits_per_byte = bytes > 0 ? nats / std::numbers::ln2 / bytes : 0.0;
+  // Over the whole text, so that what tokenizers cut differently is counted alike.
+  const auto text_tokens = static_cast<double>(ids.size() - (tokenizer.adds_bos() ? 1 : 0));
+  result.bits_per_byte =
+      result.nll / std::numbers::ln2 * text_tokens / static_cast<double>(text.size());
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -72,4 +72,6 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   file.commit();
 }
 
+void check_writable(const std::filesystem::path& path) { const AtomicFile file(path); }
+
 }  // namespace watersic

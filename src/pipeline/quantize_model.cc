@@ -24,6 +24,7 @@
 #include "pipeline/stopwatch.h"
 #include "quant/layer.h"
 #include "quant/limit.h"
+#include "tokenizer/tokenizer.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 #include "watersic/quantize.h"
@@ -72,6 +73,8 @@ class ModelQuantizer {
   QuantizeReport run() {
     const auto start = std::chrono::steady_clock::now();
     check_budget();
+    // A file whose tokenizer can't be read could not be evaluated.
+    if (std::filesystem::exists(model_dir_ / "tokenizer.json")) Tokenizer::load(model_dir_);
     watch_.stage("calibration text");
     const auto windows = calibration_windows(pool_, config_, source_, model_dir_,
                                              options_.calibration, options_.seed, progress_);

@@ -1,0 +1,180 @@
+#include "encode/encode_layer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "coding/dec_tensor.h"
+#include "quant/families.h"
+#include "quant/layer.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+constexpr double kTolerance = 0.003;
+
+class EncodeLayer : public testing::Test {
+ protected:
+  LayerData layer(const std::string& family, int64_t rows = 256, int64_t cols = 96) {
+    return make_layer(pool_, family, rows, cols, 1);
+  }
+  EncodedLayer encode(const LayerData& data, const QuantizerOptions& options,
+                      const StoredSize& stored_size = {}) {
+    return encode_layer(pool_, {data.W, data.S}, options, stored_size);
+  }
+  std::string error_of(const LayerData& data, const QuantizerOptions& options) {
+    try {
+      encode(data, options);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "(no error)";
+  }
+
+  ThreadPool pool_{2};
+};
+
+TEST_F(EncodeLayer, SpendsTheBitsAskedFor) {
+  for (const std::string& family : layer_families()) {
+    const LayerData data = layer(family);
+    for (const double bits : {1.0, 1.5, 2.0, 3.0, 4.0, 8.0}) {
+      const EncodedLayer out = encode(data, {.bits = bits});
+      EXPECT_NEAR(out.bits.file, bits, kTolerance) << family;
+      EXPECT_DOUBLE_EQ(out.bits.file, 8.0 * static_cast<double>(out.bytes.size()) /
+                                          static_cast<double>(data.W.size()));
+      EXPECT_DOUBLE_EQ(out.bits.file, out.bits.coded + out.bits.side);
+    }
+  }
+}
+
+TEST_F(EncodeLayer, TheOtherEntropyCodedMethodsDoToo) {
+  const LayerData data = layer("powerlaw");
+  for (const Method method : {Method::kHuffmanGptq, Method::kHuffmanRtn})
+    for (const double bits : {1.0, 2.5, 8.0})
+      EXPECT_NEAR(encode(data, {.method = method, .bits = bits}).bits.file, bits, kTolerance)
+          << method_name(method);
+}
+
+TEST_F(EncodeLayer, CountsWhatIsStoredAround) {
+  const LayerData data = layer("ar1");
+  const auto stored_size = [](size_t coded) { return coded + 1000; };
+  const EncodedLayer out = encode(data, {.bits = 3}, stored_size);
+  EXPECT_NEAR(out.bits.file, 3, kTolerance);
+  EXPECT_DOUBLE_EQ(out.bits.file, 8.0 * static_cast<double>(out.bytes.size() + 1000) /
+                                      static_cast<double>(data.W.size()));
+}
+
+TEST_F(EncodeLayer, ThePapersCountIsATargetToo) {
+  const LayerData data = layer("hard");
+  const EncodedLayer out = encode(data, {.bits = 2.5, .rate = RateTarget::kPaper});
+  EXPECT_NEAR(out.bits.paper_rate, 2.5, kTolerance);
+  const double weights = static_cast<double>(data.W.size());
+  EXPECT_NEAR(out.bits.paper_rate, out.bits.pooled_entropy + 16.0 * (256 + 96) / weights, 1e-12);
+}
+
+TEST_F(EncodeLayer, MoreBitsLessDistortion) {
+  const LayerData data = layer("powerlaw");
+  double before = std::numeric_limits<double>::infinity();
+  for (const double bits : {0.8, 1.0, 2.0, 4.0, 8.0, 12.0}) {
+    const double distortion = encode(data, {.bits = bits}).distortion;
+    EXPECT_LT(distortion, before) << bits;
+    before = distortion;
+  }
+}
+
+TEST_F(EncodeLayer, TheBytesDecodeToWhatIsReported) {
+  const LayerData data = layer("hard");
+  for (const Method method : {Method::kWatersic, Method::kHuffmanGptq, Method::kHuffmanRtn,
+                              Method::kGptq, Method::kRtn}) {
+    for (const int64_t group : {0, 32}) {
+      QuantizerOptions options{.method = method, .bits = 3};
+      const bool grid = method == Method::kGptq || method == Method::kRtn;
+      if (!grid && group > 0) continue;
+      options.group_size = group;
+      const EncodedLayer out = encode(data, options);
+      const Matrix<float> V = dequantize(decode_tensor(out.bytes, pool_, "test"));
+      EXPECT_EQ(out.distortion, distortion(pool_, {data.W, data.S}, V)) << method_name(method);
+      EXPECT_GT(out.distortion, 0);
+      const Matrix<float> nothing(V.rows(), V.cols());
+      EXPECT_LT(out.distortion, 0.5 * distortion(pool_, {data.W, data.S}, nothing))
+          << method_name(method);
+      for (const int32_t j : out.tensor.dead)
+        for (int64_t k = 0; k < V.rows(); ++k) EXPECT_EQ(V(k, j), 0);
+      EXPECT_EQ(out.tensor.dead.size(), method == Method::kWatersic ? 12U : 0U);
+    }
+  }
+}
+
+TEST_F(EncodeLayer, TheGridSpendsLessThanItsWidth) {
+  const LayerData data = layer("white");
+  for (const Method method : {Method::kGptq, Method::kRtn}) {
+    const EncodedLayer out = encode(data, {.method = method, .bits = 4});
+    EXPECT_LT(out.bits.coded, 4.05) << method_name(method);
+    EXPECT_EQ(out.step, 0);
+    for (const int32_t z : out.tensor.codes.values()) {
+      ASSERT_GE(z, -8);
+      ASSERT_LE(z, 7);
+    }
+  }
+}
+
+TEST_F(EncodeLayer, OptionsChangeWhatTheySay) {
+  const LayerData data = layer("hard");
+  // At equal entropy of the integers: row scales themselves cost something.
+  const auto paper = [&](bool rescalers, bool lmmse) {
+    return encode(data,
+                  {.bits = 2, .rate = RateTarget::kPaper, .rescalers = rescalers, .lmmse = lmmse})
+        .distortion;
+  };
+  EXPECT_LT(paper(true, true), paper(false, true));
+  EXPECT_LT(paper(false, true), paper(false, false));
+  EXPECT_NE(encode(data, {.bits = 2, .damping = 0.01}).damping,
+            encode(data, {.bits = 2, .damping = 0.1}).damping);
+  EXPECT_EQ(encode(data, {.bits = 2, .damping = 0.01, .dead_threshold = 0}).tensor.dead.size(), 0U);
+  const QuantizerOptions gptq{.method = Method::kGptq, .bits = 3};
+  QuantizerOptions ordered = gptq, grouped = gptq;
+  ordered.activation_order = true;
+  grouped.group_size = 16;
+  EXPECT_NE(encode(data, ordered).distortion, encode(data, gptq).distortion);
+  EXPECT_LT(encode(data, grouped).distortion, encode(data, gptq).distortion);
+}
+
+TEST_F(EncodeLayer, TheSameBytesAtAnyNumberOfThreads) {
+  const LayerData data = layer("ar1", 700, 96);
+  ThreadPool one(1), three(3);
+  for (const Method method : {Method::kWatersic, Method::kHuffmanGptq, Method::kGptq}) {
+    const QuantizerOptions options{.method = method, .bits = 2};
+    const EncodedLayer a = encode_layer(one, {data.W, data.S}, options),
+                       b = encode_layer(three, {data.W, data.S}, options);
+    EXPECT_EQ(a.bytes, b.bytes) << method_name(method);
+    EXPECT_EQ(a.distortion, b.distortion) << method_name(method);
+  }
+}
+
+TEST_F(EncodeLayer, BelowTheSideInformationTheMinimumIsNamed) {
+  const LayerData data = layer("white", 64, 32);
+  const double minimum = minimum_bits(pool_, 64, 32, {});
+  const std::string error = error_of(data, {.bits = minimum - 0.01});
+  EXPECT_NE(error.find("side information"), std::string::npos) << error;
+  EXPECT_NE(error.find(std::to_string(minimum).substr(0, 4)), std::string::npos) << error;
+  // A little above it can be had, and is what it costs.
+  EXPECT_NEAR(encode(data, {.bits = minimum + 0.1}).bits.file, minimum + 0.1, 0.02);
+}
+
+TEST_F(EncodeLayer, WhereNothingLivesNothingIsSpent) {
+  LayerData data = layer("white", 64, 32);
+  data.S = Matrix<double>(32, 32);
+  const EncodedLayer out = encode(data, {.bits = 2});
+  EXPECT_EQ(out.tensor.live(), 0);
+  EXPECT_EQ(out.distortion, 0);
+  EXPECT_LT(out.bits.file, 2);
+  data = layer("white", 64, 32);
+  data.W = Matrix<float>(64, 32);
+  const EncodedLayer zeros = encode(data, {.bits = 2});
+  EXPECT_EQ(zeros.distortion, 0);
+}
+
+}  // namespace
+}  // namespace watersic

@@ -1,0 +1,106 @@
+#include "eval/score.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/rng.h"
+#include "model/tiny_models.h"
+
+namespace watersic {
+namespace {
+
+std::vector<double> softmax(std::span<const float> logits) {
+  std::vector<double> p;
+  double sum = 0;
+  for (const float x : logits) sum += p.emplace_back(std::exp(static_cast<double>(x)));
+  for (double& x : p) x /= sum;
+  return p;
+}
+
+std::vector<float> random_logits(uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> logits(100);
+  for (float& x : logits) x = static_cast<float>(3 * rng.normal());
+  return logits;
+}
+
+TEST(LogSumExp, IsExactWhereExpOverflows) {
+  EXPECT_NEAR(log_sum_exp(std::vector<float>{0, 0, 0}), std::log(3.0), 1e-15);
+  EXPECT_NEAR(log_sum_exp(std::vector<float>{1000, 1001}), 1001 + std::log1p(std::exp(-1.0)),
+              1e-12);
+  EXPECT_NEAR(log_sum_exp(std::vector<float>{-1000, -1001}), -1000 + std::log1p(std::exp(-1.0)),
+              1e-12);
+  EXPECT_EQ(log_sum_exp(std::vector<float>{3e38F, -3e38F}), static_cast<double>(3e38F));
+}
+
+TEST(ScoreToken, AgreesWithTheDefinitions) {
+  const std::vector<float> q_logits = random_logits(1), p_logits = random_logits(2);
+  const std::vector<double> q = softmax(q_logits), p = softmax(p_logits);
+  double kl = 0;
+  for (size_t i = 0; i < p.size(); ++i) kl += p[i] * std::log(p[i] / q[i]);
+  const TokenScore score = score_token(q_logits, p_logits, 17);
+  EXPECT_NEAR(score.nll, -std::log(q[17]), 1e-12);
+  EXPECT_NEAR(score.reference_nll, -std::log(p[17]), 1e-12);
+  EXPECT_NEAR(score.kl, kl, 1e-12);
+  EXPECT_FALSE(score.same_top);
+}
+
+TEST(ScoreToken, AModelDoesNotDivergeFromItself) {
+  std::vector<float> logits = random_logits(3);
+  const TokenScore score = score_token(logits, logits, 5);
+  EXPECT_EQ(score.kl, 0);
+  EXPECT_EQ(score.nll, score.reference_nll);
+  EXPECT_TRUE(score.same_top);
+  // Nor from itself with all logits moved by a constant.
+  std::vector<float> moved = logits;
+  for (float& x : moved) x += 4096;
+  EXPECT_NEAR(score_token(moved, logits, 5).kl, 0, 1e-6);
+}
+
+TEST(ScoreToken, OfEqualLogitsTheFirstIsMostLikely) {
+  const std::vector<float> first{2, 2, 1}, second{1, 2, 2};
+  EXPECT_FALSE(score_token(first, second, 0).same_top);
+  EXPECT_TRUE(score_token(first, first, 0).same_top);
+}
+
+// Windows long enough that their logits come in more than one piece.
+TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
+  const ModelConfig config = parse_config(tiny_config("qwen3"), "config.json");
+  const MemorySource source = random_model(config, 1), other_source = random_model(config, 2);
+  constexpr int kLength = 300;
+  ScoredWindows windows{.ids = random_windows(config, 2, kLength, 3), .length = kLength};
+  ThreadPool pool(2), single(1);
+  const Matrix<float> hidden = forward_all(pool, config, source, windows.ids),
+                      other_hidden = forward_all(pool, config, other_source, windows.ids);
+  const OutputHead head(config, source), other_head(config, other_source);
+  const Matrix<float> logits = head.logits(single, hidden),
+                      other = other_head.logits(single, other_hidden);
+
+  for (const int64_t first : {0, kLength / 2}) {
+    windows.first = first;
+    const auto scores =
+        score_windows(pool, windows, {&head, hidden}, {&other_head, other_hidden}, {});
+    ASSERT_EQ(static_cast<int64_t>(scores.size()), windows.scored());
+    size_t at = 0;
+    for (size_t w = 0; w < 2; ++w) {
+      for (int64_t i = first; i + 1 < kLength; ++i, ++at) {
+        const int64_t row = static_cast<int64_t>(w) * kLength + i;
+        const TokenScore expected = score_token(logits.row(row), other.row(row),
+                                                windows.ids[w][static_cast<size_t>(i) + 1]);
+        EXPECT_NEAR(scores[at].nll, expected.nll, 1e-4);
+        EXPECT_NEAR(scores[at].reference_nll, expected.reference_nll, 1e-4);
+        EXPECT_NEAR(scores[at].kl, expected.kl, 1e-4);
+      }
+    }
+    const auto serial =
+        score_windows(single, windows, {&head, hidden}, {&other_head, other_hidden}, {});
+    for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].kl, serial[i].kl);
+    const auto alone = score_windows(pool, windows, {&head, hidden}, {}, {});
+    for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].nll, alone[i].nll);
+  }
+}
+
+}  // namespace
+}  // namespace watersic

@@ -1,0 +1,52 @@
+// A folder for a test's files, and a small checkpoint to put into it.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
+#include "base/threads.h"
+#include "io/json.h"
+#include "model/synth.h"
+
+namespace watersic {
+
+// A fresh folder, removed with all that is in it.
+class TestFolder {
+ public:
+  explicit TestFolder(const std::string& name)
+      : path_(std::filesystem::temp_directory_path() /
+              ("watersic-" + name + "-" + std::to_string(::getpid()))) {
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~TestFolder() { std::filesystem::remove_all(path_); }
+  TestFolder(const TestFolder&) = delete;
+  TestFolder& operator=(const TestFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& file) const { return path_ / file; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Two Llama blocks with a few hundred thousand weights, and the vocabulary of the bundled model.
+inline Json small_config() {
+  return Json::parse(R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 128,
+    "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 4096, "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "hidden_act": "silu", "bos_token_id": 4094,
+    "eos_token_id": 4095, "tie_word_embeddings": true})");
+}
+
+// `dir` must be new or empty. The tokenizer is the bundled model's.
+inline void write_small_checkpoint(ThreadPool& pool, const std::filesystem::path& dir,
+                                   uint64_t seed = 1, const Json& config = small_config()) {
+  synthesize(pool, config, dir,
+             {.seed = seed,
+              .tokenizer = std::filesystem::path(WATERSIC_SOURCE_DIR) / "models/books-llama"});
+}
+
+}  // namespace watersic

@@ -1,0 +1,220 @@
+// The pass over a small checkpoint: what is asked for, what is reported and what the file holds.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+#include "base/half.h"
+#include "container/read_container.h"
+#include "io/json.h"
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "model/small_checkpoint.h"
+#include "watersic/error.h"
+#include "watersic/file.h"
+#include "watersic/quantize.h"
+
+namespace watersic {
+namespace {
+
+using Source = CalibrationOptions::Source;
+
+class QuantizeModel : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TestFolder("pipeline");
+    ThreadPool pool;
+    write_small_checkpoint(pool, *folder_ / "model");
+    std::string text;
+    for (int i = 0; i < 200; ++i) text += "Sentence number " + std::to_string(i * i) + ".\n";
+    write_file(*folder_ / "text.txt", text);
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  static std::filesystem::path file(const std::string& name) { return *folder_ / name; }
+  // Calibrated on eight windows of 64 tokens.
+  static QuantizeOptions options(Method method, double bits, Source source = Source::kSelf) {
+    QuantizeOptions out;
+    out.method = method;
+    out.bits = bits;
+    out.calibration = {
+        .source = source, .file = file("text.txt"), .samples = 8, .sequence_length = 64};
+    if (source != Source::kText) out.calibration.file.clear();
+    out.threads = 2;
+    return out;
+  }
+  static QuantizeReport run(const QuantizeOptions& options,
+                            const std::string& output = "out.wsic") {
+    return quantize_model(file("model"), file(output), options);
+  }
+  static std::string error_of(const QuantizeOptions& options) {
+    try {
+      run(options, "failed.wsic");
+    } catch (const Error& e) {
+      for (const auto& entry : std::filesystem::directory_iterator(folder_->path()))
+        EXPECT_EQ(entry.path().string().find("failed"), std::string::npos) << entry.path();
+      return e.what();
+    }
+    return "(no error)";
+  }
+  static std::string bytes_of(const std::string& name) {
+    std::ifstream in(file(name), std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  static TestFolder* folder_;
+};
+TestFolder* QuantizeModel::folder_ = nullptr;
+
+TEST_F(QuantizeModel, EveryMethodSpendsWhatIsAskedFor) {
+  for (const Method method : {Method::kWatersic, Method::kHuffmanGptq, Method::kHuffmanRtn}) {
+    for (const double bits : {1.5, 3.0}) {
+      const QuantizeReport report = run(options(method, bits));
+      EXPECT_NEAR(report.bits.file, bits, 0.01) << method_name(method);
+    }
+  }
+  for (const Method method : {Method::kGptq, Method::kRtn}) {
+    const QuantizeReport report = run(options(method, 3));
+    EXPECT_LT(report.bits.coded, 3.1) << method_name(method);
+    EXPECT_GT(report.bits.coded, 1) << method_name(method);
+  }
+}
+
+TEST_F(QuantizeModel, ThePapersCountIsATargetToo) {
+  QuantizeOptions paper = options(Method::kWatersic, 3);
+  paper.rate = RateTarget::kPaper;
+  EXPECT_NEAR(run(paper).bits.paper_rate, 3, 0.01);
+}
+
+TEST_F(QuantizeModel, CalibratesOnWhatItIsToldTo) {
+  const QuantizeReport self = run(options(Method::kWatersic, 2), "self.wsic"),
+                       text = run(options(Method::kWatersic, 2, Source::kText), "text.wsic"),
+                       none = run(options(Method::kWatersic, 2, Source::kNone), "none.wsic");
+  EXPECT_EQ(self.calibration_windows, 8);
+  EXPECT_EQ(self.calibration_tokens, 8 * 64);
+  EXPECT_EQ(text.calibration_windows, 8);
+  EXPECT_EQ(none.calibration_windows, 0);
+  for (const QuantizeReport& report : {self, text, none}) {
+    EXPECT_NEAR(report.bits.file, 2, 0.01);
+    for (const LayerReport& layer : report.layers) {
+      EXPECT_GT(layer.relative_distortion, 0) << layer.name;
+      EXPECT_LT(layer.relative_distortion, 0.3) << layer.name;
+    }
+  }
+  EXPECT_NE(self.model_id, text.model_id);
+  EXPECT_NE(self.model_id, none.model_id);
+  QuantizeOptions reseeded = options(Method::kWatersic, 2);
+  reseeded.seed = 2;
+  EXPECT_NE(run(reseeded).model_id, self.model_id);
+}
+
+TEST_F(QuantizeModel, TheSameBytesAtAnyNumberOfThreads) {
+  QuantizeOptions two = options(Method::kWatersic, 2), one = two;
+  one.threads = 1;
+  run(one, "one.wsic");
+  run(two, "two.wsic");
+  EXPECT_EQ(bytes_of("one.wsic"), bytes_of("two.wsic"));
+}
+
+TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
+  const QuantizeReport report = run(options(Method::kWatersic, 2.5));
+  const ContainerReader reader(file("out.wsic"));
+  ThreadPool pool;
+  reader.verify(pool);
+  const Json manifest = reader.manifest();
+  EXPECT_EQ(manifest["model_id"], report.model_id);
+  EXPECT_EQ(manifest["options"]["bits"], 2.5);
+  EXPECT_EQ(static_cast<int64_t>(reader.file_bytes()), report.file_bytes);
+  EXPECT_EQ(reader.text("config.json"), read_text(file("model/config.json")));
+  EXPECT_EQ(reader.text("tokenizer.json"), read_text(file("model/tokenizer.json")));
+
+  ASSERT_EQ(report.layers.size(), 14U);
+  int64_t weights = 0, kept = 0, quantized_bytes = 0;
+  double coded = 0;
+  for (const LayerReport& layer : report.layers) {
+    const Section& section = reader.section(layer.name);
+    EXPECT_EQ(section.kind, SectionKind::kQuantized);
+    EXPECT_EQ(section.rows(), layer.rows);
+    const auto size = static_cast<double>(layer.rows * layer.cols);
+    EXPECT_DOUBLE_EQ(layer.bits.file, 8 * static_cast<double>(section.file_bytes()) / size);
+    EXPECT_DOUBLE_EQ(layer.bits.file, layer.bits.coded + layer.bits.side);
+    EXPECT_GT(layer.gap, 0.1) << layer.name;
+    EXPECT_DOUBLE_EQ(layer.gap, layer.bits.coded - layer.limit_bits);
+    weights += layer.rows * layer.cols;
+    coded += layer.bits.coded * size;
+    quantized_bytes += static_cast<int64_t>(section.file_bytes());
+  }
+  for (const Section& section : reader.sections())
+    if (section.is_tensor() && section.kind != SectionKind::kQuantized)
+      kept += static_cast<int64_t>(section.file_bytes());
+  EXPECT_EQ(report.quantized_weights, weights);
+  EXPECT_EQ(report.kept_bytes, kept);
+  EXPECT_NEAR(report.bits.file,
+              8 * static_cast<double>(quantized_bytes) / static_cast<double>(weights), 1e-9);
+  EXPECT_NEAR(report.bits.coded, coded / static_cast<double>(weights), 1e-9);
+
+  const Json json = Json::parse(to_json(report));
+  for (const char* field :
+       {"schema", "model_id", "options", "totals", "stages", "layers", "version"})
+    EXPECT_TRUE(json.contains(field)) << field;
+  EXPECT_EQ(json["layers"].size(), 14U);
+  EXPECT_EQ(json["totals"]["file_bytes"], report.file_bytes);
+  for (const Json& stage : json["stages"]) {
+    EXPECT_GE(stage["seconds"], 0);
+    EXPECT_GT(stage["peak_bytes"], 0);
+  }
+}
+
+TEST_F(QuantizeModel, WhatIsKeptIsKeptExactly) {
+  run(options(Method::kRtn, 4));
+  const ContainerReader reader(file("out.wsic"));
+  const CheckpointSource checkpoint(file("model"));
+  for (const char* name : {kEmbedding, kFinalNorm}) {
+    EXPECT_EQ(reader.section(name).kind, SectionKind::kBf16);
+    const auto found = reader.raw(name);
+    const Matrix<float> expected = checkpoint.matrix(name);
+    ASSERT_EQ(found.size(), expected.values().size());
+    for (size_t i = 0; i < found.size(); ++i)
+      ASSERT_EQ(float_from_bf16(found[i]), expected.values()[i]);
+  }
+}
+
+TEST_F(QuantizeModel, LimitsCanBeLeftOut) {
+  QuantizeOptions plain = options(Method::kWatersic, 2, Source::kNone);
+  plain.limits = false;
+  const QuantizeReport report = run(plain);
+  for (const LayerReport& layer : report.layers) EXPECT_FALSE(layer.has_limit);
+  EXPECT_FALSE(Json::parse(to_json(report))["layers"][0].contains("gap"));
+}
+
+TEST_F(QuantizeModel, ErrorsNameWhatIsWrongAndLeaveNothing) {
+  const std::string poor = error_of(options(Method::kWatersic, 0.2));
+  EXPECT_NE(poor.find("side information"), std::string::npos) << poor;
+  EXPECT_NE(poor.find("needs "), std::string::npos) << poor;
+  EXPECT_NE(error_of(options(Method::kGptq, 2.5)).find("integer grid"), std::string::npos);
+  QuantizeOptions wrong = options(Method::kWatersic, 2);
+  wrong.calibration.sequence_length = 129;
+  EXPECT_NE(error_of(wrong).find("at most 128"), std::string::npos);
+  wrong = options(Method::kWatersic, 2, Source::kText);
+  wrong.calibration.file = file("absent.txt");
+  EXPECT_NE(error_of(wrong).find("absent.txt"), std::string::npos);
+  write_file(file("short.txt"), "short");
+  wrong.calibration.file = file("short.txt");
+  EXPECT_NE(error_of(wrong).find("short.txt"), std::string::npos);
+}
+
+TEST_F(QuantizeModel, ProgressIsTold) {
+  std::vector<ProgressEvent> events;
+  quantize_model(file("model"), file("out.wsic"), options(Method::kWatersic, 2),
+                 [&](const ProgressEvent& event) { events.push_back(event); });
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events.front().stage, "sampling calibration text");
+  EXPECT_EQ(events.back().stage, "quantizing");
+  EXPECT_EQ(events.back().done, 2);
+  EXPECT_EQ(events.back().total, 2);
+  for (const ProgressEvent& event : events) EXPECT_LE(event.done, event.total) << event.stage;
+}
+
+}  // namespace
+}  // namespace watersic
