@@ -257,9 +257,9 @@ void advance_in(D d, const Forward& pass, size_t begin, size_t end) {
   const decltype(pick(0, 0)) branch_of[2][2] = {{pick(0, 0), pick(0, 1)}, {pick(1, 0), pick(1, 1)}};
   // In one block, each state's predecessor.
   const auto previous0 =
-      permutation(d, [](int i) { return kTrellis.previous(i % kStates, 0) % 8; });
+      permutation(d, [&](int i) { return kTrellis.previous(i % kStates, 0) % 8; });
   const auto previous1 =
-      permutation(d, [](int i) { return kTrellis.previous(i % kStates, 1) % 8; });
+      permutation(d, [&](int i) { return kTrellis.previous(i % kStates, 1) % 8; });
   // In more: even states first, odd ones last, these permuted by the lowest two bits of h.
   const auto sort =
       permutation(d, [](int i) { return i < 4 ? 2 * i : 2 * ((i - 4) ^ (kH & 3)) + 1; });
