@@ -1,8 +1,9 @@
 # watersic_room(NAME [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...])
 #
 # One folder of src/ as one static library `watersic_NAME`, from its *.cc, one test program
-# `NAME_test`, from its *_test.cc, and one benchmark `NAME_bench`, from its *_bench.cc. A room's headers are reached as "NAME/file.h" through an include
-# root of the room's own (a link in the build tree), so that a room sees only the rooms it names.
+# `NAME_test`, from its *_test.cc, and, if asked for, one benchmark `NAME_bench`, from its
+# *_bench.cc. A room's headers are reached as "NAME/file.h" through an include root of the room's own
+# (a link in the build tree), so that a room sees only the rooms it names.
 function(watersic_room name)
   cmake_parse_arguments(ARG "" "" "ROOMS;LINK;PUBLIC_LINK" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})

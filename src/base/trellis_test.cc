@@ -68,9 +68,9 @@ TEST(Trellis, FreeDistanceIsThePublishedOne) {
       std::vector<int> next(states, kFar);
       for (int s = 1; s < trellis.states; ++s)
         for (int b = 0; b < 2; ++b) {
+          const int coset = (s & 1) + 2 * b;
           int& d = next[static_cast<size_t>(trellis.next(s, b))];
-          d = std::min(
-              d, distance[static_cast<size_t>(s)] + kWeight[static_cast<size_t>((s & 1) + 2 * b)]);
+          d = std::min(d, distance[static_cast<size_t>(s)] + kWeight[static_cast<size_t>(coset)]);
         }
       least = std::min(least, next[0]);
       distance = next;

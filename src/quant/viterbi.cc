@@ -4,10 +4,13 @@
 // instruction sets and vector widths agree.
 //
 // A block of 128 bits holds the metrics of eight states; a vector holds such a block of one, two or
-// four segments, and nothing ever crosses from block to block. A new state t < N/2 (a row's q is
-// then 0) comes from the states 2t and 2 (t ^ g), t >= N/2 (q = 1) from 2u + 1 and 2 (u ^ g) + 1
-// with u = (t - N/2) ^ h. So a step sorts the metrics into even and odd states, then permutes by
-// XOR: of lanes in a block, and of whole blocks, which costs nothing as all loops are unrolled.
+// four segments, and nothing ever crosses from block to block. With g = h1 >> 1 and h = h0 >> 1
+// without its top bit, a new state t < N/2 comes from the states 2t and 2 (t ^ g), which are even
+// (q = 0); t >= N/2 from 2 (u ^ h) + 1 and 2 (u ^ h ^ g) + 1, u = t - N/2 (q = 1). So a step sorts
+// the metrics into those of even and of odd states, then permutes by XOR: lanes in a block, and
+// whole blocks, which costs nothing where the loops are unrolled. (With a segment to each lane
+// there is nothing to permute, but it takes 8 to 32 segments to fill a vector, and their fixed
+// starts cost more than they save.)
 #include "quant/viterbi.h"
 
 #include <algorithm>
@@ -25,8 +28,8 @@
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quant/viterbi.cc"
-#include <hwy/foreach_target.h>  // this file once for each instruction set
-// It must come first.
+#include <hwy/foreach_target.h>  // this file once for each instruction set; comes first
+
 #include <hwy/aligned_allocator.h>
 #include <hwy/highway.h>
 
@@ -36,8 +39,8 @@
 namespace watersic {
 namespace {
 
-// Positions are counted in kUnit to the distance of two integers m. Metrics are in such units that
-// the three regions of a distance have slopes 0, 1 and 2.
+// Positions on the axis of m (2 y) are counted in steps of 1 / kUnit. Metrics are in such units
+// that they rise by 0, 1 or 2 a step of the distance (see branch_metrics).
 constexpr int kUnit = 512;
 constexpr int kMaxStates = 256;
 constexpr int kMaxBits = 8;            // of a state
@@ -199,7 +202,7 @@ void advance(const Forward& pass, size_t begin, size_t end) {
 
 // What permutes the lanes of every block alike: lane i takes lane source(i).
 template <class D, class Source>
-HWY_INLINE hn::Vec<hn::Repartition<uint8_t, D>> permutation(D d, const Source& source) {
+HWY_INLINE hn::Vec<hn::Repartition<uint8_t, D>> permutation(D /*d*/, const Source& source) {
   alignas(64) std::array<uint8_t, 64> bytes;
   for (size_t i = 0; i < bytes.size() / 2; ++i) {
     const auto from = static_cast<size_t>(source(static_cast<int>(i % kLanes)));
@@ -233,7 +236,7 @@ void advance_in(D d, const Forward& pass, size_t begin, size_t end) {
   using V = hn::Vec<D>;
   const hn::RebindToUnsigned<D> du;
   const hn::Repartition<uint64_t, D> d64;
-  constexpr const Trellis& kTrellis = Trellis::of(kStates);
+  constexpr Trellis kTrellis = Trellis::of(kStates);
   constexpr size_t kBlocks = blocks_of(kStates);
   constexpr size_t kWords = words_of(kStates);
   constexpr int kG = kTrellis.h1 >> 1;
@@ -244,6 +247,23 @@ void advance_in(D d, const Forward& pass, size_t begin, size_t end) {
   for (size_t i = 0; i < cosets.size(); ++i)
     cosets[i] = static_cast<int16_t>(static_cast<uint16_t>((i % 4) * (kUnit << 5)));
   const V coset = hn::Load(d, cosets.data());
+
+  // Permutations. Out of the branch metrics: that of coset q + 2 b to all lanes; if all states are
+  // in one block, with the q of the lane's state.
+  const auto q_of_lane = [](int lane) { return lane % kStates >= kStates / 2 ? 1 : 0; };
+  const auto pick = [&](int q, int b) {
+    return permutation(d, [&](int i) { return (kBlocks == 1 ? q_of_lane(i) : q) + 2 * b; });
+  };
+  const decltype(pick(0, 0)) branch_of[2][2] = {{pick(0, 0), pick(0, 1)}, {pick(1, 0), pick(1, 1)}};
+  // In one block, each state's predecessor.
+  const auto previous0 =
+      permutation(d, [&](int i) { return kTrellis.previous(i % kStates, 0) % 8; });
+  const auto previous1 =
+      permutation(d, [&](int i) { return kTrellis.previous(i % kStates, 1) % 8; });
+  // In more: even states first, odd ones last, these permuted by the lowest two bits of h.
+  const auto sort =
+      permutation(d, [](int i) { return i < 4 ? 2 * i : 2 * ((i - 4) ^ (kH & 3)) + 1; });
+  const auto partner = permutation(d, [](int i) { return i ^ (kG & 7); });
   const auto lane0 = permutation(d, [](int) { return 0; });
 
   V metric[kBlocks];
@@ -262,23 +282,12 @@ void advance_in(D d, const Forward& pass, size_t begin, size_t end) {
       }
     };
     if constexpr (kBlocks == 1) {
-      const auto from = [&](int b) {
-        return hn::Add(
-            permute(d, metric[0],
-                    permutation(d, [b](int i) { return kTrellis.previous(i % kStates, b); })),
-            permute(d, branch, permutation(d, [b](int i) {
-                      return (i % kStates >= kStates / 2 ? 1 : 0) + 2 * b;
-                    })));
-      };
-      choose(0, from(0), from(1));
+      choose(0, hn::Add(permute(d, metric[0], previous0), permute(d, branch, branch_of[0][0])),
+             hn::Add(permute(d, metric[0], previous1), permute(d, branch, branch_of[0][1])));
     } else {
       constexpr size_t kHalf = kBlocks / 2;
       constexpr size_t kBlockG = kG / 8;
       constexpr size_t kBlockH = kH / 8;
-      // Even states first, odd ones last, permuted by the lowest two bits of h.
-      const auto sort =
-          permutation(d, [](int i) { return i < 4 ? 2 * i : 2 * ((i - 4) ^ (kH & 3)) + 1; });
-      const auto partner = permutation(d, [](int i) { return i ^ (kG & 7); });
       V from[2][kHalf];
       for (size_t j = 0; j < kHalf; ++j) {
         const auto low = hn::BitCast(d64, permute(d, metric[2 * j], sort));
@@ -288,11 +297,8 @@ void advance_in(D d, const Forward& pass, size_t begin, size_t end) {
                                                             : hn::InterleaveUpper(d64, low, high));
       }
       for (size_t q = 0; q < 2; ++q) {
-        const auto of_branch = [&](int c) {
-          return permute(d, branch, permutation(d, [c](int) { return c; }));
-        };
-        const V branch0 = of_branch(static_cast<int>(q));
-        const V branch1 = of_branch(static_cast<int>(q) + 2);
+        const V branch0 = permute(d, branch, branch_of[q][0]);
+        const V branch1 = permute(d, branch, branch_of[q][1]);
         for (size_t j = 0; j < kHalf; ++j)
           choose(q * kHalf + j, hn::Add(from[q][j], branch0),
                  hn::Add(permute(d, from[q][j ^ kBlockG], partner), branch1));

@@ -38,7 +38,7 @@ void time_columns(benchmark::State& state, int64_t target) {
   std::vector<int32_t> m(y.size());
   ThreadPool pool(1);
   Viterbi viterbi(pool, Trellis::of(static_cast<int>(state.range(0))));
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     viterbi.quantize(y, state.range(1), m);
     benchmark::DoNotOptimize(m.data());
   }
@@ -56,7 +56,7 @@ void segment_cost(benchmark::State& state) {
   ThreadPool pool(1);
   Viterbi viterbi(pool, trellis);
   double cut = 0;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     viterbi.quantize(y, state.range(1), m);
     cut = mean_squared_error(y, m);
   }
