@@ -55,7 +55,7 @@ endfunction()
 # Contraction is off so that a product and a sum round alike on every CPU; math-errno only costs.
 function(watersic_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
-    -ffp-contract=off -fno-math-errno $<$<BOOL:${WATERSIC_WERROR}>:-Werror>)
+    -ffp-contract=off -fno-math-errno -fno-trapping-math $<$<BOOL:${WATERSIC_WERROR}>:-Werror>)
   if(WATERSIC_SANITIZE)
     # Under the sanitizers GCC warns of uninitialized members inside the standard library.
     target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all

@@ -22,9 +22,10 @@ namespace {
 bool is_rtn(Method method) { return method == Method::kRtn || method == Method::kHuffmanRtn; }
 bool is_grid(Method method) { return method == Method::kRtn || method == Method::kGptq; }
 
-// Rows after which a trellis starts anew: equal parts of about this many.
+// Rows after which a trellis starts anew: equal parts of about this many. A start costs 2.2 / rows
+// bits a weight with 64 states (1.2 with 8).
 int64_t segment_rows(int64_t rows) {
-  constexpr int64_t kSegment = 1024;
+  constexpr int64_t kSegment = 4096;
   const int64_t parts = std::max<int64_t>(1, (rows + kSegment / 2) / kSegment);
   return std::max<int64_t>(1, (rows + parts - 1) / parts);
 }
