@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/half.h"
 #include "base/rng.h"
 #include "coding/dec_tensor.h"
+#include "coding/enc_estimate.h"
 #include "coding/enc_tensor.h"
 #include "encode/step_search.h"
 #include "quant/layer.h"
@@ -17,27 +19,55 @@ namespace watersic {
 namespace {
 
 constexpr double kProbeTolerance = 0.005;  // of the rate on the probed rows
-constexpr int kProbes = 6;
-constexpr double kTolerance = 0.003;  // of the rate of the whole layer
-constexpr int kPasses = 4;
+constexpr int kProbes = 7;
+constexpr double kTolerance = 0.002;  // of the rate of the whole layer
+constexpr int kPasses = 4;            // over the whole layer, until its size is right ...
+constexpr int kRounds = 3;            // ... with the scales as they turned out
 
-Scales to_scales(std::span<const double> values) {
+// How many of the ten mantissa bits of a set of scales are not worth their room. A relative error e
+// adds e^2 of the signal to the distortion, of which 1/2 log2 counts: dropping d bits leaves e^2 of
+// about 0.045 * 4^(d - 10), and the signal is some 3 * 4^bits times the distortion. One of the
+// scales serves `weights` weights, so that each bit dropped saves 1 / weights.
+int bits_to_drop(double bits, int64_t weights) {
+  int best = 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (int d = 0; d <= 10; ++d) {
+    const double loss = 0.72 * 0.045 * std::exp2(2 * (d - 10)) * 3 * std::exp2(2 * bits);
+    const double cost = loss - d / static_cast<double>(weights);
+    if (cost < least) {
+      least = cost;
+      best = d;
+    }
+  }
+  return best;
+}
+
+// The nearest half whose last `drop` bits are zero.
+uint16_t rounded_half(double value, int drop) {
+  const uint32_t half = half_from_float(static_cast<float>(value));
+  const uint32_t unit = 1U << drop;
+  const uint32_t magnitude = ((half & 0x7FFF) + unit / 2) / unit * unit;
+  return static_cast<uint16_t>((half & 0x8000) | std::min(magnitude, 0x7C00 - unit));
+}
+
+Scales to_scales(std::span<const double> values, int drop) {
   Scales scales;
   double largest = 0;
   for (const double v : values) largest = std::max(largest, std::fabs(v));
   scales.exponent = largest > 0 ? half_exponent(largest) : 0;
   for (const double v : values)
-    scales.half.push_back(half_from_float(static_cast<float>(std::ldexp(v, -scales.exponent))));
+    scales.half.push_back(rounded_half(std::ldexp(v, -scales.exponent), drop));
   return scales;
 }
 
-// The rescalers will add row scales: their values are not known yet, their size is.
-Scales row_scales_to_come(int64_t rows, const QuantizerOptions& options) {
-  Scales scales;
-  if (options.method == Method::kWatersic && options.rescalers) {
-    scales.half.assign(static_cast<size_t>(rows), half_from_float(1.0F));
-  }
-  return scales;
+// The rescalers will add row scales. Until their values are known, numbers of the same kind stand
+// in for them, since their size counts: a few percent around 1.
+Scales row_scales_to_come(int64_t rows, const QuantizerOptions& options, int64_t cols) {
+  if (options.method != Method::kWatersic || !options.rescalers) return {};
+  Rng rng(options.seed);
+  std::vector<double> values(static_cast<size_t>(rows));
+  for (double& v : values) v = std::exp(0.05 * rng.normal());
+  return to_scales(values, bits_to_drop(options.bits, cols));
 }
 
 // Nothing but zeros, with all the scales that the method has.
@@ -46,23 +76,24 @@ QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const Quantize
   QuantizedTensor tensor{.rows = rows, .cols = live + static_cast<int64_t>(columns.dead.size())};
   tensor.dead = columns.dead;
   tensor.codes = Matrix<int32_t>(rows, live);
-  tensor.row_scale = row_scales_to_come(rows, options);
+  tensor.row_scale = row_scales_to_come(rows, options, tensor.cols);
   tensor.column_scale.half.assign(
       options.method == Method::kWatersic ? static_cast<size_t>(live) : 1, half_from_float(1.0F));
   return tensor;
 }
 
 // The tensor coded, and what that costs; distortion is left open.
-EncodedLayer measured(QuantizedTensor tensor, ThreadPool& pool, const StoredSize& stored_size) {
+EncodedLayer measured(QuantizedTensor tensor, Coder coder, ThreadPool& pool,
+                      const StoredSize& stored_size) {
   EncodedLayer out;
-  out.bytes = encode_tensor(tensor, pool);
+  out.bytes = encode_tensor(tensor, CodingPlan{.coder = coder}, pool);
   const double a = static_cast<double>(tensor.rows), live = static_cast<double>(tensor.live());
   const double dead = static_cast<double>(tensor.dead.size()), weights = a * (live + dead);
   const size_t stored = stored_size ? stored_size(out.bytes.size()) : out.bytes.size();
   out.bits.file = 8 * static_cast<double>(stored) / weights;
   out.bits.coded = tensor_bits(out.bytes, "the layer").coded / weights;
   out.bits.side = out.bits.file - out.bits.coded;
-  out.bits.pooled_entropy = pooled_entropy(tensor.codes) * a * live / weights;
+  out.bits.pooled_entropy = pooled_entropy(tensor.codes, tensor.trellis > 0) * a * live / weights;
   out.bits.paper_rate = out.bits.pooled_entropy + (16 * a + 16 * live + 16 * dead) / weights;
   out.tensor = std::move(tensor);
   return out;
@@ -84,10 +115,7 @@ class LayerEncoder {
         quantizer_(pool, problem, options) {}
 
   EncodedLayer run() {
-    EncodedLayer best = quantizer_.has_step() ? search() : encode(0);
-    // Rescaling changes no integer, and the size by a byte at most: once, for the step that won.
-    quantizer_.rescale(best_layer_);
-    best = encode(best_layer_, best.step);
+    EncodedLayer best = quantizer_.has_step() && quantizer_.live() > 0 ? search() : fixed();
     best.distortion = distortion(pool_, problem_, dequantize(best.tensor));
     best.damping = quantizer_.damping();
     return best;
@@ -96,43 +124,72 @@ class LayerEncoder {
  private:
   double count(const BitCount& bits) const { return counted(bits, options_); }
 
-  // Bits of pooled entropy a live weight, less what is known to come on top, hit the target: first
-  // on some rows, cheaply; then the whole layer is coded, and the step corrected by the real size.
+  // A grid, or nothing to quantize: there is no rate to search.
+  EncodedLayer fixed() {
+    QuantizedLayer layer = quantizer_.quantize(1.0);
+    quantizer_.rescale(layer);
+    return encode(layer, 0);
+  }
+
+  // First some rows, cheaply, by the estimate of what coding will take; then the whole layer is
+  // coded and the step corrected by its real size.
   EncodedLayer search() {
     const double live_weights = static_cast<double>(quantizer_.live() * problem_.W.rows());
-    if (live_weights == 0) return encode(1.0);
     const double minimum =
-        count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_), pool_,
-                       stored_size_)
+        count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
+                       options_.coder, pool_, stored_size_)
                   .bits);
     if (options_.bits < minimum) {
       throw Error(
           fmt::format("bits: {:.3f} a weight can't be met: side information alone costs {:.3f}",
                       options_.bits, minimum));
     }
-    const double target = (options_.bits - minimum) * weights_ / live_weights;
+    double step = probe((options_.bits - minimum) * weights_ / live_weights);
 
-    StepSearch probes(target, quantizer_.initial_step(target));
-    const std::vector<int64_t> rows = probe_rows();
-    for (int i = 0; i < kProbes && probes.best_error() > kProbeTolerance; ++i) {
-      const double step = probes.next();
-      const QuantizedLayer probe = quantizer_.quantize(step, rows);
-      probes.measured(step, pooled_entropy(probe.Z));
-    }
-
-    StepSearch passes(options_.bits, probes.best_step());
+    // The scales' size is known only when they are: what it was wrong by counts in the next round.
     EncodedLayer best;
-    for (int i = 0; i < kPasses && passes.best_error() > kTolerance; ++i) {
-      const double step = passes.next(), before = passes.best_error();
-      QuantizedLayer layer = quantizer_.quantize(step);
+    double best_error = std::numeric_limits<double>::infinity(), correction = 0;
+    for (int round = 0; round < kRounds && best_error > kTolerance; ++round) {
+      StepSearch passes(options_.bits - correction, step);
+      QuantizedLayer layer;
+      double draft = 0;
+      for (int i = 0; i < kPasses && passes.best_error() > kTolerance; ++i) {
+        const double tried = passes.next(), before = passes.best_error();
+        QuantizedLayer trial = quantizer_.quantize(tried);
+        const double bits = count(encode(trial, tried).bits);
+        passes.measured(tried, bits);
+        if (passes.best_error() < before) {
+          layer = std::move(trial);
+          draft = bits;
+        }
+      }
+      step = passes.best_step();
+      quantizer_.rescale(layer);
       EncodedLayer encoded = encode(layer, step);
-      passes.measured(step, count(encoded.bits));
-      if (passes.best_error() < before) {
+      const double bits = count(encoded.bits), error = std::fabs(bits - options_.bits);
+      correction = bits - draft;
+      if (error < best_error) {
+        best_error = error;
         best = std::move(encoded);
-        best_layer_ = std::move(layer);
       }
     }
     return best;
+  }
+
+  // The step at which the integers of some rows take `target` bits a live weight.
+  double probe(double target) {
+    StepSearch search(target, quantizer_.initial_step(target));
+    const std::vector<int64_t> rows = probe_rows();
+    for (int i = 0; i < kProbes && search.best_error() > kProbeTolerance; ++i) {
+      const double step = search.next();
+      quantizer_.prepare(step);
+      const QuantizedLayer some = quantizer_.quantize(step, rows);
+      const bool trellis = some.trellis > 0;
+      const bool pooled = options_.coder == Coder::kPooled || options_.rate == RateTarget::kPaper;
+      search.measured(step, pooled ? pooled_entropy(some.Z, trellis)
+                                   : class_entropy(some.Z, trellis, pool_, problem_.W.rows()));
+    }
+    return search.best_step();
   }
 
   // A tenth of the rows, but enough for an entropy to be known to a hundredth of a bit.
@@ -143,15 +200,11 @@ class LayerEncoder {
     return rng.choose(a, wanted);
   }
 
-  EncodedLayer encode(double step) {
-    best_layer_ = quantizer_.quantize(step);
-    return encode(best_layer_, step);
-  }
-
   EncodedLayer encode(const QuantizedLayer& layer, double step) const {
-    QuantizedTensor tensor = to_tensor(layer);
-    if (tensor.row_scale.half.empty()) tensor.row_scale = row_scales_to_come(layer.rows, options_);
-    EncodedLayer out = measured(std::move(tensor), pool_, stored_size_);
+    QuantizedTensor tensor = to_tensor(layer, options_);
+    if (tensor.row_scale.half.empty())
+      tensor.row_scale = row_scales_to_come(layer.rows, options_, layer.cols);
+    EncodedLayer out = measured(std::move(tensor), options_.coder, pool_, stored_size_);
     out.step = step;
     return out;
   }
@@ -162,27 +215,31 @@ class LayerEncoder {
   const StoredSize& stored_size_;
   double weights_;
   LayerQuantizer quantizer_;
-  QuantizedLayer best_layer_;
 };
 
 }  // namespace
 
-QuantizedTensor to_tensor(const QuantizedLayer& layer) {
+QuantizedTensor to_tensor(const QuantizedLayer& layer, const QuantizerOptions& options) {
   QuantizedTensor tensor;
   tensor.rows = layer.rows;
   tensor.cols = layer.cols;
   tensor.dead = layer.columns.dead;
   tensor.codes = layer.Z;
+  tensor.trellis = layer.trellis;
+  tensor.segment_rows = layer.segment_rows;
+  tensor.rotation = layer.rotation;
   if (!layer.column_group.empty()) {
-    tensor.group_scale = to_scales(layer.group_scale.values());
+    tensor.group_scale = to_scales(layer.group_scale.values(), 0);
     tensor.groups = layer.group_scale.cols();
     tensor.column_group = layer.column_group;
     return tensor;
   }
   std::vector<double> columns = layer.alpha;
   for (size_t i = 0; i < layer.gamma.size(); ++i) columns[i] *= layer.gamma[i];
-  tensor.column_scale = to_scales(columns);
-  tensor.row_scale = to_scales(layer.t);
+  // The scales of a grid, and a step for all, stand as they were used.
+  const bool refined = options.method == Method::kWatersic;
+  tensor.column_scale = to_scales(columns, refined ? bits_to_drop(options.bits, layer.rows) : 0);
+  tensor.row_scale = to_scales(layer.t, refined ? bits_to_drop(options.bits, layer.cols) : 0);
   return tensor;
 }
 
@@ -190,7 +247,8 @@ double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const Quantize
                     const StoredSize& stored_size) {
   LiveSet all;
   all.live.resize(static_cast<size_t>(cols));
-  return counted(measured(zero_tensor(rows, all, options), pool, stored_size).bits, options);
+  return counted(measured(zero_tensor(rows, all, options), options.coder, pool, stored_size).bits,
+                 options);
 }
 
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,

@@ -36,7 +36,7 @@ EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
 double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const QuantizerOptions& options,
                     const StoredSize& stored_size = {});
 
-// Scales rounded to 16 bits, integers as they are.
-QuantizedTensor to_tensor(const QuantizedLayer& layer);
+// Scales rounded to the precision that is worth its bits, integers as they are.
+QuantizedTensor to_tensor(const QuantizedLayer& layer, const QuantizerOptions& options);
 
 }  // namespace watersic

@@ -31,7 +31,9 @@ int64_t segment_rows(int64_t rows) {
 }
 
 // A seed that is not 0, which would mean that there is no rotation.
-uint64_t rotation_seed(const QuantizerOptions& options) { return options.seed * 2 + 1; }
+uint32_t rotation_seed(const QuantizerOptions& options) {
+  return static_cast<uint32_t>(options.seed) * 2 + 1;
+}
 
 template <class T>
 Matrix<T> transposed(MatrixView<const T> A) {

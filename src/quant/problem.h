@@ -36,7 +36,7 @@ struct QuantizedLayer {
   Matrix<int32_t> Z;         // a x live
   int trellis = 0;           // states; 0 without
   int64_t segment_rows = 0;  // with a trellis: the state starts anew after so many rows
-  uint64_t rotation = 0;     // seed; 0 without
+  uint32_t rotation = 0;     // seed; 0 without
   std::vector<double> t, gamma, alpha;
   Matrix<double> group_scale;         // a x groups
   std::vector<int32_t> column_group;  // the group of each live column
