@@ -1,7 +1,7 @@
 # watersic_room(NAME [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...])
 #
-# One folder of src/ as one static library `watersic_NAME`, from its *.cc, and one test program
-# `NAME_test`, from its *_test.cc. A room's headers are reached as "NAME/file.h" through an include
+# One folder of src/ as one static library `watersic_NAME`, from its *.cc, one test program
+# `NAME_test`, from its *_test.cc, and one benchmark `NAME_bench`, from its *_bench.cc. A room's headers are reached as "NAME/file.h" through an include
 # root of the room's own (a link in the build tree), so that a room sees only the rooms it names.
 function(watersic_room name)
   cmake_parse_arguments(ARG "" "" "ROOMS;LINK;PUBLIC_LINK" ${ARGN})
@@ -12,8 +12,10 @@ function(watersic_room name)
 
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc)
   set(tests ${sources})
+  set(benchmarks ${sources})
   list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER benchmarks INCLUDE REGEX "_bench\\.cc$")
 
   if(NOT sources)
     return()  # a room not yet moved into
@@ -41,6 +43,12 @@ function(watersic_room name)
     watersic_compile_options(${name}_test)
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60)
   endif()
+  if(WATERSIC_BENCHMARKS AND benchmarks)
+    add_executable(${name}_bench ${benchmarks})
+    target_link_libraries(${name}_bench PRIVATE ${target} ${rooms} ${ARG_LINK}
+                                                benchmark::benchmark_main)
+    watersic_compile_options(${name}_bench)
+  endif()
 endfunction()
 
 # Contraction is off so that a product and a sum round alike on every CPU; math-errno only costs.
@@ -57,6 +65,9 @@ endfunction()
 
 if(WATERSIC_TESTS)
   find_package(GTest 1.12 REQUIRED)
+endif()
+if(WATERSIC_BENCHMARKS)
+  find_package(benchmark REQUIRED)
 endif()
 # A name that the export set can carry without an imported pkg-config target's absolute paths.
 add_library(watersic_openblas INTERFACE)
