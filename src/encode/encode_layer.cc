@@ -8,6 +8,7 @@
 #include "base/half.h"
 #include "base/rng.h"
 #include "coding/dec_tensor.h"
+#include "coding/enc_estimate.h"
 #include "coding/enc_tensor.h"
 #include "encode/step_search.h"
 #include "quant/layer.h"
