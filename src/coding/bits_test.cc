@@ -1,9 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "base/rng.h"
 #include "coding/common_rans.h"
 #include "coding/dec_bits.h"
+#include "coding/dec_sequence.h"
 #include "coding/enc_bits.h"
+#include "coding/enc_sequence.h"
 
 namespace watersic {
 namespace {
@@ -56,6 +60,62 @@ TEST(Bits, LongNumbersAndPaddingAreErrors) {
   BitReader padded(WordSpan(std::as_bytes(std::span(ones))), name);
   padded.bits(3);
   EXPECT_THROW(padded.finish(), Error);
+}
+
+// Bits and symbols in one stream.
+TEST(Bits, HeadWithSymbols) {
+  const std::vector<uint32_t> frequencies = {200, 1, 40, 0, 15};
+  const uint32_t starts[] = {0, 200, 201, 241, 241};
+  Rng rng(3);
+  HeadWriter out;
+  std::vector<size_t> symbols;
+  for (int i = 0; i < 3000; ++i) {
+    size_t s = rng.below(5);
+    if (s == 3 || rng.below(2) == 0) s = 0;
+    symbols.push_back(s);
+    out.symbol(starts[s], frequencies[s], 8);
+    if (i % 3 == 0) out.exp_golomb(static_cast<uint64_t>(i), 4);
+  }
+  const auto words = out.finish();
+  const std::string name = "head";
+  BitReader in(WordSpan(std::as_bytes(std::span(words))), name);
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_EQ(in.symbol(frequencies, 8), symbols[static_cast<size_t>(i)]);
+    if (i % 3 == 0) {
+      ASSERT_EQ(in.exp_golomb(4), static_cast<uint64_t>(i));
+    }
+  }
+  EXPECT_EQ(in.finish(), words.size());
+}
+
+TEST(Bits, Sequences) {
+  Rng rng(4);
+  std::vector<std::vector<int64_t>> sequences = {
+      {}, {7}, {-5, -5, -5}, {0, 1LL << 38, -(1LL << 38)}};
+  for (const double spread : {0.2, 1.0, 7.0, 100.0, 3000.0, 1e6}) {
+    std::vector<int64_t> values;
+    for (int i = 0; i < 700; ++i) values.push_back(std::llround(spread * (3 + rng.normal())));
+    sequences.push_back(values);
+    values[9] = 1 << 30;  // an outlier
+    sequences.push_back(values);
+    for (int64_t& v : values) v = v > 3 * spread ? 11 : -200;
+    sequences.push_back(values);
+  }
+  const std::string name = "sequence";
+  HeadWriter out;
+  for (const auto& s : sequences) write_sequence(out, s);
+  const auto words = out.finish();
+  BitReader in(WordSpan(std::as_bytes(std::span(words))), name);
+  double bits = 20;
+  for (const auto& s : sequences) {
+    EXPECT_EQ(read_sequence(in, static_cast<int64_t>(s.size()), -(1LL << 40), 1LL << 40, "x", name),
+              s);
+    bits += sequence_bits(s);
+  }
+  EXPECT_NEAR(static_cast<double>(in.size()), bits, 0.01 * bits);
+  EXPECT_EQ(in.finish(), words.size());
+  // A Gaussian of spread 7 has 4.85 bits of entropy.
+  EXPECT_LT(sequence_bits(sequences[10]), 700 * 4.93 + 20);
 }
 
 TEST(Bits, Zigzag) {

@@ -1,4 +1,4 @@
-// Integers through bytes and back; what it costs; what happens to damaged bytes.
+// Integers through bytes and back.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,32 +6,15 @@
 #include <limits>
 
 #include "base/rng.h"
+#include "coding/common_table.h"
 #include "coding/dec_tensor.h"
+#include "coding/enc_estimate.h"
 #include "coding/enc_tensor.h"
+#include "coding/sample_tensors.h"
 #include "watersic/error.h"
 
 namespace watersic {
 namespace {
-
-QuantizedTensor tensor_of(Matrix<int32_t> codes) {
-  QuantizedTensor q;
-  q.rows = codes.rows();
-  q.cols = codes.cols();
-  q.codes = std::move(codes);
-  return q;
-}
-
-QuantizedTensor gaussian(int64_t rows, int64_t cols, double spread, uint64_t seed = 1) {
-  Matrix<int32_t> codes(rows, cols);
-  Rng rng(seed);
-  for (int32_t& v : codes.values()) v = static_cast<int32_t>(std::lround(spread * rng.normal()));
-  return tensor_of(std::move(codes));
-}
-
-// The spread at which rounded Gaussians have about `bits` of entropy.
-double spread_of(double bits) {
-  return bits == 1 ? 0.42 : std::exp2(bits) / std::sqrt(2 * M_PI * M_E);
-}
 
 void expect_equal(const Scales& a, const Scales& b) {
   EXPECT_EQ(a.half, b.half);
@@ -43,6 +26,8 @@ void expect_equal(const Scales& a, const Scales& b) {
 void expect_equal(const QuantizedTensor& a, const QuantizedTensor& b) {
   EXPECT_EQ(a.rows, b.rows);
   EXPECT_EQ(a.cols, b.cols);
+  EXPECT_EQ(a.trellis, b.trellis);
+  EXPECT_EQ(a.segment_rows, b.segment_rows);
   EXPECT_EQ(a.dead, b.dead);
   EXPECT_EQ(a.groups, b.groups);
   EXPECT_EQ(a.column_group, b.column_group);
@@ -76,7 +61,7 @@ TEST(Coding, EmptyMatrices) {
 }
 
 TEST(Coding, OneValueCostsNoMoreThanTheHead) {
-  for (const int32_t value : {0, 7, -3, INT32_MAX, INT32_MIN}) {
+  for (const int32_t value : {0, 7, -3, kMaxSymbolValue, kMinSymbolValue}) {
     Matrix<int32_t> codes(300, 200);
     std::ranges::fill(codes.values(), value);
     EXPECT_LE(round_trip(tensor_of(std::move(codes))).size(), 80U) << value;
@@ -140,25 +125,82 @@ TEST(Coding, TilesLanesAndTablesOfEveryKind) {
   }
 }
 
-// Columns of different spread: a table for each kind of column must pay.
-TEST(Coding, TablesByColumn) {
-  QuantizedTensor q = gaussian(400, 96, 1.0);
-  CodingPlan plan;
-  plan.tables = 3;
-  const int32_t factors[] = {1, 4, 100};
-  for (int64_t j = 0; j < 96; ++j) {
-    plan.table_of.push_back(static_cast<int32_t>(j * 7 % 3));
-    Rng rng(static_cast<uint64_t>(j));
-    for (int64_t i = 0; i < 400; ++i)
-      q.codes(i, j) =
-          static_cast<int32_t>(std::lround(factors[plan.table_of.back()] * rng.normal()));
+// Everything that a tensor may be made of, at once.
+TEST(Coding, TrellisClassesRowsAndOutliers) {
+  for (const int trellis : {0, 4, 8, 64, 256}) {
+    for (const double column_octaves : {0.0, 1.0}) {
+      for (const double row_octaves : {0.0, 1.0}) {
+        for (const double spread : {0.1, 1.0, 40.0}) {
+          QuantizedTensor q = gaussian({.rows = 200,
+                                        .cols = 90,
+                                        .spread = spread,
+                                        .column_octaves = column_octaves,
+                                        .row_octaves = row_octaves,
+                                        .trellis = trellis,
+                                        .segment_rows = 64});
+          round_trip(q);
+          CodingPlan plan;
+          plan.coder = Coder::kPooled;
+          round_trip(q, plan);
+          q.codes(199, 3) += 4 * 1000000;  // the last of its column: any parity of k will do
+          q.codes(199, 4) -= 4 * 100000001;
+          round_trip(q);
+        }
+      }
+    }
   }
-  q.codes(17, 40) = -123456789;  // an escape in one table of three
-  const double with = tensor_bits(round_trip(q, plan), "test").coded;
-  const double without = coded_bits(q);
-  EXPECT_LT(with, 0.85 * without);
-  plan.tables = 64;  // most of them without a column
-  round_trip(q, plan);
+}
+
+TEST(Coding, ClassesPay) {
+  const auto bits = [](const Sample& sample, Coder coder) {
+    CodingPlan plan;
+    plan.coder = coder;
+    const auto blob = round_trip(gaussian(sample), plan);
+    return summarize_tensor(blob, "test");
+  };
+  for (const int trellis : {0, 8}) {
+    const Sample columns{
+        .rows = 400, .cols = 96, .column_octaves = 1.0, .trellis = trellis, .segment_rows = 400};
+    const auto with = bits(columns, Coder::kClasses), without = bits(columns, Coder::kPooled);
+    EXPECT_LT(with.bits.coded, 0.92 * without.bits.coded);
+    EXPECT_GT(with.classes, 4);
+    EXPECT_FALSE(with.row_classes);
+    EXPECT_EQ(without.classes, 1);
+    Sample both = columns;
+    both.row_octaves = 0.7;
+    const auto rows = bits(both, Coder::kClasses);
+    EXPECT_TRUE(rows.row_classes);
+    EXPECT_LT(rows.bits.coded, 0.9 * bits(both, Coder::kPooled).bits.coded);
+  }
+  // Where all is alike, classes must not cost.
+  const Sample alike{.rows = 256, .cols = 256};
+  EXPECT_LE(bits(alike, Coder::kClasses).bits.coded, bits(alike, Coder::kPooled).bits.coded);
+}
+
+// Columns and rows of zeros have a class that costs nothing.
+TEST(Coding, ZeroColumnsAndRows) {
+  QuantizedTensor q = gaussian({.rows = 300, .cols = 200, .spread = 2, .row_octaves = 1.5});
+  const double all = coded_bits(q);
+  for (int64_t r = 0; r < 300; ++r) {
+    for (int64_t i = 0; i < 200; ++i)
+      if (i % 2 == 1 || r % 5 == 0) q.codes(r, i) = 0;
+  }
+  EXPECT_LT(coded_bits(q), 0.42 * all);
+}
+
+TEST(Coding, OnlyPathsOfTheTrellis) {
+  QuantizedTensor q = gaussian({.rows = 50, .cols = 70, .trellis = 8, .segment_rows = 20});
+  ThreadPool pool(1);
+  q.codes(30, 69) += 1;
+  EXPECT_THROW(encode_tensor(q, pool), Error);
+  q.codes(30, 69) += 1;  // right for its state, but not for the next
+  EXPECT_THROW(encode_tensor(q, pool), Error);
+  q.codes(30, 69) -= 2;
+  q.segment_rows = 0;
+  EXPECT_THROW(encode_tensor(q, pool), Error);
+  q.segment_rows = 20;
+  q.trellis = 7;
+  EXPECT_THROW(encode_tensor(q, pool), Error);
 }
 
 TEST(Coding, SideInformation) {
@@ -188,6 +230,12 @@ TEST(Coding, SideInformation) {
   all_dead.codes = Matrix<int32_t>(4, 0);
   round_trip(all_dead);
 
+  q.column_scale = {.exponent = -3, .half = {}};
+  for (int i = 0; i < 12; ++i)  // rounded, of both signs
+    q.column_scale.half.push_back(
+        static_cast<uint16_t>(0x3C00 + 64 * i + (i % 3 == 0 ? 0x8000 : 0)));
+  round_trip(q);
+
   q.row_scale.half[3] = 0x7C00;
   ThreadPool pool(1);
   EXPECT_THROW(encode_tensor(q, pool), Error);
@@ -211,101 +259,30 @@ TEST(Coding, Dequantize) {
   q.column_group = {1, 0};
   q.group_scale = {.exponent = 0, .half = {0x3C00, 0x4000, 0x4400, 0x4800}};  // 1 2 / 4 8
   const Matrix<float> G = dequantize(q);
+  q.trellis = 8;
+  const Matrix<float> half = dequantize(q);
+  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(half.values()[i], G.values()[i] / 2);
   EXPECT_EQ(std::vector<float>(G.values().begin(), G.values().end()),
             (std::vector<float>{6, 0, -2, 8, 0, 20}));
 }
 
 TEST(Coding, SameBytesAtAnyNumberOfThreads) {
-  const QuantizedTensor q = gaussian(3000, 1500, 1.2);
-  ThreadPool one(1), two(2), three(3);
-  const auto blob = encode_tensor(q, one);
-  EXPECT_GT(summarize_tensor(blob, "test").tiles, 3);
-  EXPECT_TRUE(blob == encode_tensor(q, two));
-  EXPECT_TRUE(blob == encode_tensor(q, three));
-  expect_equal(q, decode_tensor(blob, three, "test"));
-}
-
-// The price of real bits: states, tables, precision, all of it.
-TEST(Coding, SizeCloseToEntropy) {
-  for (const int bits : {1, 2, 3, 4}) {
-    for (const auto& [rows, cols, most] :
-         {std::tuple{256, 256, 0.006}, {704, 256, 0.004}, {1024, 512, 0.0025}}) {
-      const QuantizedTensor q = gaussian(rows, cols, spread_of(bits), static_cast<uint64_t>(bits));
-      const double n = static_cast<double>(rows) * cols;
-      const double coded = coded_bits(q);
-      EXPECT_LT(coded / n - pooled_entropy(q.codes), most) << rows << "x" << cols << " at " << bits;
-      EXPECT_NEAR(estimate_coded_bits(q.codes), coded, 0.0005 * coded) << bits;
-    }
+  for (const int trellis : {0, 16}) {
+    const QuantizedTensor q = gaussian({.rows = 3000,
+                                        .cols = 1500,
+                                        .spread = 1.2,
+                                        .column_octaves = 0.5,
+                                        .row_octaves = 0.5,
+                                        .trellis = trellis,
+                                        .segment_rows = 1000});
+    ThreadPool one(1), two(2), three(3);
+    const auto blob = encode_tensor(q, one);
+    EXPECT_GT(summarize_tensor(blob, "test").tiles, 3);
+    EXPECT_TRUE(blob == encode_tensor(q, two));
+    EXPECT_TRUE(blob == encode_tensor(q, three));
+    expect_equal(q, decode_tensor(blob, three, "test"));
+    EXPECT_EQ(class_entropy(q.codes, trellis > 0, one), class_entropy(q.codes, trellis > 0, three));
   }
-  EXPECT_EQ(pooled_entropy(Matrix<int32_t>()), 0);
-  EXPECT_EQ(estimate_coded_bits(Matrix<int32_t>(4, 0)), 0);
-  const QuantizedTensor q = gaussian(256, 256, spread_of(8));
-  EXPECT_LT(coded_bits(q) / 65536 - pooled_entropy(q.codes), 0.015);
-}
-
-// Whatever the bytes say: an Error, or a tensor of bounded size.
-TEST(Coding, DamagedBytes) {
-  QuantizedTensor q = gaussian(24, 20, 1.0);
-  q.codes(3, 3) = 12345;
-  q.cols = 22;
-  q.dead = {2, 9};
-  q.row_scale = {.exponent = 0, .half = std::vector<uint16_t>(24, 0x3C00)};
-  q.column_scale = {.exponent = -4, .half = std::vector<uint16_t>(20, 0x3555)};
-  CodingPlan plan;
-  plan.lanes = 4;
-  plan.segment_rows = 12;
-  plan.tables = 2;
-  for (int i = 0; i < 20; ++i) plan.table_of.push_back(i & 1);
-  ThreadPool pool(1);
-  const auto blob = encode_tensor(q, plan, pool);
-  // Where the tiles begin: after the last scale.
-  std::vector<std::byte> pattern;
-  for (int i = 0; i < 20; ++i) pattern.insert(pattern.end(), {std::byte{0x55}, std::byte{0x35}});
-  const auto scales = std::ranges::search(blob, pattern);
-  ASSERT_FALSE(scales.empty());
-  const auto tiles = static_cast<size_t>(scales.end() - blob.begin());
-  int errors = 0, changed = 0;
-  for (size_t i = 0; i < blob.size(); ++i) {
-    for (const int mask : {0x01, 0x80, 0xFF, 0x10}) {
-      auto bad = blob;
-      bad[i] ^= static_cast<std::byte>(mask);
-      try {
-        const QuantizedTensor d = decode_tensor(bad, pool, "layer");
-        EXPECT_EQ(d.codes.size(), d.rows * d.live());
-        EXPECT_LE(d.codes.size(), static_cast<int64_t>(blob.size()) << 20);
-        changed += i >= tiles ? 1 : 0;
-      } catch (const Error& e) {
-        EXPECT_NE(std::string(e.what()).find("layer"), std::string::npos);
-        errors += i >= tiles ? 1 : 0;
-      }
-    }
-  }
-  // Changed scales can't be seen here (the container's checksums see them); a changed stream is, in
-  // the lanes' last states; the value of an escape is not.
-  EXPECT_GT(errors, 400);
-  EXPECT_LE(changed, errors / 30);
-  for (size_t n = 0; n < blob.size(); ++n)
-    EXPECT_THROW(decode_tensor(std::span(blob).first(n), pool, "layer"), Error) << n;
-  auto longer = blob;
-  longer.resize(blob.size() + 2);
-  EXPECT_THROW(decode_tensor(longer, pool, "layer"), Error);
-}
-
-TEST(Coding, NoiseIsNoTensor) {
-  Rng rng(5);
-  ThreadPool pool(1);
-  int decoded = 0;
-  for (int round = 0; round < 3000; ++round) {
-    std::vector<std::byte> noise(rng.below(200) * 2);
-    for (std::byte& b : noise) b = static_cast<std::byte>(rng.bits() & 0xFF);
-    if (!noise.empty()) noise[0] = std::byte{1};  // the version, to get past it
-    try {
-      decode_tensor(noise, pool, "noise");
-      ++decoded;
-    } catch (const Error&) {
-    }
-  }
-  EXPECT_LT(decoded, 10);
 }
 
 }  // namespace

@@ -13,19 +13,61 @@ constexpr uint16_t kExp2[64] = {
     49991, 50535, 51085, 51642, 52204, 52773, 53347, 53928, 54515, 55109, 55709, 56316, 56929,
     57549, 58176, 58809, 59449, 60097, 60751, 61413, 62081, 62757, 63441, 64132, 64830};
 
-// Below 2^32, so that a sum of 2^12 of them times 2^15 stays below 2^63.
+}  // namespace
+
 uint64_t weight_of_level(int64_t level) {
   return static_cast<uint64_t>(kExp2[level & 63]) << (level >> 6);
 }
 
-}  // namespace
+uint64_t escape_code(const SymbolTable& table, int64_t value) {
+  const int64_t end = table.base + table.symbols, last = int64_t{table.base} - 1;
+  if (value >= end) return 2 * (static_cast<uint64_t>(value - end) >> 1) + 1;
+  return 2 * (static_cast<uint64_t>(last - value) >> 1);
+}
 
-bool expand_table(const TableCode& code, std::vector<uint32_t>& frequencies) {
+int64_t escape_value(const SymbolTable& table, bool odd, uint64_t code) {
+  const int64_t end = table.base + table.symbols, last = int64_t{table.base} - 1;
+  const auto distance = static_cast<int64_t>(code & ~uint64_t{1});
+  const int64_t parity = odd ? 1 : 0;
+  if ((code & 1) != 0) return end + distance + ((end ^ parity) & 1);
+  return last - distance - ((last ^ parity) & 1);
+}
+
+bool share_slots(const std::vector<uint64_t>& weights, int precision,
+                 std::vector<uint32_t>& frequencies) {
+  const uint64_t slots = uint64_t{1} << precision;
+  frequencies.assign(weights.size(), 0);
+  uint64_t sum = 0, present = 0;
+  for (const uint64_t w : weights) {
+    sum += w;
+    present += w > 0 ? 1 : 0;
+  }
+  if (present == 0 || present > slots) return false;
+  // One slot for each; the others in proportion to what each weight lies above one slot's worth, so
+  // that frequent symbols get their share of 2^precision and do not pay for the rare ones' slots.
+  const uint64_t slot = sum >> precision;
+  uint64_t excess = 0;
+  for (const uint64_t w : weights) excess += w > slot ? w - slot : 0;
+  // Rounding the running sum, not each share, makes the total right without a repair. There is an
+  // excess unless every slot is taken.
+  uint64_t before = 0, running = 0;
+  for (size_t s = 0; s < weights.size(); ++s) {
+    if (weights[s] == 0) continue;
+    running += weights[s] > slot ? weights[s] - slot : 0;
+    const uint64_t after = excess == 0 ? 0 : running * (slots - present) / excess;
+    frequencies[s] = static_cast<uint32_t>(1 + after - before);
+    before = after;
+  }
+  return true;
+}
+
+bool expand_table(const TableCode& code, int precision, SymbolTable& table) {
   const auto alphabet = static_cast<size_t>(code.alphabet());
-  const uint64_t slots = uint64_t{1} << code.precision;
-  frequencies.assign(alphabet, 0);
+  table.base = code.base;
+  table.symbols = code.symbols;
+  table.escape = code.escape;
   if (alphabet == 1) {
-    frequencies[0] = static_cast<uint32_t>(slots);
+    table.frequencies = {1U << precision};
     return true;
   }
   const auto level_of = [&](int32_t knot) { return static_cast<int64_t>(knot) << code.shift; };
@@ -51,31 +93,9 @@ bool expand_table(const TableCode& code, std::vector<uint32_t>& frequencies) {
   if (code.escape) {
     const int64_t level = level_of(code.escape_knot);
     if (level < 0 || level > kMaxLevel) return false;
-    weights.back() = weight_of_level(level);
+    weights[alphabet - 2] = weights[alphabet - 1] = weight_of_level(level);
   }
-
-  uint64_t sum = 0, present = 0;
-  for (const uint64_t w : weights) {
-    sum += w;
-    present += w > 0 ? 1 : 0;
-  }
-  if (present == 0 || present > slots) return false;
-  // One slot for each; the others in proportion to what each weight lies above one slot's worth, so
-  // that frequent symbols get their share of 2^precision and do not pay for the rare ones' slots.
-  const uint64_t slot = sum >> code.precision;
-  uint64_t excess = 0;
-  for (const uint64_t w : weights) excess += w > slot ? w - slot : 0;
-  // Rounding the running sum, not each share, makes the total right without a repair. There is an
-  // excess unless every slot is taken.
-  uint64_t before = 0, running = 0;
-  for (size_t s = 0; s < alphabet; ++s) {
-    if (weights[s] == 0) continue;
-    running += weights[s] > slot ? weights[s] - slot : 0;
-    const uint64_t after = excess == 0 ? 0 : running * (slots - present) / excess;
-    frequencies[s] = static_cast<uint32_t>(1 + after - before);
-    before = after;
-  }
-  return true;
+  return share_slots(weights, precision, table.frequencies);
 }
 
 }  // namespace watersic

@@ -13,15 +13,40 @@
 
 namespace watersic {
 
-inline constexpr int64_t kMaxSymbols = 4096;   // with the escape
+inline constexpr int64_t kMaxSymbols = 4096;   // with the escapes
 inline constexpr int kMaxLevel = 17 * 64 - 1;  // a level is 64 log2 of a weight of 15 bits and more
 
+// The integers base, base + 1, ... of a table are its symbols. Two more symbols, the escapes, stand
+// for all other integers, the even and the odd ones (a trellis asks for the parity before the value
+// is known); which one it is stands in a list beside the stream.
+struct SymbolTable {
+  int32_t base = 0;
+  int64_t symbols = 1;  // without the escapes
+  bool escape = false;
+  std::vector<uint32_t> frequencies;  // of the symbols, then of the escapes; 0: absent
+
+  bool holds(int32_t value) const { return value >= base && value < int64_t{base} + symbols; }
+};
+
+// What a symbol may stand for. Bounded, so that the decoder can mark escapes by integers beyond.
+inline constexpr int32_t kMinSymbolValue = -(1 << 29), kMaxSymbolValue = (1 << 29) - 1;
+
+// An escaped integer of known parity as a number: its distance from the symbols and its side.
+uint64_t escape_code(const SymbolTable& table, int64_t value);
+int64_t escape_value(const SymbolTable& table, bool odd, uint64_t code);
+
+// The frequencies of symbols with these weights, of sum 2^precision: 0 where the weight is 0, else
+// at least 1. Weights lie below 2^45. False if there are none or more than 2^precision.
+bool share_slots(const std::vector<uint64_t>& weights, int precision,
+                 std::vector<uint32_t>& frequencies);
+// 2^15 2^(level/64), level in 0..kMaxLevel, made of integers.
+uint64_t weight_of_level(int64_t level);
+
+// A fitted table, as the file has it.
 struct TableCode {
-  int precision = kDefaultPrecision;
-  int32_t base = 0;     // the symbols stand for base, base + 1, ...
-  int64_t symbols = 1;  // without the escape
-  bool escape =
-      false;  // one symbol more, the last: a value outside, which stands in the tile's list
+  int32_t base = 0;
+  int64_t symbols = 1;
+  bool escape = false;
 
   // The rest counts only where there are two symbols or more.
   int shift = 0;      // level = knot << shift, in 1/64 bit (0..6)
@@ -30,10 +55,9 @@ struct TableCode {
   int parameter = 0;  // of the Exp-Golomb codes of the residuals (0..15)
   int64_t bias = 0;   // added to each prediction: a Gaussian's second difference is constant
   std::vector<int32_t> knots;  // knot_count() of them
-  int32_t escape_knot = 0;
+  int32_t escape_knot = 0;     // of each escape
 
-  static constexpr int kDefaultPrecision = 12;
-  int64_t alphabet() const { return symbols + (escape ? 1 : 0); }
+  int64_t alphabet() const { return symbols + (escape ? 2 : 0); }
   int64_t knot_count() const {
     return ((symbols - 1 + (int64_t{1} << spacing) - 1) >> spacing) + 1;
   }
@@ -45,9 +69,8 @@ struct TableCode {
   }
 };
 
-// The frequencies, of sum 2^precision, one for each symbol and the escape: 0 where the symbol is
-// absent, else at least 1. False where the code describes no table (levels out of range, no symbol
-// present, more symbols than slots).
-bool expand_table(const TableCode& code, std::vector<uint32_t>& frequencies);
+// False where the code describes no table (levels out of range, no symbol present, more symbols
+// than slots).
+bool expand_table(const TableCode& code, int precision, SymbolTable& table);
 
 }  // namespace watersic

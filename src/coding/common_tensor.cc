@@ -15,6 +15,7 @@ Matrix<float> dequantize(const QuantizedTensor& q) {
   std::vector<float> column_scale;
   for (size_t i = 0; i < live.size(); ++i)
     column_scale.push_back(q.column_scale.value(static_cast<int64_t>(i)));
+  const float unit = q.trellis > 0 ? 0.5F : 1.0F;
   for (int64_t k = 0; k < q.rows; ++k) {
     const auto codes = q.codes.row(k);
     const auto out = V.row(k);
@@ -23,12 +24,12 @@ Matrix<float> dequantize(const QuantizedTensor& q) {
       for (int64_t g = 0; g < q.groups; ++g) scale.push_back(q.group_scale.value(k * q.groups + g));
       for (size_t i = 0; i < live.size(); ++i)
         out[static_cast<size_t>(live[i])] =
-            scale[static_cast<size_t>(q.column_group[i])] * static_cast<float>(codes[i]);
+            scale[static_cast<size_t>(q.column_group[i])] * (static_cast<float>(codes[i]) * unit);
     } else {
       const float row_scale = q.row_scale.value(k);
       for (size_t i = 0; i < live.size(); ++i)
         out[static_cast<size_t>(live[i])] =
-            (row_scale * column_scale[i]) * static_cast<float>(codes[i]);
+            (row_scale * column_scale[i]) * (static_cast<float>(codes[i]) * unit);
     }
   }
   return V;

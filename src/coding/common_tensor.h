@@ -24,15 +24,21 @@ struct Scales {
 };
 
 // V (rows x cols), zero in dead columns; in the i-th live column, in float32 and in this order,
-//   V[k, live[i]] = (row_scale[k] * column_scale[i]) * codes(k, i)                  without groups
-//   V[k, live[i]] = group_scale[k * groups + group_of(i)] * codes(k, i)             with groups
+//   V[k, live[i]] = (row_scale[k] * column_scale[i]) * z(k, i)                      without groups
+//   V[k, live[i]] = group_scale[k * groups + group_of(i)] * z(k, i)                 with groups
+// where z = codes(k, i), or half of it (exact) with a trellis.
 struct QuantizedTensor {
   int64_t rows = 0, cols = 0;
+  // States of the trellis (base/trellis.h) that runs down each column; 0: none, a scalar quantizer.
+  int trellis = 0;
+  // With a trellis: the rows after which each column's state starts anew at 0. Without: 0.
+  int64_t segment_rows = 0;
   std::vector<int32_t> dead;  // indices of the dead columns, rising
-  Matrix<int32_t> codes;      // rows x live columns
-  Scales row_scale;           // rows entries, or empty
-  Scales column_scale;        // one for each live column, or one for all
-  Scales group_scale;         // rows x groups, row-major; empty without groups
+  // rows x live columns: the integer k; with a trellis m = 2k + q, q the last bit of the state.
+  Matrix<int32_t> codes;
+  Scales row_scale;     // rows entries, or empty
+  Scales column_scale;  // one for each live column, or one for all
+  Scales group_scale;   // rows x groups, row-major; empty without groups
   int64_t groups = 0;
   std::vector<int32_t> column_group;  // with groups: the group of each live column
 

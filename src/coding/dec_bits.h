@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "coding/common_rans.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -68,9 +70,29 @@ class BitReader {
       damaged(*name_, fmt::format("{}: expected at most {}, found {}", what, max, v));
     return static_cast<int64_t>(v);
   }
-  int64_t size() const { return size_; }  // bits read
+  // A signed number as exp_golomb(k).
+  int64_t signed_number(int k) { return unzigzag(exp_golomb(k)); }
+  // A rANS state, in [2^16, 2^32).
+  uint32_t state() {
+    const auto width = static_cast<int>(bits(4)) + 16;
+    return static_cast<uint32_t>((uint64_t{1} << width) + bits(width));
+  }
+  // One of the symbols of these frequencies, of sum 2^precision.
+  size_t symbol(const std::vector<uint32_t>& frequencies, int precision) {
+    if (x_ == 0) x_ = state();
+    const uint32_t slot = x_ & ((1U << precision) - 1);
+    size_t s = 0;
+    uint32_t start = 0;
+    while (slot >= start + frequencies[s]) start += frequencies[s++];
+    x_ = frequencies[s] * (x_ >> precision) + slot - start;
+    if (x_ < kLowerBound) x_ = x_ << 16 | static_cast<uint32_t>(bits(16));
+    return s;
+  }
+  int64_t size() const { return size_; }          // bits read
+  size_t words() const { return words_.size(); }  // in all
   // Skips to the end of the word, which must be zeros; returns the words read.
   size_t finish() {
+    if (x_ > kLowerBound) damaged(*name_, "its head does not end where its coding began");
     if (pending_ != 0) damaged(*name_, "its padding is not zero");
     size_ += filled_;
     filled_ = 0;
@@ -84,6 +106,7 @@ class BitReader {
   uint64_t pending_ = 0;
   int filled_ = 0;
   int64_t size_ = 0;
+  uint32_t x_ = 0;  // 0: no symbol yet
 };
 
 }  // namespace watersic

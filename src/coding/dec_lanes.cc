@@ -37,10 +37,11 @@ inline constexpr std::array<Spread, 256> kSpread = [] {
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
 
-int64_t DecodeRows(const std::byte* words, const uint32_t* HWY_RESTRICT entries,
-                   const LaneTables& lanes, int active, uint32_t* HWY_RESTRICT states,
-                   int32_t* HWY_RESTRICT out, int64_t stride, int64_t rows) {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+
+template <bool kTrellis, bool kRows>
+int64_t Rows(const std::byte* words, const uint32_t* HWY_RESTRICT entries, Lanes& lanes,
+             int32_t* HWY_RESTRICT out, int64_t stride, int64_t first, int64_t rows) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::FixedTag<uint32_t, 8> d;
   const hn::FixedTag<int32_t, 8> di;
@@ -49,6 +50,10 @@ int64_t DecodeRows(const std::byte* words, const uint32_t* HWY_RESTRICT entries,
   const auto* next = reinterpret_cast<const uint8_t*>(words);
   const auto one = hn::Set(d, 1);
   const auto lower_bound = hn::Set(d, kLowerBound);
+  const int precision = lanes.precision, active = lanes.active;
+  const auto mask = hn::Set(d, (1U << precision) - 1);
+  const auto base = hn::Set(di, lanes.base);
+  const auto g0 = hn::Set(d, lanes.g0), g1 = hn::Set(d, lanes.g1);
   constexpr int64_t kAhead = 8;
   for (int64_t r = 0; r < rows; ++r) {
     int32_t* row = out + r * stride;
@@ -56,16 +61,35 @@ int64_t DecodeRows(const std::byte* words, const uint32_t* HWY_RESTRICT entries,
       for (int l = 0; l < active; l += 16) __builtin_prefetch(row + kAhead * stride + l, 1);
     }
     for (int l = 0; l < active; l += 8) {
-      auto x = hn::Load(d, states + l);
-      const auto mask = hn::Load(d, lanes.mask + l);
-      const auto precision = hn::Load(d, lanes.precision + l);
-      const auto slot = hn::Add(hn::And(x, mask), hn::Load(d, lanes.offset + l));
+      auto x = hn::Load(d, lanes.states + l);
+      auto slot = hn::And(x, mask);
+      if constexpr (kRows) {
+        const auto wanted =
+            hn::Add(hn::Load(di, lanes.column + l), hn::Set(di, lanes.row[first + r]));
+        const auto c = hn::Max(hn::Zero(di), hn::Min(wanted, hn::Load(di, lanes.top + l)));
+        slot = hn::Add(slot, hn::ShiftLeftSame(hn::BitCast(d, c), lanes.class_shift));
+      } else {
+        slot = hn::Add(slot, hn::Load(d, lanes.offset + l));
+      }
+      auto path = hn::Zero(d), q = hn::Zero(d);
+      if constexpr (kTrellis) {
+        path = hn::Load(d, lanes.path + l);
+        q = hn::And(path, one);
+        slot = hn::Add(slot, hn::ShiftLeftSame(q, precision));
+      }
       const auto entry = hn::GatherIndex(d, entries, hn::BitCast(di, slot));
-      const auto upper = hn::Shr(entry, precision);
-      const auto symbol = hn::BitCast(di, hn::Shr(upper, precision));
-      hn::StoreU(hn::Add(symbol, hn::Load(di, lanes.base + l)), di, row + l);
-      x = hn::Add(hn::Mul(hn::Add(hn::And(upper, mask), one), hn::Shr(x, precision)),
+      const auto upper = hn::ShiftRightSame(entry, precision);
+      auto value = hn::Add(hn::BitCast(di, hn::ShiftRightSame(upper, precision)), base);
+      x = hn::Add(hn::Mul(hn::Add(hn::And(upper, mask), one), hn::ShiftRightSame(x, precision)),
                   hn::And(entry, mask));
+      if constexpr (kTrellis) {
+        const auto odd = hn::And(hn::BitCast(d, value), one);
+        path = hn::Xor(hn::ShiftRight<1>(path), hn::Xor(hn::And(hn::Sub(hn::Zero(d), q), g0),
+                                                        hn::And(hn::Sub(hn::Zero(d), odd), g1)));
+        hn::Store(path, d, lanes.path + l);
+        value = hn::Add(hn::Add(value, value), hn::BitCast(di, q));
+      }
+      hn::StoreU(value, di, row + l);
       const auto low = hn::Lt(x, lower_bound);
       uint8_t bits[8] = {};
       hn::StoreMaskBits(d, low, bits);
@@ -73,18 +97,29 @@ int64_t DecodeRows(const std::byte* words, const uint32_t* HWY_RESTRICT entries,
       const auto taken = hn::TableLookupBytesOr0(hn::LoadU(d8, next), spread);
       const auto word = hn::PromoteTo(d, hn::BitCast(d16, taken));
       x = hn::IfThenElse(low, hn::Or(hn::ShiftLeft<16>(x), word), x);
-      hn::Store(x, d, states + l);
+      hn::Store(x, d, lanes.states + l);
       next += 2 * std::popcount(bits[0]);
     }
   }
   return (next - reinterpret_cast<const uint8_t*>(words)) / 2;
-#else
-  static_cast<void>(words), static_cast<void>(entries), static_cast<void>(lanes);
-  static_cast<void>(active), static_cast<void>(states), static_cast<void>(out);
-  static_cast<void>(stride), static_cast<void>(rows);
-  return -1;
-#endif
 }
+
+int64_t DecodeRows(const std::byte* words, const uint32_t* entries, Lanes& lanes, int32_t* out,
+                   int64_t stride, int64_t first, int64_t rows) {
+  const auto decode = lanes.trellis
+                          ? (lanes.row != nullptr ? Rows<true, true> : Rows<true, false>)
+                          : (lanes.row != nullptr ? Rows<false, true> : Rows<false, false>);
+  return decode(words, entries, lanes, out, stride, first, rows);
+}
+
+#else
+
+int64_t DecodeRows(const std::byte* /*words*/, const uint32_t* /*entries*/, Lanes& /*lanes*/,
+                   int32_t* /*out*/, int64_t /*stride*/, int64_t /*first*/, int64_t /*rows*/) {
+  return -1;
+}
+
+#endif
 
 }  // namespace watersic::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -94,11 +129,10 @@ namespace watersic {
 
 HWY_EXPORT(DecodeRows);
 
-int64_t decode_rows_vector(const std::byte* words, const uint32_t* entries, const LaneTables& lanes,
-                           int active, uint32_t* states, int32_t* out, int64_t stride,
-                           int64_t rows) {
-  if (active % 8 != 0) return -1;
-  return HWY_DYNAMIC_DISPATCH(DecodeRows)(words, entries, lanes, active, states, out, stride, rows);
+int64_t decode_rows_vector(const std::byte* words, const uint32_t* entries, Lanes& lanes,
+                           int32_t* out, int64_t stride, int64_t first, int64_t rows) {
+  if (lanes.active % 8 != 0) return -1;
+  return HWY_DYNAMIC_DISPATCH(DecodeRows)(words, entries, lanes, out, stride, first, rows);
 }
 
 }  // namespace watersic

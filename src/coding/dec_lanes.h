@@ -12,22 +12,36 @@ namespace watersic {
 // same integers.
 enum class DecoderKind { kBest, kScalar };
 
-// The lanes of one pass: what each needs to decode its column. Arrays, so that registers load them.
-struct LaneTables {
-  alignas(64) uint32_t offset[kMaxLanes];  // of its table in the entries
-  alignas(64) uint32_t mask[kMaxLanes];    // 2^precision - 1
-  alignas(64) uint32_t precision[kMaxLanes];
-  alignas(64) int32_t base[kMaxLanes];
+// One pass over a tile's rows: what its lanes need to decode their columns. Arrays, so that
+// registers load them.
+struct Lanes {
+  int active = 0;
+  int precision = 0;
+  int32_t base = 0;                        // packed tables: of the integers
+  alignas(64) uint32_t states[kMaxLanes];  // of rANS
+  alignas(64) uint32_t offset[kMaxLanes];  // without row classes: of the lane's tables
+
+  // With row classes: the class is max(0, min(column[l] + row[r], top[l])), and class c's tables
+  // begin at c << class_shift.
+  const int32_t* row = nullptr;
+  int class_shift = 0;
+  alignas(64) int32_t column[kMaxLanes];
+  alignas(64) int32_t top[kMaxLanes];
+
+  // With a trellis: its states, and half of h0 and h1. The table of q = 1 follows that of q = 0.
+  bool trellis = false;
+  uint32_t g0 = 0, g1 = 0;
+  alignas(64) uint32_t path[kMaxLanes];
 };
 
 // Words that a vector decoder may load beyond the one that it needs.
 inline constexpr int64_t kVectorSlack = 8;
 
-// Decodes `rows` rows of `active` lanes into out[r * stride + lane]; `states` go on. Returns the
-// words taken from `words`, of which there must be rows * active + kVectorSlack; or -1, having done
-// nothing, where the machine has no fitting vectors or the lanes are no multiple of 8.
-int64_t decode_rows_vector(const std::byte* words, const uint32_t* entries, const LaneTables& lanes,
-                           int active, uint32_t* states, int32_t* out, int64_t stride,
-                           int64_t rows);
+// Decodes rows [first, first + rows) of `lanes.active` lanes into out[r * stride + lane], r from 0;
+// the lanes' states go on. Returns the words taken from `words`, of which there must be
+// rows * active + kVectorSlack; or -1, having done nothing, where the machine has no fitting
+// vectors or the lanes are no multiple of 8.
+int64_t decode_rows_vector(const std::byte* words, const uint32_t* entries, Lanes& lanes,
+                           int32_t* out, int64_t stride, int64_t first, int64_t rows);
 
 }  // namespace watersic

@@ -27,8 +27,11 @@ struct TensorBits {
 // What a blob's head tells without decoding the integers.
 struct TensorSummary {
   int64_t rows = 0, cols = 0, dead = 0;
+  int trellis = 0;
+  int64_t classes = 0;  // of spread: 1 if pooled
   int64_t tables = 0, tiles = 0;
-  int lanes = 0, precision = 0;  // the largest of the tables'
+  bool row_classes = false;
+  int lanes = 0, precision = 0;
   int64_t segment_rows = 0, group_columns = 0;
   TensorBits bits;
 };

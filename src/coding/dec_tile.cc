@@ -2,55 +2,74 @@
 
 #include <algorithm>
 
+#include "base/trellis.h"
 #include "coding/common_rans.h"
-#include "coding/dec_lanes.h"
 
 namespace watersic {
 namespace {
 
 constexpr int64_t kAhead = 8;  // rows
+// Added to a row's index: a zero row, whatever the column.
+constexpr int32_t kZeroRow = -(1 << 20);
 
-// The decoding of one tile: where its stream stands, and its lanes.
+// The decoding of one tile: where its stream stands.
 struct Stream {
   WordSpan words;
   size_t next = 0;
   size_t left() const { return words.size() - next; }
 };
 
-// One integer: the state goes on, without its renormalisation.
+// One integer of lane l in row r: the state goes on, without its renormalisation.
 template <bool kPacked>
-inline int32_t step(const DecoderTables& tables, const LaneTables& lanes, int l, uint32_t& x) {
-  const uint32_t mask = lanes.mask[l], precision = lanes.precision[l];
-  const uint32_t slot = lanes.offset[l] + (x & mask);
+inline int32_t step(const DecoderTables& tables, Lanes& lanes, int l, int64_t r, uint32_t& x) {
+  const int precision = lanes.precision;
+  const uint32_t mask = (1U << precision) - 1;
+  uint32_t slot = x & mask;
+  if (lanes.row != nullptr) {
+    const int32_t c = std::max(0, std::min(lanes.column[l] + lanes.row[r], lanes.top[l]));
+    slot += static_cast<uint32_t>(c) << lanes.class_shift;
+  } else {
+    slot += lanes.offset[l];
+  }
+  uint32_t q = 0;
+  if (lanes.trellis) {
+    q = lanes.path[l] & 1;
+    slot += q << precision;
+  }
+  int32_t value = 0;
   if constexpr (kPacked) {
     const uint32_t entry = tables.entries()[slot];
     x = (((entry >> precision) & mask) + 1) * (x >> precision) + (entry & mask);
-    return lanes.base[l] + static_cast<int32_t>(entry >> precision >> precision);
+    value = lanes.base + static_cast<int32_t>(entry >> precision >> precision);
   } else {
-    const Slot entry = tables.slots()[slot];
+    const Slot& entry = tables.slots()[slot];
     x = (uint32_t{entry.frequency_minus_1} + 1) * (x >> precision) + entry.offset;
-    return lanes.base[l] + entry.symbol;
+    value = entry.value;
   }
+  if (!lanes.trellis) return value;
+  const uint32_t odd = static_cast<uint32_t>(value) & 1;
+  lanes.path[l] = (lanes.path[l] >> 1) ^ ((0 - q) & lanes.g0) ^ ((0 - odd) & lanes.g1);
+  return 2 * value + static_cast<int32_t>(q);
 }
 
 // Rows for which the stream is known to hold a word for each integer. The word is read whether it
 // is needed or not: a mispredicted branch would cost more than the load.
-template <bool kPacked, bool kOneTable>
-void decode_rows(Stream& stream, const DecoderTables& tables, const LaneTables& lanes, int active,
-                 uint32_t* states, MatrixView<int32_t> codes) {
+template <bool kPacked>
+void decode_rows(Stream& stream, const DecoderTables& tables, Lanes& lanes, int64_t first,
+                 MatrixView<int32_t> codes) {
   size_t next = stream.next;
   const WordSpan words = stream.words;
   for (int64_t r = 0; r < codes.rows(); ++r) {
     int32_t* row = codes.row(r).data();
     // Rows lie far apart in a wide matrix: the hardware does not foresee the next.
     if (r + kAhead < codes.rows()) {
-      for (int l = 0; l < active; l += 16) __builtin_prefetch(&codes(r + kAhead, l), 1);
+      for (int l = 0; l < lanes.active; l += 16) __builtin_prefetch(&codes(r + kAhead, l), 1);
     }
-    for (int l = 0; l < active; ++l) {
-      uint32_t x = states[l];
-      row[l] = step<kPacked>(tables, lanes, kOneTable ? 0 : l, x);
+    for (int l = 0; l < lanes.active; ++l) {
+      uint32_t x = lanes.states[l];
+      row[l] = step<kPacked>(tables, lanes, l, first + r, x);
       const uint32_t low = x < kLowerBound ? 1 : 0;
-      states[l] = x << (16 * low) | (words[next] & (0 - low));
+      lanes.states[l] = x << (16 * low) | (words[next] & (0 - low));
       next += low;
     }
   }
@@ -59,31 +78,30 @@ void decode_rows(Stream& stream, const DecoderTables& tables, const LaneTables& 
 
 // One row near the end of the stream, with a check before each word.
 template <bool kPacked>
-void decode_row_checked(Stream& stream, const DecoderTables& tables, const LaneTables& lanes,
-                        int active, uint32_t* states, int32_t* row, const std::string& name) {
-  for (int l = 0; l < active; ++l) {
-    uint32_t x = states[l];
-    row[l] = step<kPacked>(tables, lanes, l, x);
+void decode_row_checked(Stream& stream, const DecoderTables& tables, Lanes& lanes, int64_t r,
+                        int32_t* row, const std::string& name) {
+  for (int l = 0; l < lanes.active; ++l) {
+    uint32_t x = lanes.states[l];
+    row[l] = step<kPacked>(tables, lanes, l, r, x);
     if (x < kLowerBound) {
       if (stream.left() == 0) damaged(name, "a tile's words run out");
       x = x << 16 | stream.words[stream.next++];
     }
-    states[l] = x;
+    lanes.states[l] = x;
   }
 }
 
 template <bool kPacked>
-void decode_pass(Stream& stream, const DecoderTables& tables, const LaneTables& lanes, int active,
-                 bool one_table, uint32_t* states, MatrixView<int32_t> codes,
-                 const std::string& name, DecoderKind kind) {
+void decode_pass(Stream& stream, const DecoderTables& tables, Lanes& lanes,
+                 MatrixView<int32_t> codes, const std::string& name, DecoderKind kind) {
   bool vectors = kPacked && kind == DecoderKind::kBest;
   for (int64_t r = 0; r < codes.rows();) {
     const auto left = static_cast<int64_t>(stream.left());
-    if (const int64_t safe = std::min((left - kVectorSlack) / active, codes.rows() - r);
+    if (const int64_t safe = std::min((left - kVectorSlack) / lanes.active, codes.rows() - r);
         vectors && safe > 0) {
       const int64_t taken =
-          decode_rows_vector(stream.words.data() + 2 * stream.next, tables.entries(), lanes, active,
-                             states, codes.row(r).data(), codes.stride(), safe);
+          decode_rows_vector(stream.words.data() + 2 * stream.next, tables.entries(), lanes,
+                             codes.row(r).data(), codes.stride(), r, safe);
       vectors = taken >= 0;
       if (vectors) {
         stream.next += static_cast<size_t>(taken);
@@ -91,131 +109,126 @@ void decode_pass(Stream& stream, const DecoderTables& tables, const LaneTables& 
         continue;
       }
     }
-    const int64_t safe = std::min(left / active, codes.rows() - r);
+    const int64_t safe = std::min(left / lanes.active, codes.rows() - r);
     if (safe == 0) {
-      decode_row_checked<kPacked>(stream, tables, lanes, active, states, codes.row(r).data(), name);
+      decode_row_checked<kPacked>(stream, tables, lanes, r, codes.row(r).data(), name);
       ++r;
       continue;
     }
-    const auto block = codes.block(r, 0, safe, codes.cols());
-    if (one_table) {
-      decode_rows<kPacked, true>(stream, tables, lanes, active, states, block);
-    } else {
-      decode_rows<kPacked, false>(stream, tables, lanes, active, states, block);
-    }
+    decode_rows<kPacked>(stream, tables, lanes, r, codes.block(r, 0, safe, codes.cols()));
     r += safe;
   }
 }
 
-// Puts the escapes' values in place of their markers, which no other symbol gives.
+// Puts the escapes' values in place of their markers, which no symbol gives.
 class EscapeList {
  public:
-  EscapeList(std::vector<uint64_t> values, const std::string& name)
-      : values_(std::move(values)), name_(&name) {}
+  EscapeList(std::vector<uint64_t> values, const DecoderTables& tables, bool trellis,
+             const std::string& name)
+      : values_(std::move(values)), tables_(tables), trellis_(trellis), name_(name) {}
 
-  void patch(const DecoderTables& tables, std::span<const int32_t> table_of,
-             MatrixView<int32_t> pass) {
-    int32_t marker[kMaxLanes], marked[kMaxLanes];
-    for (size_t l = 0; l < table_of.size(); ++l) {
-      marked[l] = tables.code(table_of[l]).escape ? 1 : 0;
-      marker[l] = marked[l] != 0 ? tables.escape_marker(table_of[l]) : 0;
-    }
+  // `pass`: at (row, column) of the matrix.
+  void patch(MatrixView<int32_t> pass, int64_t row, int64_t column) {
+    const int32_t marker = trellis_ ? 2 * tables_.marker() : tables_.marker();
     for (int64_t r = 0; r < pass.rows(); ++r) {
-      int32_t* row = pass.row(r).data();
+      int32_t* codes = pass.row(r).data();
       int32_t any = 0;  // without branches: nearly all rows have none
-      for (size_t l = 0; l < table_of.size(); ++l) any |= (row[l] == marker[l] ? 1 : 0) & marked[l];
+      for (int64_t l = 0; l < pass.cols(); ++l) any |= codes[l] >= marker ? 1 : 0;
       if (any == 0) continue;
-      for (size_t l = 0; l < table_of.size(); ++l) {
-        if (marked[l] != 0 && row[l] == marker[l])
-          row[l] = take(tables.code(table_of[l]), marker[l]);
+      for (int64_t l = 0; l < pass.cols(); ++l) {
+        if (codes[l] >= marker) codes[l] = take(codes[l], row + r, column + l);
       }
     }
   }
   void finish() const {
-    if (next_ != values_.size())
-      damaged(*name_, "a tile has values for more escapes than it holds");
+    if (next_ != values_.size()) damaged(name_, "a tile has values for more escapes than it holds");
   }
 
  private:
-  int32_t take(const TableCode& code, int32_t marker) {
-    if (next_ == values_.size()) damaged(*name_, "a tile has more escapes than values for them");
-    const uint64_t v = values_[next_++];
-    const auto distance = static_cast<int64_t>(v >> 1);
-    const int64_t value = (v & 1) != 0 ? marker + distance : int64_t{code.base} - 1 - distance;
+  int32_t take(int32_t marked, int64_t row, int64_t column) {
+    if (next_ == values_.size()) damaged(name_, "a tile has more escapes than values for them");
+    const int q = trellis_ ? marked & 1 : 0;
+    const bool odd = ((trellis_ ? marked >> 1 : marked) & 1) != 0;
+    const int c = tables_.classes().at(row, column);
+    const SymbolTable& table = tables_.head().tables[static_cast<size_t>(c * tables_.qs() + q)];
+    int64_t value = escape_value(table, odd, values_[next_++]);
+    if (trellis_) value = 2 * value + q;
     if (value < INT32_MIN || value > INT32_MAX)
-      damaged(*name_, "an escaped integer goes beyond 32 bits");
+      damaged(name_, "an escaped integer goes beyond 32 bits");
     return static_cast<int32_t>(value);
   }
 
   std::vector<uint64_t> values_;
-  const std::string* name_;
+  const DecoderTables& tables_;
+  bool trellis_;
+  const std::string& name_;
   size_t next_ = 0;
 };
 
-}  // namespace
+// The indices of the tile's rows as the lanes add them.
+std::vector<int32_t> row_terms(const Classes& classes, const TileGrid::Tile& tile) {
+  std::vector<int32_t> terms;
+  if (classes.kind != Classes::kRows) return terms;
+  for (int64_t r = tile.row; r < tile.row + tile.rows; ++r) {
+    const int32_t v = classes.row[static_cast<size_t>(r)];
+    terms.push_back(v == 0 ? kZeroRow : v);
+  }
+  return terms;
+}
 
-DecoderTables::DecoderTables(std::vector<TableCode> codes, const std::string& name)
-    : codes_(std::move(codes)) {
-  for (const TableCode& c : codes_) packed_ &= c.alphabet() <= int64_t{1} << (32 - 2 * c.precision);
-  for (const TableCode& c : codes_) {
-    const std::vector<Slot> slots = expand_slots(c, name);
-    offsets_.push_back(static_cast<uint32_t>(packed_ ? entries_.size() : slots_.size()));
-    if (!packed_) {
-      slots_.insert(slots_.end(), slots.begin(), slots.end());
-      continue;
-    }
-    for (const Slot& s : slots)
-      entries_.push_back(uint32_t{s.symbol} << c.precision << c.precision |
-                         uint32_t{s.frequency_minus_1} << c.precision | s.offset);
+void set_classes(Lanes& lanes, const DecoderTables& tables, int64_t column) {
+  const Classes& classes = tables.classes();
+  for (int l = 0; l < lanes.active; ++l) {
+    const int32_t u = classes.column.empty() ? 1 : classes.column[static_cast<size_t>(column + l)];
+    lanes.offset[l] = tables.offset(classes.of(u, 1));
+    lanes.column[l] = u - 1;
+    lanes.top[l] = u == 0 ? 0 : classes.count - 1;
   }
 }
 
-void decode_tile(WordSpan words, const DecoderTables& tables, std::span<const int32_t> table_of,
-                 int lanes, int escape_parameter, MatrixView<int32_t> codes,
-                 const std::string& name, DecoderKind kind) {
-  const int64_t columns = codes.cols();
+}  // namespace
+
+void decode_tile(WordSpan words, const DecoderTables& tables, const TileGrid::Tile& tile, int lanes,
+                 int trellis, MatrixView<int32_t> codes, const std::string& name,
+                 DecoderKind kind) {
   BitReader head(words, name);
-  alignas(64) uint32_t states[kMaxLanes] = {};
-  const auto used = static_cast<int>(std::min<int64_t>(lanes, columns));
-  for (int l = 0; l < used; ++l) {
-    const auto width = static_cast<int>(head.bits(4)) + 16;
-    states[l] = static_cast<uint32_t>((uint64_t{1} << width) + head.bits(width));
-  }
-  const auto may_escape = [&](std::span<const int32_t> some) {
-    return std::ranges::any_of(some, [&](int32_t t) { return tables.code(t).escape; });
-  };
+  Lanes lane;
+  const auto used = static_cast<int>(std::min<int64_t>(lanes, tile.columns));
+  for (int l = 0; l < used; ++l) lane.states[l] = head.state();
   std::vector<uint64_t> values;
-  if (may_escape(table_of)) {
+  if (tables.head().escape) {
     const int64_t count = head.number(3, codes.size(), "escapes of a tile");
-    for (int64_t i = 0; i < count; ++i) values.push_back(head.exp_golomb(escape_parameter));
+    for (int64_t i = 0; i < count; ++i)
+      values.push_back(head.exp_golomb(tables.head().escape_parameter));
   }
-  EscapeList escapes(std::move(values), name);
+  EscapeList escapes(std::move(values), tables, trellis > 0, name);
 
   Stream stream{words, head.finish()};
-  LaneTables lane = {};
-  for (int64_t first = 0; first < columns; first += lanes) {
-    const auto active = static_cast<int>(std::min<int64_t>(lanes, columns - first));
-    const auto own = table_of.subspan(static_cast<size_t>(first), static_cast<size_t>(active));
-    for (int l = 0; l < active; ++l) {
-      const int32_t t = own[static_cast<size_t>(l)];
-      const TableCode& code = tables.code(t);
-      lane.offset[l] = tables.offset(t);
-      lane.precision[l] = static_cast<uint32_t>(code.precision);
-      lane.mask[l] = (1U << code.precision) - 1;
-      lane.base[l] = code.base;
-    }
-    const bool one_table = std::ranges::all_of(own, [&](int32_t t) { return t == own[0]; });
-    const auto pass = codes.block(0, first, codes.rows(), active);
+  const std::vector<int32_t> rows = row_terms(tables.classes(), tile);
+  lane.row = rows.empty() ? nullptr : rows.data();
+  lane.precision = tables.precision();
+  lane.class_shift = tables.precision() + (tables.qs() == 2 ? 1 : 0);
+  lane.base = tables.base();
+  lane.trellis = trellis > 0;
+  if (lane.trellis) {
+    lane.g0 = static_cast<uint32_t>(Trellis::of(trellis).h0) >> 1;
+    lane.g1 = static_cast<uint32_t>(Trellis::of(trellis).h1) >> 1;
+  }
+  for (int64_t first = 0; first < tile.columns; first += lanes) {
+    lane.active = static_cast<int>(std::min<int64_t>(lanes, tile.columns - first));
+    set_classes(lane, tables, tile.column + first);
+    std::fill(std::begin(lane.path), std::end(lane.path), 0);
+    const auto pass = codes.block(0, first, codes.rows(), lane.active);
     const auto decode = tables.packed() ? decode_pass<true> : decode_pass<false>;
-    decode(stream, tables, lane, active, one_table, states, pass, name, kind);
+    decode(stream, tables, lane, pass, name, kind);
     // While the pass is in the cache. A tile without values is looked through as well: an escape
     // without a value is an error.
-    if (may_escape(own)) escapes.patch(tables, own, pass);
+    if (tables.head().escape) escapes.patch(pass, tile.row, tile.column + first);
   }
   escapes.finish();
   if (stream.left() != 0) damaged(name, "a tile has words left over");
   for (int l = 0; l < used; ++l) {
-    if (states[l] != kLowerBound) damaged(name, "a lane does not end where its coding began");
+    if (lane.states[l] != kLowerBound) damaged(name, "a lane does not end where its coding began");
   }
 }
 

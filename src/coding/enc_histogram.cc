@@ -4,13 +4,6 @@
 #include <cmath>
 
 namespace watersic {
-namespace {
-
-// Values that are counted in an array; the few beyond are sorted.
-constexpr int64_t kDense = 1 << 13;
-
-}  // namespace
-
 void Histogram::add(const Histogram& other) {
   std::vector<std::pair<int32_t, int64_t>> merged;
   merged.reserve(counts.size() + other.counts.size());
@@ -38,46 +31,49 @@ double Histogram::entropy_bits() const {
   return bits;
 }
 
-Histogram histogram_of(MatrixView<const int32_t> codes, const std::vector<int64_t>* columns) {
-  // Four arrays in turn: equal neighbours would wait for each other's sums.
-  std::vector<int64_t> dense(4 * 2 * kDense, 0);
-  std::vector<int32_t> others;
-  const auto count = [&](int32_t v, int64_t way) {
-    const int64_t slot = static_cast<int64_t>(v) + kDense;
-    if (slot >= 0 && slot < 2 * kDense) {
-      ++dense[static_cast<size_t>(way * 2 * kDense + slot)];
-    } else {
-      others.push_back(v);
+ClassCounter::ClassCounter(int classes) : dense_(static_cast<size_t>(classes) * 2 * kHalf, 0) {}
+
+std::vector<Histogram> ClassCounter::histograms() {
+  const size_t classes = dense_.size() / (2 * kHalf);
+  std::vector<Histogram> result(classes);
+  std::sort(others_.begin(), others_.end());
+  auto other = others_.begin();
+  for (size_t c = 0; c < classes; ++c) {
+    Histogram& h = result[c];
+    const auto add = [&](int32_t v, int64_t count) {
+      if (!h.counts.empty() && h.counts.back().first == v) {
+        h.counts.back().second += count;
+      } else {
+        h.counts.emplace_back(v, count);
+      }
+      h.total += count;
+    };
+    const auto add_others = [&](bool negative) {
+      for (; other != others_.end() && other->first == static_cast<int>(c) &&
+             (other->second < 0 || !negative);
+           ++other)
+        add(other->second, 1);
+    };
+    add_others(true);
+    for (uint32_t slot = 0; slot < 2 * kHalf; ++slot) {
+      const int64_t n = dense_[c * 2 * kHalf + slot];
+      if (n > 0) add(static_cast<int32_t>(slot - kHalf), n);
     }
-  };
+    add_others(false);
+  }
+  return result;
+}
+
+Histogram histogram_of(MatrixView<const int32_t> codes) {
+  // Four classes in turn: equal neighbours would wait for each other's sums.
+  ClassCounter counter(4);
   for (int64_t i = 0; i < codes.rows(); ++i) {
     const auto row = codes.row(i);
-    if (columns == nullptr) {
-      for (size_t j = 0; j < row.size(); ++j) count(row[j], static_cast<int64_t>(j) & 3);
-    } else {
-      for (const int64_t j : *columns) count(row[static_cast<size_t>(j)], j & 3);
-    }
+    for (size_t j = 0; j < row.size(); ++j) counter.add(static_cast<int>(j & 3), row[j]);
   }
-
-  Histogram h;
-  std::sort(others.begin(), others.end());
-  const auto add_others = [&](auto from, auto to) {
-    while (from != to) {
-      const auto next = std::upper_bound(from, to, *from);
-      h.counts.emplace_back(*from, next - from);
-      from = next;
-    }
-  };
-  const auto middle = std::lower_bound(others.begin(), others.end(), 0);
-  add_others(others.begin(), middle);
-  for (int64_t slot = 0; slot < 2 * kDense; ++slot) {
-    int64_t n = 0;
-    for (int64_t way = 0; way < 4; ++way) n += dense[static_cast<size_t>(way * 2 * kDense + slot)];
-    if (n > 0) h.counts.emplace_back(static_cast<int32_t>(slot - kDense), n);
-  }
-  add_others(middle, others.end());
-  for (const auto& entry : h.counts) h.total += entry.second;
-  return h;
+  Histogram all;
+  for (const Histogram& h : counter.histograms()) all.add(h);
+  return all;
 }
 
 }  // namespace watersic

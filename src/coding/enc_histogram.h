@@ -18,8 +18,27 @@ struct Histogram {
   double entropy_bits() const;
 };
 
-// The integers of one kind: every column of `codes` (columns empty), or those listed.
-Histogram histogram_of(MatrixView<const int32_t> codes,
-                       const std::vector<int64_t>* columns = nullptr);
+// Counts integers by class.
+class ClassCounter {
+ public:
+  explicit ClassCounter(int classes);
+  void add(int c, int32_t v) {
+    const auto slot = static_cast<uint32_t>(v) + kHalf;
+    if (slot < 2 * kHalf) {
+      ++dense_[static_cast<size_t>(c) * 2 * kHalf + slot];
+    } else {
+      others_.emplace_back(c, v);
+    }
+  }
+  std::vector<Histogram> histograms();
+
+ private:
+  static constexpr uint32_t kHalf = 1024;
+  std::vector<int64_t> dense_;
+  std::vector<std::pair<int, int32_t>> others_;
+};
+
+// All integers of a matrix.
+Histogram histogram_of(MatrixView<const int32_t> codes);
 
 }  // namespace watersic

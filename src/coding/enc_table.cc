@@ -13,36 +13,37 @@ namespace {
 struct Window {
   int64_t base = 0;
   std::vector<int64_t> counts;  // of base, base + 1, ...
-  int64_t escapes = 0, total = 0;
-  std::array<int64_t, kEscapeParameters> escape_bits{};  // of their values
+  int64_t escapes[2] = {0, 0};  // even and odd ones
+  int64_t total = 0;
+  EscapeBits escape_bits{};  // of their values
 
+  bool escape() const { return escapes[0] + escapes[1] > 0; }
   int64_t cheapest_escapes() const {
-    return escapes == 0 ? 0 : *std::min_element(escape_bits.begin(), escape_bits.end());
+    return escape() ? *std::min_element(escape_bits.begin(), escape_bits.end()) : 0;
   }
 };
 
 struct Candidate {
   TableCode code;
+  int precision = FittedTable::kDefaultPrecision;
   const Window* window = nullptr;
   double bits = std::numeric_limits<double>::infinity();  // all: table, symbols, escapes
 };
 
-double payload_bits(const Window& w, const std::vector<uint32_t>& f, int precision) {
+double window_bits(const Window& w, const std::vector<uint32_t>& f, int precision) {
   double bits = 0;
   for (size_t v = 0; v < w.counts.size(); ++v) {
     if (w.counts[v] == 0) continue;
     if (f[v] == 0) return std::numeric_limits<double>::infinity();
     bits += static_cast<double>(w.counts[v]) * (precision - std::log2(static_cast<double>(f[v])));
   }
-  if (w.escapes > 0)
-    bits += static_cast<double>(w.escapes) * (precision - std::log2(static_cast<double>(f.back())));
+  for (size_t odd = 0; odd < 2; ++odd) {
+    if (w.escapes[odd] > 0)
+      bits += static_cast<double>(w.escapes[odd]) *
+              (precision - std::log2(static_cast<double>(f[w.counts.size() + odd])));
+  }
   return bits;
 }
-
-// What finite states lose, in bits for each symbol: coding a symbol turns the fraction x / f into a
-// whole number, whose relative error has a mean square of about f^2 / (6 x^2), x / f being spread
-// log-uniformly over [2^(16-P), 2^(32-P)).
-double state_loss(int precision) { return 0.0054 * std::exp2(-2 * (16 - precision)); }
 
 int64_t bits_of_table(const TableCode& code) {
   BitCounter counter;
@@ -51,68 +52,69 @@ int64_t bits_of_table(const TableCode& code) {
 }
 
 // Infinite where the code is no table.
-double cost(const Candidate& c, std::vector<uint32_t>& scratch) {
-  if (!expand_table(c.code, scratch)) return std::numeric_limits<double>::infinity();
+double cost(const Candidate& c, SymbolTable& scratch) {
+  if (!expand_table(c.code, c.precision, scratch)) return std::numeric_limits<double>::infinity();
   const Window& w = *c.window;
-  return payload_bits(w, scratch, c.code.precision) +
-         static_cast<double>(w.total) * state_loss(c.code.precision) +
+  return window_bits(w, scratch.frequencies, c.precision) +
+         static_cast<double>(w.total) * state_loss(c.precision) +
          static_cast<double>(bits_of_table(c.code) + w.cheapest_escapes());
 }
 
-// From entry `first` to `last` of the histogram.
-Window make_window(const Histogram& h, size_t first, size_t last) {
+void add_escapes(EscapeBits& bits, uint64_t code, int64_t count) {
+  for (int k = 0; k < kEscapeParameters; ++k)
+    bits[static_cast<size_t>(k)] += count * exp_golomb_bits(code, k);
+}
+
+// From entry `first` to `end` of the histogram; with none, a table of 0 that never occurs.
+Window make_window(const Histogram& h, size_t first, size_t end) {
   Window w;
-  w.base = h.counts[first].first;
   w.total = h.total;
-  w.counts.assign(static_cast<size_t>(h.counts[last].first - w.base + 1), 0);
-  TableCode range;
+  w.base = first < end ? h.counts[first].first : 0;
+  w.counts.assign(first < end ? static_cast<size_t>(h.counts[end - 1].first - w.base + 1) : 1, 0);
+  SymbolTable range;
   range.base = static_cast<int32_t>(w.base);
   range.symbols = static_cast<int64_t>(w.counts.size());
   for (size_t i = 0; i < h.counts.size(); ++i) {
     const auto [value, count] = h.counts[i];
-    if (i >= first && i <= last) {
+    if (i >= first && i < end) {
       w.counts[static_cast<size_t>(value - w.base)] = count;
       continue;
     }
-    w.escapes += count;
-    for (int k = 0; k < kEscapeParameters; ++k)
-      w.escape_bits[static_cast<size_t>(k)] +=
-          count * exp_golomb_bits(escape_code(range, value), k);
+    w.escapes[value & 1] += count;
+    add_escapes(w.escape_bits, escape_code(range, value), count);
   }
   return w;
 }
 
 // Windows that leave more and more of the tails out. The first holds all if it can.
 std::vector<Window> make_windows(const Histogram& h) {
-  // The most that fits: at each first value as far as the alphabet reaches. The decoder marks an
-  // escape as base + symbols, so the window stops below the largest integer if anything is outside.
-  size_t first = 0, last = 0;
-  int64_t most = -1;
-  for (size_t i = 0, j = 0, covered = 0; i < h.counts.size(); ++i) {
-    const auto fits = [&](size_t k) {
-      return int64_t{h.counts[k].first} - h.counts[i].first < kMaxSymbols - 1 &&
-             (h.counts[k].first < std::numeric_limits<int32_t>::max() || h.counts.size() == 1);
-    };
-    for (; j < h.counts.size() && fits(j); ++j) covered += static_cast<size_t>(h.counts[j].second);
-    if (j > i && static_cast<int64_t>(covered) > most) {
-      most = static_cast<int64_t>(covered);
+  // The most that fits: at each first value as far as the alphabet reaches.
+  const auto before = [](const auto& entry, int32_t value) { return entry.first < value; };
+  const auto index_of = [&](int32_t value) {
+    return static_cast<size_t>(std::lower_bound(h.counts.begin(), h.counts.end(), value, before) -
+                               h.counts.begin());
+  };
+  const size_t lowest = index_of(kMinSymbolValue), highest = index_of(kMaxSymbolValue + 1);
+  size_t first = lowest, end = lowest;
+  int64_t most = -1, covered = 0;
+  for (size_t i = lowest, j = lowest; i < highest; ++i) {
+    for (; j < highest && int64_t{h.counts[j].first} - h.counts[i].first < kMaxSymbols - 2; ++j)
+      covered += h.counts[j].second;
+    if (covered > most) {
+      most = covered;
       first = i;
-      last = j - 1;
+      end = j;
     }
-    if (j > i) {
-      covered -= static_cast<size_t>(h.counts[i].second);
-    } else {
-      j = i + 1;  // only the largest integer
-    }
+    covered -= h.counts[i].second;
   }
   std::vector<Window> windows;
-  windows.push_back(make_window(h, first, last));
-  size_t a = first, b = last;
+  windows.push_back(make_window(h, first, end));
+  size_t a = first, b = end;
   int64_t below = 0, above = 0;
-  for (int64_t spared = 1; spared <= h.total / 32; spared *= 2) {
+  for (int64_t spared = 1; spared <= h.total / 32 && a < b; spared *= 2) {
     const size_t a0 = a, b0 = b;
-    while (a < b && below + h.counts[a].second <= spared) below += h.counts[a++].second;
-    while (b > a && above + h.counts[b].second <= spared) above += h.counts[b--].second;
+    while (a + 1 < b && below + h.counts[a].second <= spared) below += h.counts[a++].second;
+    while (b > a + 1 && above + h.counts[b - 1].second <= spared) above += h.counts[--b].second;
     if (a != a0 || b != b0) windows.push_back(make_window(h, a, b));
   }
   return windows;
@@ -146,7 +148,8 @@ void place_knots(Candidate& c, bool fill) {
     if (none) continue;
     level[static_cast<size_t>(i)] = note(std::max(sum / std::max(weights, 1.0), fill ? 0.5 : 0.1));
   }
-  if (w.escapes > 0) note(static_cast<double>(w.escapes));
+  const double escapes = std::max(0.5 * static_cast<double>(w.escapes[0] + w.escapes[1]), 0.5);
+  if (w.escape()) note(escapes);
   lowest = std::max(lowest, highest - kMaxLevel + 64);  // those below get the one slot anyway
   const auto knot_of = [&](double l) {
     return static_cast<int32_t>(std::lround(std::max(l - lowest, 0.0) / (1 << code.shift)));
@@ -155,7 +158,7 @@ void place_knots(Candidate& c, bool fill) {
   for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
     if (!absent[i]) code.knots[i] = knot_of(level[i]) + (code.spacing == 0 ? 1 : 0);
   }
-  code.escape_knot = w.escapes > 0 ? knot_of(64 * std::log2(static_cast<double>(w.escapes))) : 0;
+  code.escape_knot = w.escape() ? knot_of(64 * std::log2(escapes)) : 0;
 }
 
 // The prediction that makes the description of the knots shortest.
@@ -187,7 +190,7 @@ void choose_prediction(TableCode& code) {
 }
 
 // Moves knots by one as long as that saves bits.
-void descend(Candidate& c, std::vector<uint32_t>& scratch) {
+void descend(Candidate& c, SymbolTable& scratch) {
   c.bits = cost(c, scratch);
   const auto try_step = [&](int32_t& knot, int32_t lowest) {
     bool moved = false;
@@ -225,10 +228,10 @@ int least_precision(int64_t alphabet) {
   return std::max(kMinPrecision, static_cast<int>(std::bit_width(static_cast<uint64_t>(alphabet))));
 }
 
-void choose_precision(Candidate& c, std::vector<uint32_t>& scratch) {
+void choose_precision(Candidate& c, SymbolTable& scratch) {
   for (int p = least_precision(c.code.alphabet()); p <= kMaxPrecision; ++p) {
     Candidate other = c;
-    other.code.precision = p;
+    other.precision = p;
     other.bits = cost(other, scratch);
     if (other.bits < c.bits) c = other;
   }
@@ -238,17 +241,38 @@ void choose_precision(Candidate& c, std::vector<uint32_t>& scratch) {
 
 int64_t FittedTable::table_bits() const { return bits_of_table(code); }
 
-FittedTable fit_table(const Histogram& h) {
+// Coding a symbol turns the fraction x / f into a whole number, whose relative error has a mean
+// square of about f^2 / (6 x^2), x / f being spread log-uniformly over [2^(16-P), 2^(32-P)).
+double state_loss(int precision) { return 0.0054 * std::exp2(-2 * (16 - precision)); }
+
+double payload_bits(const Histogram& h, const SymbolTable& table, int precision,
+                    EscapeBits& escape_bits) {
+  double bits = 0;
+  for (const auto& [value, count] : h.counts) {
+    size_t s = static_cast<size_t>(int64_t{value} - table.base);
+    if (!table.holds(value)) {
+      if (!table.escape) return std::numeric_limits<double>::infinity();
+      s = static_cast<size_t>(table.symbols + (value & 1));
+      add_escapes(escape_bits, escape_code(table, value), count);
+    }
+    const uint32_t f = table.frequencies[s];
+    if (f == 0) return std::numeric_limits<double>::infinity();
+    bits += static_cast<double>(count) * (precision - std::log2(static_cast<double>(f)));
+  }
+  return bits;
+}
+
+FittedTable fit_table(const Histogram& h, int precision) {
   FittedTable result;
-  result.escape_bits.assign(kEscapeParameters, 0);
+  if (precision > 0) result.precision = precision;
   if (h.counts.empty()) {
-    expand_table(result.code, result.frequencies);
+    expand_table(result.code, result.precision, result.table);
     return result;
   }
   const std::vector<Window> windows = make_windows(h);
   constexpr size_t kKept = 3;
   std::vector<Candidate> best;
-  std::vector<uint32_t> scratch;
+  SymbolTable scratch;
   const auto consider = [&](Candidate& c) {
     c.bits = cost(c, scratch);
     if (best.size() == kKept && !(c.bits < best.back().bits)) return;
@@ -262,8 +286,9 @@ FittedTable fit_table(const Histogram& h) {
     c.window = &w;
     c.code.base = static_cast<int32_t>(w.base);
     c.code.symbols = static_cast<int64_t>(w.counts.size());
-    c.code.escape = w.escapes > 0;
-    c.code.precision = std::max(TableCode::kDefaultPrecision, least_precision(c.code.alphabet()));
+    c.code.escape = w.escape();
+    c.precision = std::max(result.precision, least_precision(c.code.alphabet()));
+    if (precision > 0 && c.precision > precision) continue;
     if (c.code.alphabet() == 1) {
       consider(c);
       continue;
@@ -281,20 +306,25 @@ FittedTable fit_table(const Histogram& h) {
       }
     }
   }
+  if (best.empty()) {  // more symbols than slots
+    result.payload_bits = std::numeric_limits<double>::infinity();
+    return result;
+  }
   for (Candidate& c : best) {
     if (c.code.alphabet() == 1) continue;
-    choose_precision(c, scratch);
+    if (precision == 0) choose_precision(c, scratch);
     descend(c, scratch);
-    choose_precision(c, scratch);
+    if (precision == 0) choose_precision(c, scratch);
   }
   const Candidate& c = *std::min_element(
       best.begin(), best.end(), [](const auto& a, const auto& b) { return a.bits < b.bits; });
   result.code = c.code;
-  expand_table(c.code, result.frequencies);
-  result.payload_bits = payload_bits(*c.window, result.frequencies, c.code.precision);
+  result.precision = c.precision;
+  expand_table(c.code, c.precision, result.table);
+  result.payload_bits = window_bits(*c.window, result.table.frequencies, c.precision);
   if (c.code.alphabet() > 1)
-    result.payload_bits += static_cast<double>(h.total) * state_loss(c.code.precision);
-  result.escape_bits.assign(c.window->escape_bits.begin(), c.window->escape_bits.end());
+    result.payload_bits += static_cast<double>(h.total) * state_loss(c.precision);
+  result.escape_bits = c.window->escape_bits;
   return result;
 }
 

@@ -1,6 +1,7 @@
 // The table that codes a histogram in the fewest bits, its own description included.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -11,32 +12,35 @@
 
 namespace watersic {
 
+inline constexpr int kEscapeParameters = 32;
+// How many bits a list of escapes' values takes, by the Exp-Golomb parameter.
+using EscapeBits = std::array<int64_t, kEscapeParameters>;
+
 struct FittedTable {
   TableCode code;
-  std::vector<uint32_t> frequencies;  // expand_table(code)
+  int precision = kDefaultPrecision;
+  SymbolTable table;        // expanded
   double payload_bits = 0;  // of the symbols, as they will be coded; without the escapes' values
-  // How many escapes' values cost how much: index k, Exp-Golomb parameter k.
-  std::vector<int64_t> escape_bits;
+  EscapeBits escape_bits{};
 
+  static constexpr int kDefaultPrecision = 12;
   int64_t table_bits() const;
 };
 
-// Never fails: every histogram has a table (an empty one has one symbol).
-FittedTable fit_table(const Histogram& histogram);
+// Never fails: every histogram has a table (an empty one has one symbol). precision 0: the best.
+FittedTable fit_table(const Histogram& histogram, int precision = 0);
 
-// What an escaped value is coded as: its distance beyond the table's range, the side in the last
-// bit.
-inline uint64_t escape_code(const TableCode& code, int64_t value) {
-  const int64_t above = value - (code.base + code.symbols);
-  return above >= 0 ? static_cast<uint64_t>(2 * above + 1)
-                    : static_cast<uint64_t>(2 * (code.base - 1 - value));
-}
-inline constexpr int kEscapeParameters = 32;
+// What a table costs: the symbols of a histogram, without the escapes' values, which `escape_bits`
+// gets; infinite where an integer has no symbol.
+double payload_bits(const Histogram& histogram, const SymbolTable& table, int precision,
+                    EscapeBits& escape_bits);
 
-// Writes a table: docs/format.md, "Table".
+// What finite states lose, in bits for each symbol.
+double state_loss(int precision);
+
+// docs/format.md, "Tables".
 template <class Writer>
 void write_table(Writer& out, const TableCode& code) {
-  out.bits(static_cast<uint64_t>(code.precision - kMinPrecision), 3);
   out.exp_golomb(static_cast<uint64_t>(code.symbols - 1), 4);
   out.exp_golomb(zigzag(code.base), 4);
   out.bits(code.escape ? 1 : 0, 1);

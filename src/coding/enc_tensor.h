@@ -1,9 +1,8 @@
-// A quantized matrix to bytes: docs/format.md, "Coded tensor".
+// A quantized matrix to bytes: docs/format.md, "The coded tensor".
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "base/threads.h"
@@ -11,28 +10,25 @@
 
 namespace watersic {
 
-// Which columns share a table, and how the matrix is cut. The defaults are what encode_tensor
-// takes.
+enum class Coder {
+  kPooled,   // all integers as one source
+  kClasses,  // a class of spread for each column, and for each row where rows differ, if they pay
+};
+
+// How the integers are coded and the matrix is cut. The defaults are what encode_tensor takes.
 struct CodingPlan {
-  int64_t tables = 1;
-  std::vector<int32_t> table_of;  // of each live column; empty: all table 0
+  Coder coder = Coder::kClasses;
   // 0: chosen so that lanes and tiles cost little. segment_rows * group_columns <= 2^20; lanes is a
-  // power of two up to 64.
+  // power of two up to 64. With a trellis the tensor's segment_rows count, and these not.
   int64_t segment_rows = 0, group_columns = 0;
   int lanes = 0;
 };
 
 // The blob, the same at any number of threads. Throws Error where the tensor can't be written: a
-// scale that is not finite, more than 2^32 weights.
+// scale that is not finite, more than 2^32 weights, segments of more than 2^20 rows, integers that
+// are no path through the trellis.
 std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, ThreadPool& pool);
 std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, const CodingPlan& plan,
                                      ThreadPool& pool);
-
-// What encode_tensor would spend on the integers (TensorBits::coded), within about 0.1%: the table
-// is fitted, nothing is coded. In bits, over all of the matrix.
-double estimate_coded_bits(const Matrix<int32_t>& codes);
-
-// The empirical entropy of all integers as one source, in bits each; 0 where there are none.
-double pooled_entropy(const Matrix<int32_t>& codes);
 
 }  // namespace watersic

@@ -2,42 +2,45 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <string>
 #include <vector>
 
-#include "coding/enc_table.h"
+#include "coding/common_tiles.h"
+#include "coding/enc_model.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
 
-// A table made ready for the encoder.
-class EncoderTable {
+// The model's tables made ready: for each class and q the frequency and start of each integer.
+class EncoderTables {
  public:
-  explicit EncoderTable(const FittedTable& table);
+  explicit EncoderTables(const CodingModel& model);
 
   struct Symbol {
-    uint32_t frequency = 0, start = 0;
+    uint32_t frequency = 0, start = 0;  // frequency 0: escaped, or absent
   };
-  // Values outside give the escape.
-  const Symbol& symbol(int32_t v) const {
-    const uint64_t i = static_cast<uint64_t>(int64_t{v} - code_.base);
-    return symbols_[i < static_cast<uint64_t>(code_.symbols)
-                        ? i
-                        : static_cast<uint64_t>(code_.symbols)];
+  const CodingModel& model() const { return *model_; }
+  // The symbol of k in table t.
+  const Symbol& symbol(size_t t, int32_t k) const {
+    const Range& range = ranges_[t];
+    const auto i = static_cast<uint64_t>(int64_t{k} - range.base);
+    return symbols_[range.first + (i < range.symbols ? i : range.symbols + (k & 1))];
   }
-  bool escaped(int32_t v) const {
-    return v < code_.base || v >= int64_t{code_.base} + code_.symbols;
-  }
-  const TableCode& code() const { return code_; }
+  bool escaped(size_t t, int32_t k) const { return !model_->tables[t].holds(k); }
 
  private:
-  TableCode code_;
+  struct Range {
+    int64_t base;
+    uint64_t symbols;
+    size_t first;
+  };
+  const CodingModel* model_;
+  std::vector<Range> ranges_;
   std::vector<Symbol> symbols_;
 };
 
-// `codes`: the tile. `table_of`: the table of each of its columns, all values of which it can code.
-std::vector<uint16_t> encode_tile(MatrixView<const int32_t> codes,
-                                  std::span<const EncoderTable* const> table_of, int lanes,
-                                  int escape_parameter);
+// `codes`: the tile's part of the matrix; `trellis`: whether they are m.
+std::vector<uint16_t> encode_tile(MatrixView<const int32_t> codes, const TileGrid::Tile& tile,
+                                  const EncoderTables& tables, bool trellis, int lanes);
 
 }  // namespace watersic

@@ -1,0 +1,135 @@
+// What coding costs.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "coding/dec_tensor.h"
+#include "coding/enc_estimate.h"
+#include "coding/enc_tensor.h"
+#include "coding/sample_tensors.h"
+
+namespace watersic {
+namespace {
+
+TensorBits bits_of(const QuantizedTensor& q, Coder coder = Coder::kClasses) {
+  ThreadPool pool(1);
+  CodingPlan plan;
+  plan.coder = coder;
+  return tensor_bits(encode_tensor(q, plan, pool), "test");
+}
+
+// Every column coded by the Gaussian that fits it best, integrated over each cell, for nothing: the
+// bits of all integers.
+double ideal_bits(const QuantizedTensor& t) {
+  const double unit = t.trellis > 0 ? 0.5 : 1.0;
+  const auto probability = [](double z, double s) {
+    const double r = s * std::sqrt(2.0);
+    return 0.5 * (std::erf((std::fabs(z) + 0.5) / r) - std::erf((std::fabs(z) - 0.5) / r));
+  };
+  double bits = 0;
+  for (int64_t i = 0; i < t.codes.cols(); ++i) {
+    std::map<int32_t, int> counts;
+    double squares = 0;
+    for (int64_t r = 0; r < t.rows; ++r) {
+      ++counts[t.codes(r, i)];
+      squares += std::pow(unit * t.codes(r, i), 2);
+    }
+    double best = squares == 0 ? 0 : INFINITY;
+    const double s0 = std::sqrt(squares / static_cast<double>(t.rows));
+    for (double s = 0.5 * s0; s < 1.2 * s0 && squares > 0; s *= 1.01) {
+      double sum = 0;
+      for (const auto& [m, count] : counts)
+        sum -= count * std::log2(probability(unit * m, s) + 1e-300);
+      best = std::min(best, sum);
+    }
+    bits += best;
+  }
+  return bits;
+}
+
+// The price of real bits: states, tables, precision, all of it.
+TEST(Size, PooledCloseToEntropy) {
+  for (const int trellis : {0, 8}) {
+    for (const int bits : {1, 2, 3, 4}) {
+      for (const auto& [rows, cols, most] :
+           {std::tuple{256, 256, 0.006}, {704, 256, 0.004}, {1024, 512, 0.0025}}) {
+        const QuantizedTensor q = gaussian({.rows = rows,
+                                            .cols = cols,
+                                            .spread = spread_of(bits),
+                                            .trellis = trellis,
+                                            .segment_rows = rows});
+        const double n = static_cast<double>(rows) * cols;
+        const double above =
+            bits_of(q, Coder::kPooled).coded / n - pooled_entropy(q.codes, trellis > 0);
+        EXPECT_LT(above, most + (trellis > 0 ? 0.001 : 0)) << rows << "x" << cols << " at " << bits;
+        EXPECT_LE(bits_of(q).coded, bits_of(q, Coder::kPooled).coded + 8);
+      }
+    }
+  }
+  EXPECT_EQ(pooled_entropy(Matrix<int32_t>()), 0);
+  const QuantizedTensor q = gaussian({.rows = 256, .cols = 256, .spread = spread_of(8)});
+  EXPECT_LT(bits_of(q).coded / 65536 - pooled_entropy(q.codes), 0.015);
+}
+
+// Columns of very different spread, each as if its own code were known.
+TEST(Size, ClassesCloseToEachColumnsOwnCode) {
+  for (const int trellis : {0, 8}) {
+    for (const int bits : {1, 2, 3, 4}) {
+      for (const double octaves : {0.3, 1.0}) {
+        const QuantizedTensor q = gaussian({.rows = 1024,
+                                            .cols = 512,
+                                            .spread = spread_of(bits),
+                                            .column_octaves = octaves,
+                                            .trellis = trellis,
+                                            .segment_rows = 1024});
+        const double n = 1024 * 512;
+        EXPECT_LT(bits_of(q).coded / n - ideal_bits(q) / n, 0.010) << bits << " " << octaves;
+      }
+    }
+  }
+}
+
+TEST(Size, Estimate) {
+  ThreadPool pool(1);
+  for (const int trellis : {0, 8}) {
+    for (const int bits : {1, 2, 4}) {
+      for (const auto& [columns, row_octaves] : {std::pair{0.0, 0.0}, {0.7, 0.0}, {0.7, 0.7}}) {
+        const QuantizedTensor q = gaussian({.rows = 1536,
+                                            .cols = 400,
+                                            .spread = spread_of(bits),
+                                            .column_octaves = columns,
+                                            .row_octaves = row_octaves,
+                                            .trellis = trellis,
+                                            .segment_rows = 1536});
+        const double coded = bits_of(q).coded / static_cast<double>(q.codes.size());
+        EXPECT_NEAR(class_entropy(q.codes, trellis > 0, pool), coded, 0.005);
+        // Some of the rows tell of all; how the rows happen to differ is another matter.
+        Matrix<int32_t> some(384, 400);
+        for (int64_t r = 0; r < 384; ++r)
+          std::ranges::copy(q.codes.row(4 * r), some.row(r).begin());
+        EXPECT_NEAR(class_entropy(some, trellis > 0, pool, 1536), coded,
+                    row_octaves > 0 ? 0.1 : 0.01);
+      }
+    }
+  }
+  EXPECT_EQ(class_entropy(Matrix<int32_t>(4, 0), false, pool), 0);
+}
+
+// Scales of a few bits of mantissa, and no more of them than they hold.
+TEST(Size, Scales) {
+  QuantizedTensor q = gaussian({.rows = 512, .cols = 512});
+  Rng rng(1);
+  for (int i = 0; i < 512; ++i) {
+    const auto rounded = [](double v) {
+      return static_cast<uint16_t>((half_from_float(static_cast<float>(v)) + 16) & ~31);
+    };
+    q.row_scale.half.push_back(rounded(std::exp2(0.05 * rng.normal())));
+    q.column_scale.half.push_back(rounded(std::exp2(0.7 * rng.normal())));
+  }
+  // In steps of 2^-5 of an octave: spreads of 1.6 (2.7 bits) and 22 (6.5 bits).
+  EXPECT_LT(bits_of(q).side, 512 * (3.0 + 6.8));
+}
+
+}  // namespace
+}  // namespace watersic
