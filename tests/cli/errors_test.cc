@@ -100,8 +100,7 @@ TEST_F(BadModel, LyingSafetensorsHeaders) {
 
 TEST_F(BadModel, AMissingShard) {
   std::filesystem::remove_all(at("model"));
-  synthesize(pool_, small_config(), at("model"),
-             {.tokenizer = bundled(), .shard_bytes = 500'000});
+  synthesize(pool_, small_config(), at("model"), {.tokenizer = bundled(), .shard_bytes = 200'000});
   std::filesystem::remove(at("model/model-00002-of-00004.safetensors"));
   refused({"model-00002-of-00004.safetensors", "no such file"});
 }
