@@ -1,5 +1,7 @@
 #include "coding/common_tensor.h"
 
+#include "base/rotation.h"
+
 namespace watersic {
 
 Matrix<float> dequantize(const QuantizedTensor& q) {
@@ -31,6 +33,10 @@ Matrix<float> dequantize(const QuantizedTensor& q) {
         out[static_cast<size_t>(live[i])] =
             (row_scale * column_scale[i]) * (static_cast<float>(codes[i]) * unit);
     }
+  }
+  if (q.rotation != 0) {
+    const RandomRotation rotation(q.cols, q.rotation);
+    for (int64_t k = 0; k < q.rows; ++k) rotation.undo(V.row(k));
   }
   return V;
 }

@@ -46,6 +46,10 @@ QuantizedTensor read_side(BitReader& in, const std::string& name) {
   const auto states = in.bits(4);
   if (states == 1 || states > 8) damaged(name, "unknown trellis");
   q.trellis = states == 0 ? 0 : 1 << states;
+  if (in.bits(1) != 0) {
+    q.rotation = static_cast<uint32_t>(in.bits(32));
+    if (q.rotation == 0) damaged(name, "a rotation without a seed");
+  }
   const int64_t dead = in.number(0, q.cols, "dead columns");
   int64_t next = 0;
   for (const int64_t gap : read_sequence(in, dead, 0, q.cols, "gaps of dead columns", name)) {

@@ -51,6 +51,8 @@ void write_side(HeadWriter& out, const QuantizedTensor& q) {
                ? 0
                : static_cast<uint64_t>(std::countr_zero(static_cast<unsigned>(q.trellis))),
            4);
+  out.bits(q.rotation == 0 ? 0 : 1, 1);
+  if (q.rotation != 0) out.bits(q.rotation, 32);
   out.exp_golomb(q.dead.size(), 0);
   std::vector<int64_t> gaps;
   int64_t next = 0;

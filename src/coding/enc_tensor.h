@@ -7,13 +7,9 @@
 
 #include "base/threads.h"
 #include "coding/common_tensor.h"
+#include "watersic/options.h"
 
 namespace watersic {
-
-enum class Coder {
-  kPooled,   // all integers as one source
-  kClasses,  // a class of spread for each column, and for each row where rows differ, if they pay
-};
 
 // How the integers are coded and the matrix is cut. The defaults are what encode_tensor takes.
 struct CodingPlan {
