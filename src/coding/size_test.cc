@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 
 #include "coding/dec_tensor.h"
 #include "coding/enc_estimate.h"
@@ -17,35 +16,6 @@ TensorBits bits_of(const QuantizedTensor& q, Coder coder = Coder::kClasses) {
   CodingPlan plan;
   plan.coder = coder;
   return tensor_bits(encode_tensor(q, plan, pool), "test");
-}
-
-// Every column coded by the Gaussian that fits it best, integrated over each cell, for nothing: the
-// bits of all integers.
-double ideal_bits(const QuantizedTensor& t) {
-  const double unit = t.trellis > 0 ? 0.5 : 1.0;
-  const auto probability = [](double z, double s) {
-    const double r = s * std::sqrt(2.0);
-    return 0.5 * (std::erf((std::fabs(z) + 0.5) / r) - std::erf((std::fabs(z) - 0.5) / r));
-  };
-  double bits = 0;
-  for (int64_t i = 0; i < t.codes.cols(); ++i) {
-    std::map<int32_t, int> counts;
-    double squares = 0;
-    for (int64_t r = 0; r < t.rows; ++r) {
-      ++counts[t.codes(r, i)];
-      squares += std::pow(unit * t.codes(r, i), 2);
-    }
-    double best = squares == 0 ? 0 : INFINITY;
-    const double s0 = std::sqrt(squares / static_cast<double>(t.rows));
-    for (double s = 0.5 * s0; s < 1.2 * s0 && squares > 0; s *= 1.01) {
-      double sum = 0;
-      for (const auto& [m, count] : counts)
-        sum -= count * std::log2(probability(unit * m, s) + 1e-300);
-      best = std::min(best, sum);
-    }
-    bits += best;
-  }
-  return bits;
 }
 
 // The price of real bits: states, tables, precision, all of it.
