@@ -12,7 +12,7 @@ namespace watersic {
 namespace {
 
 // Tables that do not fit into the decoder's caches, or into its packed form, must earn it.
-constexpr double kBitsForPrecision = 0.0001, kBitsForUnpacked = 0.001;  // a weight
+constexpr double kBitsForPrecision = 0.00025, kBitsForUnpacked = 0.001;  // a weight
 constexpr int kLowestPrecision = 11, kHighestPrecision = 14;
 
 // The integers k of each table.

@@ -121,7 +121,7 @@ void write(const fs::path& directory) {
   plan.segment_rows = 70;
   plan.group_columns = 77;
   samples.add("tiles", odd, plan);
-  samples.add("empty", QuantizedTensor{.rows = 3, .cols = 0});
+  samples.add("empty", tensor_of(Matrix<int32_t>(3, 0)));
   samples.finish();
 }
 
