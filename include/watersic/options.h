@@ -46,8 +46,10 @@ struct QuantizerOptions {
   // A feature with S_jj below this times the median of the diagonal is dead: its column is zero and
   // costs nothing. Default 1e-3 for watersic, 0 (only features never seen) for the gptq methods.
   std::optional<double> dead_threshold;
-  bool rescalers = true;   // watersic: refit row and column scales to the integers
-  bool lmmse = true;       // watersic: shrink each column's step as it is quantized
+  bool rescalers = true;  // watersic: refit row and column scales to the integers
+  // watersic: shrink each column's step as it is quantized. Left open, it is tried on some rows of
+  // each layer: it helps Gaussian weights at low rates, and hurts many a trained layer.
+  std::optional<bool> lmmse;
   int64_t group_size = 0;  // gptq, rtn: columns that share a scale in a row; 0: the whole row
   bool activation_order = false;  // gptq methods: columns of large S_jj first
   // States of the trellis that a column is quantized along: 0 (none: each weight is rounded by

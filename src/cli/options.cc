@@ -34,8 +34,9 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
       ->type_name("X");
   command.add_flag("!--no-rescalers", options.rescalers,
                    "watersic: do not refit row and column scales");
-  command.add_flag("!--no-lmmse", options.lmmse,
-                   "watersic: do not shrink steps as columns are quantized");
+  command.add_flag(
+      "--lmmse,!--no-lmmse", options.lmmse,
+      "watersic: shrink steps as columns are quantized (default: tried on each layer)");
   command
       .add_option("--group-size", options.group_size,
                   "gptq, rtn: columns that share a scale (default: a whole row)")

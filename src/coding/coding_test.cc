@@ -127,26 +127,25 @@ TEST(Coding, TilesLanesAndTablesOfEveryKind) {
 
 // Everything that a tensor may be made of, at once.
 TEST(Coding, TrellisClassesRowsAndOutliers) {
+  struct Spreads {
+    double all, columns, rows;
+  };
   for (const int trellis : {0, 4, 8, 64, 256}) {
-    for (const double column_octaves : {0.0, 1.0}) {
-      for (const double row_octaves : {0.0, 1.0}) {
-        for (const double spread : {0.1, 1.0, 40.0}) {
-          QuantizedTensor q = gaussian({.rows = 200,
-                                        .cols = 90,
-                                        .spread = spread,
-                                        .column_octaves = column_octaves,
-                                        .row_octaves = row_octaves,
-                                        .trellis = trellis,
-                                        .segment_rows = 64});
-          round_trip(q);
-          CodingPlan plan;
-          plan.coder = Coder::kPooled;
-          round_trip(q, plan);
-          q.codes(199, 3) += 4 * 1000000;  // the last of its column: any parity of k will do
-          q.codes(199, 4) -= 4 * 100000001;
-          round_trip(q);
-        }
-      }
+    for (const Spreads& spread : {Spreads{1, 0, 0}, {0.1, 1, 0}, {1, 1, 1}, {40, 0.5, 0.5}}) {
+      QuantizedTensor q = gaussian({.rows = 200,
+                                    .cols = 90,
+                                    .spread = spread.all,
+                                    .column_octaves = spread.columns,
+                                    .row_octaves = spread.rows,
+                                    .trellis = trellis,
+                                    .segment_rows = 64});
+      round_trip(q);
+      CodingPlan plan;
+      plan.coder = Coder::kPooled;
+      round_trip(q, plan);
+      q.codes(199, 3) += 4 * 1000000;  // the last of its column: any parity of k will do
+      q.codes(199, 4) -= 4 * 100000001;
+      round_trip(q);
     }
   }
 }

@@ -39,10 +39,21 @@ namespace watersic::HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
 
+namespace hn = hwy::HWY_NAMESPACE;
+using Entries = hn::Vec<hn::FixedTag<uint32_t, 8>>;
+
+// Highway's gather leaves its destination undefined, and the hardware then waits for whatever was
+// in that register: here often for the lanes before, which halves the speed. So the destination is
+// zeroed, which the compiler leaves out unless it does not know that `all` selects every lane.
+HWY_INLINE Entries Gather(const uint32_t* entries, hn::Vec<hn::FixedTag<int32_t, 8>> index,
+                          __m256i all) {
+  return Entries{_mm256_mask_i32gather_epi32(
+      _mm256_setzero_si256(), reinterpret_cast<const int*>(entries), index.raw, all, 4)};
+}
+
 template <bool kTrellis, bool kRows>
 int64_t Rows(const std::byte* words, const uint32_t* HWY_RESTRICT entries, Lanes& lanes,
              int32_t* HWY_RESTRICT out, int64_t stride, int64_t first, int64_t rows) {
-  namespace hn = hwy::HWY_NAMESPACE;
   const hn::FixedTag<uint32_t, 8> d;
   const hn::FixedTag<int32_t, 8> di;
   const hn::FixedTag<uint16_t, 8> d16;
@@ -54,6 +65,8 @@ int64_t Rows(const std::byte* words, const uint32_t* HWY_RESTRICT entries, Lanes
   const auto mask = hn::Set(d, (1U << precision) - 1);
   const auto base = hn::Set(di, lanes.base);
   const auto g0 = hn::Set(d, lanes.g0), g1 = hn::Set(d, lanes.g1);
+  __m256i all = _mm256_set1_epi32(-1);
+  asm("" : "+x"(all));
   constexpr int64_t kAhead = 8;
   for (int64_t r = 0; r < rows; ++r) {
     int32_t* row = out + r * stride;
@@ -77,7 +90,7 @@ int64_t Rows(const std::byte* words, const uint32_t* HWY_RESTRICT entries, Lanes
         q = hn::And(path, one);
         slot = hn::Add(slot, hn::ShiftLeftSame(q, precision));
       }
-      const auto entry = hn::GatherIndex(d, entries, hn::BitCast(di, slot));
+      const auto entry = Gather(entries, hn::BitCast(di, slot), all);
       const auto upper = hn::ShiftRightSame(entry, precision);
       auto value = hn::Add(hn::BitCast(di, hn::ShiftRightSame(upper, precision)), base);
       x = hn::Add(hn::Mul(hn::Add(hn::And(upper, mask), one), hn::ShiftRightSame(x, precision)),

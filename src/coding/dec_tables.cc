@@ -20,23 +20,31 @@ DecoderTables::DecoderTables(const CodingHead& head) : head_(&head) {
   for (int c = 0; c < head.classes.count; ++c) {
     offsets_.push_back(static_cast<uint32_t>(size));
     for (int q = 0; q < head.qs; ++q) {
-      const SymbolTable& t = head.tables[static_cast<size_t>(c * head.qs + q)];
-      if (t.frequencies.empty()) continue;
-      size += size_t{1} << p;
-      for (size_t s = 0; s < t.frequencies.size(); ++s) {
-        const auto i = static_cast<int64_t>(s);
-        const auto value =
-            static_cast<int32_t>(i < t.symbols ? t.base + i : marker_ + (i - t.symbols));
-        const uint32_t f = t.frequencies[s];
-        for (uint32_t offset = 0; offset < f; ++offset) {
-          if (packed_) {
-            entries_.push_back(static_cast<uint32_t>(value - base_) << p << p | (f - 1) << p |
-                               offset);
-          } else {
-            slots_.push_back({value, static_cast<uint16_t>(f - 1), static_cast<uint16_t>(offset)});
-          }
-        }
+      if (!head.tables[static_cast<size_t>(c * head.qs + q)].frequencies.empty())
+        size += size_t{1} << p;
+    }
+  }
+  if (packed_) {
+    entries_.resize(size);
+  } else {
+    slots_.resize(size);
+  }
+  size_t next = 0;
+  for (const SymbolTable& t : head.tables) {
+    for (size_t s = 0; s < t.frequencies.size(); ++s) {
+      const auto i = static_cast<int64_t>(s);
+      const auto value =
+          static_cast<int32_t>(i < t.symbols ? t.base + i : marker_ + (i - t.symbols));
+      const uint32_t f = t.frequencies[s];
+      if (packed_) {
+        const uint32_t entry = static_cast<uint32_t>(value - base_) << p << p | (f - 1) << p;
+        for (uint32_t offset = 0; offset < f; ++offset) entries_[next + offset] = entry | offset;
+      } else {
+        for (uint32_t offset = 0; offset < f; ++offset)
+          slots_[next + offset] = {value, static_cast<uint16_t>(f - 1),
+                                   static_cast<uint16_t>(offset)};
       }
+      next += f;
     }
   }
 }

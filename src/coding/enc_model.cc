@@ -12,7 +12,7 @@ namespace watersic {
 namespace {
 
 // Tables that do not fit into the decoder's caches, or into its packed form, must earn it.
-constexpr double kBitsForPrecision = 0.0001, kBitsForUnpacked = 0.001;  // a weight
+constexpr double kBitsForPrecision = 0.00025, kBitsForUnpacked = 0.001;  // a weight
 constexpr int kLowestPrecision = 11, kHighestPrecision = 14;
 
 // The integers k of each table.
@@ -67,17 +67,18 @@ class ModelFitter {
   CodingModel best() {
     CodingModel best = base_;
     best.bits = std::numeric_limits<double>::infinity();
-    for (int p = kLowestPrecision; p <= kHighestPrecision; ++p) {
-      for (int cut = 0; cut < 4; ++cut) {
-        for (const bool escape : {false, true}) keep_better(best, gaussian(p, cut, escape));
-      }
+    for (int p = kLowestPrecision; p <= kHighestPrecision; ++p)
+      keep_better(best, gaussian(p, 1, true));
+    const int p = best.precision;
+    for (int cut = 0; cut < 4; ++cut) {
+      for (const bool escape : {false, true}) keep_better(best, gaussian(p, cut, escape));
     }
     keep_better(best, improved(best));
     if (base_.classes.count == 2) {  // the one table may want a precision of its own
-      int p = 0;
+      int own = 0;
       for (int q = 0; q < qs_; ++q)
-        p = std::max(p, fit_table(histograms_[static_cast<size_t>(qs_ + q)]).precision);
-      keep_better(best, improved(gaussian(p, 0, true)));
+        own = std::max(own, fit_table(histograms_[static_cast<size_t>(qs_ + q)]).precision);
+      if (own != p) keep_better(best, improved(gaussian(own, 0, true)));
     }
     return best;
   }

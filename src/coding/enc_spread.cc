@@ -26,31 +26,30 @@ struct Choice {
 Choice choose(const LineCosts& costs, int lowest, int step, const std::vector<int>& predicted) {
   const auto lines = static_cast<size_t>(costs.bits.rows());
   const auto columns = static_cast<int>(costs.bits.cols());
+  const int first = -(-lowest / step * step);  // the first multiple
   Choice choice;
   choice.value.assign(lines, kZeroLine);
   double mean = 0, variance = INFINITY;
   for (int round = 0; round < 4; ++round) {
     double sum = 0, squares = 0, count = 0;
+    const auto weight = static_cast<float>(kNatsToBits / (2 * variance));
     choice.bits = 0;
     for (size_t i = 0; i < lines; ++i) {
       if (costs.zero[i]) continue;
       const auto bits = costs.bits.row(static_cast<int64_t>(i));
-      double best = INFINITY;
-      int value = 0, column = 0;
-      for (int c = 0; c < columns; ++c) {
-        const int v = lowest + c;
-        if (v % step != 0) continue;
-        const double away = v - predicted[i] - mean;
-        const double cost =
-            bits[static_cast<size_t>(c)] + kNatsToBits * away * away / (2 * variance);
+      float best = INFINITY;
+      int value = 0;
+      const auto away = static_cast<float>(-predicted[i] - mean);
+      for (int v = first; v < lowest + columns; v += step) {
+        const float distance = static_cast<float>(v) + away;
+        const float cost = bits[static_cast<size_t>(v - lowest)] + weight * distance * distance;
         if (cost < best) {
           best = cost;
           value = v;
-          column = c;
         }
       }
       choice.value[i] = value;
-      choice.bits += bits[static_cast<size_t>(column)];
+      choice.bits += bits[static_cast<size_t>(value - lowest)];
       const double distance = value - predicted[i];
       sum += distance;
       squares += distance * distance;
@@ -140,7 +139,7 @@ ColumnCode code_columns(const Classes& classes, std::span<const uint16_t> column
 ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
                      std::span<const uint16_t> column_scale, ThreadPool& pool) {
   const auto rows = static_cast<size_t>(codes.rows()), cols = static_cast<size_t>(codes.cols());
-  const BinCosts bins;
+  static const BinCosts bins;
   const std::vector<int> no_rows(rows, 0), nothing(cols, 0);
   std::vector<int> predicted = nothing;
   if (column_scale.size() == cols) {

@@ -1,7 +1,9 @@
 // Quantized matrices to test the coder with.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,35 @@ inline QuantizedTensor gaussian(int64_t rows, int64_t cols, double spread, uint6
 // The spread at which integers of a Gaussian have about `bits` of entropy.
 inline double spread_of(double bits) {
   return bits == 1 ? 0.42 : std::exp2(bits) / std::sqrt(2 * M_PI * M_E);
+}
+
+// Every column coded by the Gaussian that fits it best, integrated over each cell, for nothing: the
+// bits of all integers.
+inline double ideal_bits(const QuantizedTensor& t) {
+  const double unit = t.trellis > 0 ? 0.5 : 1.0;
+  const auto probability = [](double z, double s) {
+    const double r = s * std::sqrt(2.0);
+    return 0.5 * (std::erf((std::fabs(z) + 0.5) / r) - std::erf((std::fabs(z) - 0.5) / r));
+  };
+  double bits = 0;
+  for (int64_t i = 0; i < t.codes.cols(); ++i) {
+    std::map<int32_t, int> counts;
+    double squares = 0;
+    for (int64_t r = 0; r < t.rows; ++r) {
+      ++counts[t.codes(r, i)];
+      squares += std::pow(unit * t.codes(r, i), 2);
+    }
+    double best = squares == 0 ? 0 : INFINITY;
+    const double s0 = std::sqrt(squares / static_cast<double>(t.rows));
+    for (double s = 0.5 * s0; s < std::max(1.2 * s0, 0.45) && squares > 0; s *= 1.01) {
+      double sum = 0;
+      for (const auto& [m, count] : counts)
+        sum -= count * std::log2(probability(unit * m, s) + 1e-300);
+      best = std::min(best, sum);
+    }
+    bits += best;
+  }
+  return bits;
 }
 
 }  // namespace watersic

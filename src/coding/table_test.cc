@@ -101,8 +101,15 @@ TEST(Table, Gaussians) {
   }
 }
 
-// A worked example of docs/format.md.
-TEST(Table, WorkedExample) {
+// The worked examples of docs/format.md.
+TEST(Table, WorkedExamples) {
+  SymbolTable g;
+  ASSERT_TRUE(gaussian_table(32, 0, 8, 0, true, g));
+  EXPECT_EQ(g.base, -3);
+  EXPECT_EQ(g.frequencies, (std::vector<uint32_t>{1, 13, 62, 101, 62, 13, 2, 1, 1}));
+  ASSERT_TRUE(gaussian_table(32, 1, 8, 0, true, g));
+  EXPECT_EQ(g.base, -3);
+  EXPECT_EQ(g.frequencies, (std::vector<uint32_t>{4, 33, 90, 89, 33, 5, 1, 1}));
   TableCode code;
   code.base = -2;
   code.symbols = 5;

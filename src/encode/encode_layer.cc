@@ -176,20 +176,44 @@ class LayerEncoder {
     return best;
   }
 
-  // The step at which the integers of some rows take `target` bits a live weight.
+  // The step at which the integers of some rows take `target` bits a live weight. Settles LMMSE,
+  // too.
   double probe(double target) {
     StepSearch search(target, quantizer_.initial_step(target));
     const std::vector<int64_t> rows = probe_rows();
     for (int i = 0; i < kProbes && search.best_error() > kProbeTolerance; ++i) {
       const double step = search.next();
       quantizer_.prepare(step);
-      const QuantizedLayer some = quantizer_.quantize(step, rows);
-      const bool trellis = some.trellis > 0;
-      const bool pooled = options_.coder == Coder::kPooled || options_.rate == RateTarget::kPaper;
-      search.measured(step, pooled ? pooled_entropy(some.Z, trellis)
-                                   : class_entropy(some.Z, trellis, pool_, problem_.W.rows()));
+      search.measured(step, probed_bits(quantizer_.quantize(step, rows)));
+    }
+    if (quantizer_.chooses_lmmse()) {
+      const double with = probed_cost(search.best_step(), rows);
+      quantizer_.set_lmmse(false);
+      if (probed_cost(search.best_step(), rows) > with) quantizer_.set_lmmse(true);
     }
     return search.best_step();
+  }
+
+  double probed_bits(const QuantizedLayer& some) const {
+    const bool trellis = some.trellis > 0;
+    if (options_.coder == Coder::kPooled || options_.rate == RateTarget::kPaper)
+      return pooled_entropy(some.Z, trellis);
+    return class_entropy(some.Z, trellis, pool_, problem_.W.rows());
+  }
+
+  // Bits, and the distortion as bits: half its logarithm. Before the rescalers, which make good the
+  // most of what is lost without LMMSE: so that it goes only where it does harm.
+  double probed_cost(double step, const std::vector<int64_t>& rows) const {
+    const QuantizedLayer some = quantizer_.quantize(step, rows);
+    Matrix<float> W(some.rows, problem_.W.cols());
+    for (int64_t k = 0; k < some.rows; ++k) {
+      const auto from = problem_.W.row(rows.empty() ? k : rows[static_cast<size_t>(k)]);
+      std::copy(from.begin(), from.end(), W.row(k).begin());
+    }
+    const double D = distortion(pool_, {W, problem_.S}, dequantize(to_tensor(some, options_)));
+    const double live =
+        static_cast<double>(quantizer_.live()) / static_cast<double>(problem_.W.cols());
+    return probed_bits(some) * live + 0.5 * std::log2(std::max(D, 1e-300));
   }
 
   // A tenth of the rows, but enough for an entropy to be known to a hundredth of a bit.

@@ -139,7 +139,8 @@ TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
     const auto size = static_cast<double>(layer.rows * layer.cols);
     EXPECT_DOUBLE_EQ(layer.bits.file, 8 * static_cast<double>(section.file_bytes()) / size);
     EXPECT_DOUBLE_EQ(layer.bits.file, layer.bits.coded + layer.bits.side);
-    EXPECT_GT(layer.gap, 0.1) << layer.name;
+    EXPECT_GT(layer.gap, -0.1) << layer.name;  // the weights are not quite Gaussian
+    EXPECT_LT(layer.gap, 0.3) << layer.name;
     EXPECT_DOUBLE_EQ(layer.gap, layer.bits.coded - layer.limit_bits);
     weights += layer.rows * layer.cols;
     coded += layer.bits.coded * size;
@@ -189,7 +190,7 @@ TEST_F(QuantizeModel, LimitsCanBeLeftOut) {
 }
 
 TEST_F(QuantizeModel, ErrorsNameWhatIsWrongAndLeaveNothing) {
-  const std::string poor = error_of(options(Method::kWatersic, 0.2));
+  const std::string poor = error_of(options(Method::kWatersic, 0.05));
   EXPECT_NE(poor.find("side information"), std::string::npos) << poor;
   EXPECT_NE(poor.find("needs "), std::string::npos) << poor;
   EXPECT_NE(error_of(options(Method::kGptq, 2.5)).find("integer grid"), std::string::npos);

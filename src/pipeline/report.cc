@@ -39,7 +39,6 @@ Json options_json(const QuantizeOptions& options) {
       {"bits", options.bits},
       {"rate", options.rate == RateTarget::kPaper ? "paper" : "file"},
       {"rescalers", options.rescalers},
-      {"lmmse", options.lmmse},
       {"group_size", options.group_size},
       {"activation_order", options.activation_order},
       {"seed", options.seed},
@@ -49,6 +48,13 @@ Json options_json(const QuantizeOptions& options) {
         {"samples", calibration.samples},
         {"sequence_length", calibration.sequence_length}}},
   };
+  json["lmmse"] = options.lmmse ? Json(*options.lmmse) : Json(nullptr);
+  json["trellis"] = options.trellis ? Json(*options.trellis) : Json(nullptr);
+  json["shrinkage"] = options.shrinkage ? Json(*options.shrinkage) : Json(nullptr);
+  json["coder"] = options.coder == Coder::kPooled ? "pooled" : "classes";
+  const char* kOrders[] = {"native", "falling", "rising"};
+  json["order"] = kOrders[static_cast<size_t>(options.order)];
+  json["rotate"] = options.rotate;
   json["damping"] = options.damping ? Json(*options.damping) : Json(nullptr);
   json["dead_threshold"] = options.dead_threshold ? Json(*options.dead_threshold) : Json(nullptr);
   return json;

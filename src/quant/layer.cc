@@ -81,6 +81,7 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
       problem_(problem),
       options_(options),
       trellis_(options.trellis.value_or(default_trellis(options.method))),
+      lmmse_(options.lmmse.value_or(true)),
       shrinkage_(options.shrinkage.value_or(default_shrinkage(options.method))),
       damping_(options.damping.value_or(default_damping(options.method))) {
   const double threshold = options.dead_threshold.value_or(default_dead_threshold(options.method));
@@ -185,6 +186,10 @@ void LayerQuantizer::factor(double extra) {
   extra_ = extra;
 }
 
+bool LayerQuantizer::chooses_lmmse() const {
+  return options_.method == Method::kWatersic && !options_.lmmse;
+}
+
 bool LayerQuantizer::has_step() const { return !is_grid(options_.method); }
 
 // At high rate a Gaussian of deviation s rounded with step d has log2(s/d) + 1/2 log2(2 pi e) bits.
@@ -238,7 +243,7 @@ QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> ro
   if (options_.rotate) out.rotation = rotation_seed(options_);
   Rounder rounder(pool_, out.trellis, out.segment_rows);
   if (options_.method == Method::kWatersic) {
-    ZsicQuantizer<float> quantizer(pool_, rounder, step, options_.lmmse, diagonal_);
+    ZsicQuantizer<float> quantizer(pool_, rounder, step, lmmse_, diagonal_);
     run(quantizer, 0);
     out.alpha = quantizer.alpha();
     out.gamma = quantizer.lmmse_factor();

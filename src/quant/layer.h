@@ -31,6 +31,10 @@ class LayerQuantizer {
   // Error where S can't be factored.
   void prepare(double step);
 
+  // Where the options leave LMMSE open; on at first.
+  bool chooses_lmmse() const;
+  void set_lmmse(bool on) { lmmse_ = on; }
+
   // The step at which, at high rate, the live integers' entropy is `bits` a live weight.
   double initial_step(double bits) const;
 
@@ -53,6 +57,7 @@ class LayerQuantizer {
   Matrix<float> rotated_W_;  // only with a rotation
   Matrix<double> rotated_S_;
   int trellis_ = 0;
+  bool lmmse_ = true;
   double shrinkage_ = 0;
   double variance_ = 0;  // mean W^2
   double damping_ = 0;

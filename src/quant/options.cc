@@ -80,7 +80,7 @@ void check_options(const QuantizerOptions& options) {
   }
   if (options.rotate && (rtn || method == Method::kWatersic)) refuse("a rotation");
   if (!options.rescalers && method != Method::kWatersic) refuse("--no-rescalers");
-  if (!options.lmmse && method != Method::kWatersic) refuse("--no-lmmse");
+  if (options.lmmse && method != Method::kWatersic) refuse("LMMSE");
 }
 
 }  // namespace watersic

@@ -1,0 +1,486 @@
+// A second reader of .wsic files, made from docs/format.md and nothing else: it needs the C++
+// standard library and shares no line with the project's own decoder. It is written to be read, not
+// to be fast. It proves that the page is complete, and the two decoders check each other.
+//
+//   independent_decoder FILE.wsic DIRECTORY
+//
+// decodes every coded tensor of the file and compares it, bit for bit, with the little-endian
+// float32 matrix in DIRECTORY/NAME.f32.
+//
+// Left out: the checksums (XXH3) and the texts (zstd), for which one would take a library.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using std::string;
+using std::vector;
+using u32 = uint32_t;
+using u64 = uint64_t;
+using i64 = int64_t;
+
+void require(bool good, const string& what) {
+  if (!good) throw std::runtime_error(what);
+}
+
+// ---- Section 1: numbers ----------------------------------------------------------------------
+
+i64 floor_div(i64 a, i64 b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+i64 unzigzag(u64 v) { return v % 2 == 0 ? i64(v / 2) : -i64(v / 2) - 1; }
+
+double half_value(u32 h) {
+  const int exponent = h >> 10 & 31;
+  const double fraction = (h & 1023) / 1024.0;
+  const double magnitude =
+      exponent == 0 ? std::ldexp(fraction, -14) : std::ldexp(1 + fraction, exponent - 15);
+  return h >> 15 ? -magnitude : magnitude;
+}
+
+// ---- Section 4: tables -----------------------------------------------------------------------
+
+struct Table {
+  i64 base = 0, n = 1;
+  bool escape = false;
+  vector<u64> f;
+};
+
+u64 weight(i64 level) {
+  return u64(std::llround(32768 * std::exp2((level % 64) / 64.0))) << (level / 64);
+}
+
+vector<u64> frequencies(const vector<u64>& W, int P) {
+  u64 S = 0, c = 0, X = 0;
+  for (u64 w : W) S += w, c += w > 0;
+  require(c > 0 && c <= u64(1) << P, "a table without symbols or with too many");
+  const u64 q = S >> P;
+  for (u64 w : W) X += w > q ? w - q : 0;
+  vector<u64> f;
+  u64 R = 0, before = 0;
+  for (u64 w : W) {
+    if (w == 0) {
+      f.push_back(0);
+      continue;
+    }
+    R += w > q ? w - q : 0;
+    const u64 share = X == 0 ? 0 : R * ((u64(1) << P) - c) / X;
+    f.push_back(1 + share - before);
+    before = share;
+  }
+  return f;
+}
+
+Table gaussian(int j, int q, int P, int cut, bool escape) {
+  static const u64 A[4] = {193635251, 162827188, 136920799, 115136209};
+  require(j <= 104, "a spread out of range");
+  const auto W = [&](i64 m) -> u64 {
+    const u64 drop = (A[j % 4] * u64(m * m - q)) >> (16 + j / 4);
+    return drop > 1087 ? 0 : weight(1087 - i64(drop));
+  };
+  u64 S = 0;
+  i64 most = q;  // the largest m with a weight
+  for (i64 m = q; W(m) > 0; m += 2) {
+    S += m == 0 ? W(m) : 2 * W(m);
+    most = m;
+  }
+  i64 last = q;  // the largest m with a symbol
+  while (last + 2 <= most && (last + 2 - q) / 2 < 2046 && W(last + 2) << (P + cut) >= S) last += 2;
+  Table t;
+  t.base = floor_div(-last, 2);  // k of m = -last; (m - q) / 2 is whole
+  t.n = floor_div(last, 2) - t.base + 1;
+  t.escape = escape;
+  vector<u64> all;
+  for (i64 k = t.base; k < t.base + t.n; ++k) all.push_back(W(2 * k + q));
+  if (escape) {
+    u64 tail[2] = {0, 0};
+    for (i64 k = floor_div(-most, 2); k <= floor_div(most, 2); ++k)
+      if (k < t.base || k >= t.base + t.n) tail[k & 1] += W(2 * k + q);
+    all.push_back(std::max<u64>(1, tail[0]));
+    all.push_back(std::max<u64>(1, tail[1]));
+  }
+  t.f = frequencies(all, P);
+  return t;
+}
+
+// The integer that an escape of known parity stands for.
+i64 escaped(const Table& t, int parity, u64 v) {
+  if (v % 2 == 1) {  // above
+    i64 first = t.base + t.n;
+    if ((first & 1) != parity) ++first;
+    return first + i64(v / 2) * 2;
+  }
+  i64 first = t.base - 1;
+  if ((first & 1) != parity) --first;
+  return first - i64(v / 2) * 2;
+}
+
+// ---- Bit streams, rANS -----------------------------------------------------------------------
+
+struct Bits {
+  const vector<uint16_t>& words;
+  size_t next = 0, end = 0;
+  int used = 16;  // bits of the word before `next`
+  u64 x = 0;      // the head's rANS state
+
+  u64 u(int n) {
+    u64 value = 0;
+    for (int i = 0; i < n; ++i) {
+      if (used == 16) {
+        require(next < end, "a bit stream ends early");
+        ++next;
+        used = 0;
+      }
+      value |= u64(words[next - 1] >> used++ & 1) << i;
+    }
+    return value;
+  }
+  u64 eg(int k) {
+    int n = k;
+    while (u(1) == 0) ++n;
+    require(n <= 40, "a number is too long");
+    return (u64(1) << n) + u(n) - (u64(1) << k);
+  }
+  i64 se(int k) { return unzigzag(eg(k)); }
+  u64 state() {
+    const int w = int(u(4)) + 16;
+    return (u64(1) << w) + u(w);
+  }
+  // A symbol of the head's own rANS.
+  size_t symbol(const Table& t, int P) {
+    if (x == 0) x = state();
+    const u64 slot = x % (u64(1) << P);
+    size_t s = 0;
+    u64 F = 0;
+    while (slot >= F + t.f[s]) F += t.f[s++];
+    x = t.f[s] * (x >> P) + slot - F;
+    if (x < 65536) x = x * 65536 + u(16);
+    return s;
+  }
+  void finish() {
+    while (used != 16) require(u(1) == 0, "padding is not zero");
+  }
+};
+
+Table fitted(Bits& in, int P) {
+  Table t;
+  t.n = i64(in.eg(4)) + 1;
+  t.base = in.se(4);
+  t.escape = in.u(1) == 1;
+  if (t.n == 1 && !t.escape) {
+    t.f = {u64(1) << P};
+    return t;
+  }
+  const int shift = int(in.u(3)), z = int(in.u(3)), order = int(in.u(1)) + 1, k = int(in.u(4));
+  const i64 bias = in.se(2);
+  vector<i64> knot = {i64(in.eg(3))};
+  const i64 m = ((t.n - 1 + (1 << z) - 1) >> z) + 1;
+  for (i64 i = 1; i < m; ++i) {
+    const i64 line = order == 1 || i == 1 ? knot[i - 1] : 2 * knot[i - 1] - knot[i - 2];
+    knot.push_back(line + (order == 2 && i == 1 ? 0 : bias) + in.se(k));
+  }
+  vector<u64> W;
+  for (i64 s = 0; s < t.n; ++s) {
+    const i64 i = s >> z, j = s & ((1 << z) - 1);
+    if (z == 0) {
+      W.push_back(knot[i] == 0 ? 0 : weight((knot[i] - 1) << shift));
+      continue;
+    }
+    const i64 a = knot[i] << shift, b = j == 0 ? a : knot[i + 1] << shift;
+    W.push_back(weight(((a << z) + j * (b - a)) >> z));
+  }
+  if (t.escape) W.resize(W.size() + 2, weight(i64(in.eg(3)) << shift));
+  t.f = frequencies(W, P);
+  return t;
+}
+
+// ---- Sequences -------------------------------------------------------------------------------
+
+vector<i64> sequence(Bits& in, i64 count) {
+  vector<i64> values;
+  if (count == 0) return values;
+  const int kind = int(in.u(2));
+  if (kind == 0) return vector<i64>(size_t(count), in.se(8));
+  const int low = int(in.u(4));
+  const i64 center = kind == 3 ? 0 : in.se(8);
+  int k = 0, P = 0;
+  Table t;
+  if (kind == 1) k = int(in.u(4));
+  if (kind == 2) {
+    const int q = int(in.u(1)), spread = int(in.u(7));
+    P = int(in.u(3)) + 8;
+    t = gaussian(spread, q, P, 0, true);
+  }
+  if (kind == 3) {
+    P = int(in.u(3)) + 8;
+    t = fitted(in, P);
+  }
+  for (i64 i = 0; i < count; ++i) {
+    i64 upper = 0;
+    if (kind == 1) {
+      upper = in.se(k);
+    } else {
+      const i64 s = i64(in.symbol(t, P));
+      upper = s < t.n ? t.base + s : escaped(t, int(s - t.n), in.eg(2));
+    }
+    values.push_back((upper + center) * (i64(1) << low) + i64(in.u(low)));
+  }
+  return values;
+}
+
+// ---- Section 3: the coded tensor -------------------------------------------------------------
+
+struct Scales {
+  int exponent = 0;
+  vector<u32> half;
+  float at(i64 i) const {
+    if (half.empty()) return 1;
+    return float(std::ldexp(half_value(half[half.size() == 1 ? 0 : size_t(i)]), exponent));
+  }
+};
+
+Scales scales(Bits& in, i64 each) {
+  Scales s;
+  const int kind = int(in.u(2));
+  if (kind == 0) return s;
+  s.exponent = int(in.se(4));
+  const int zeros = int(in.u(4));
+  const bool negative = in.u(1) == 1;
+  for (i64 v : sequence(in, kind == 1 ? 1 : each)) s.half.push_back(u32(v) << zeros);
+  if (negative)
+    for (u32& h : s.half) h |= u32(in.u(1)) << 15;
+  return s;
+}
+
+struct Matrix {
+  i64 rows = 0, cols = 0;
+  vector<float> v;
+};
+
+Matrix decode_tensor(const vector<uint16_t>& words) {
+  Bits in{words, 0, words.size()};
+  require(in.u(8) == 1, "unknown version of the coded tensor");
+  Matrix V;
+  V.rows = i64(in.eg(8));
+  V.cols = i64(in.eg(8));
+  const int log_states = int(in.u(4));
+  const bool trellis = log_states > 0;
+
+  vector<bool> dead(size_t(V.cols), false);
+  const i64 dead_count = i64(in.eg(0));
+  i64 column = 0;
+  for (i64 gap : sequence(in, dead_count)) {
+    column += gap;
+    dead.at(size_t(column++)) = true;
+  }
+  const i64 live = V.cols - dead_count, groups = i64(in.eg(0));
+  vector<i64> group;
+  if (groups > 0) {
+    i64 last = 0;
+    for (i64 step : sequence(in, live)) group.push_back(last += step);
+  }
+  const Scales row_scale = scales(in, V.rows), column_scale = scales(in, live),
+               group_scale = scales(in, V.rows * groups);
+  V.v.assign(size_t(V.rows * V.cols), 0.0F);
+  if (V.rows == 0 || live == 0) return V;
+
+  const i64 L = i64(1) << in.u(3), segment_rows = i64(in.eg(8)) + 1,
+            tile_columns = i64(in.eg(8)) + 1;
+  const int P = int(in.u(3)) + 8, cut = int(in.u(2));
+  const bool escape = in.u(1) == 1;
+  const int K = int(in.u(5)), kind = int(in.u(2)), first = int(in.u(7));
+  int step = 1;
+  i64 classes = 2;
+  vector<i64> U(size_t(live), 1), R(size_t(V.rows), 1);
+  if (kind > 0) {
+    step = 1 << in.u(2);
+    classes = i64(in.eg(3)) + 2;
+    const bool predicted = in.u(1) == 1;
+    const i64 center = predicted ? in.se(8) : 0;
+    U = sequence(in, live);
+    for (size_t i = 0; predicted && i < U.size(); ++i) {
+      const i64 level = i64(column_scale.half.at(i) & 0x7FFF) / 128 / step;
+      U[i] += std::clamp<i64>(center - level, 0, classes - 1);
+    }
+    if (kind == 2) R = sequence(in, V.rows);
+  }
+  const bool any_fitted = in.u(1) == 1;
+  vector<Table> tables;
+  bool lists = escape;
+  for (i64 c = 0; c < classes; ++c) {
+    for (int q = 0; q < (trellis ? 2 : 1); ++q) {
+      if (c == 0) {
+        tables.push_back({0, 1, false, {u64(1) << P}});
+      } else if (any_fitted && in.u(1) == 1) {
+        tables.push_back(fitted(in, P));
+        lists |= tables.back().escape;
+      } else {
+        const int j = int(std::min<i64>(first + (c - 1) * step, 104));
+        tables.push_back(gaussian(j, q, P, cut, escape));
+      }
+    }
+  }
+  const i64 across = (live + tile_columns - 1) / tile_columns;
+  const i64 down = (V.rows + segment_rows - 1) / segment_rows;
+  const vector<i64> sizes = sequence(in, across * down);
+  require(in.x == 0 || in.x == 65536, "the head's state does not end where it should");
+  in.finish();
+
+  static const int h0[] = {0, 0, 05, 013, 023, 045, 0103, 0235, 0515};
+  static const int h1[] = {0, 0, 02, 04, 04, 010, 024, 0126, 0362};
+  vector<i64> codes(size_t(V.rows * live));
+  size_t begin = in.next;
+  for (i64 t = 0; t < across * down; ++t) {
+    const i64 row0 = t / across * segment_rows, column0 = t % across * tile_columns;
+    const i64 rows = std::min(segment_rows, V.rows - row0),
+              cols = std::min(tile_columns, live - column0);
+    Bits tile{words, begin, begin + size_t(sizes[size_t(t)])};
+    begin = tile.end;
+    require(tile.end <= words.size(), "a tile beyond the end");
+    vector<u64> x, list;
+    for (i64 l = 0; l < std::min(L, cols); ++l) x.push_back(tile.state());
+    if (lists) {
+      const u64 n = tile.eg(3);
+      for (u64 i = 0; i < n; ++i) list.push_back(tile.eg(K));
+    }
+    tile.finish();
+    size_t word = tile.next, taken = 0;
+    for (i64 pass = 0; pass < cols; pass += L) {
+      vector<int> state(size_t(L), 0);
+      for (i64 r = row0; r < row0 + rows; ++r) {
+        for (i64 l = 0; l < std::min(L, cols - pass); ++l) {
+          const i64 i = column0 + pass + l;
+          const i64 u = U[size_t(i)], v = R[size_t(r)];
+          const i64 c = u == 0 || v == 0 ? 0 : std::min(u + v - 1, classes - 1);
+          int& s = state[size_t(l)];
+          const int q = s & 1;
+          const Table& table = tables[size_t(trellis ? 2 * c + q : c)];
+          u64& lane = x[size_t(l)];
+          const u64 slot = lane % (u64(1) << P);
+          size_t symbol = 0;
+          u64 F = 0;
+          while (slot >= F + table.f[symbol]) F += table.f[symbol++];
+          lane = table.f[symbol] * (lane >> P) + slot - F;
+          if (lane < 65536) {
+            require(word < tile.end, "a tile's words run out");
+            lane = lane * 65536 + words[word++];
+          }
+          i64 k = table.base + i64(symbol);
+          if (i64(symbol) >= table.n)
+            k = escaped(table, int(i64(symbol) - table.n), list.at(taken++));
+          codes[size_t(r * live + i)] = trellis ? 2 * k + q : k;
+          if (trellis)
+            s = (s >> 1) ^ (q ? h0[log_states] >> 1 : 0) ^ (k & 1 ? h1[log_states] >> 1 : 0);
+        }
+      }
+    }
+    require(word == tile.end && taken == list.size(), "a tile has something left over");
+    for (u64 lane : x) require(lane == 65536, "a lane does not end where it should");
+  }
+  require(begin == words.size(), "words are left over");
+
+  // Section 6.
+  i64 i = 0;
+  for (i64 j = 0; j < V.cols; ++j) {
+    if (dead[size_t(j)]) continue;
+    for (i64 r = 0; r < V.rows; ++r) {
+      const float scale = groups > 0 ? group_scale.at(r * groups + group[size_t(i)])
+                                     : row_scale.at(r) * column_scale.at(i);
+      V.v[size_t(r * V.cols + j)] =
+          scale * (float(codes[size_t(r * live + i)]) * (trellis ? 0.5F : 1.0F));
+    }
+    ++i;
+  }
+  return V;
+}
+
+// ---- Section 2: the container ----------------------------------------------------------------
+
+vector<unsigned char> read_bytes(const string& path) {
+  std::ifstream file(path, std::ios::binary);
+  require(bool(file), path + ": cannot be read");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Cursor {
+  const vector<unsigned char>& bytes;
+  size_t at;
+  u64 number(int n) {
+    u64 value = 0;
+    for (int i = 0; i < n; ++i) value |= u64(bytes.at(at++)) << (8 * i);
+    return value;
+  }
+  u64 varint() {
+    u64 value = 0;
+    for (int shift = 0;; shift += 7) {
+      const u64 byte = number(1);
+      value |= (byte & 127) << shift;
+      if (byte < 128) return value;
+    }
+  }
+};
+
+int run(const string& path, const string& directory) {
+  const auto bytes = read_bytes(path);
+  static const unsigned char magic[8] = {0x89, 0x57, 0x53, 0x49, 0x43, 0x0D, 0x0A, 0x1A};
+  require(bytes.size() >= 64 && std::equal(magic, magic + 8, bytes.begin()), "not a .wsic file");
+  Cursor header{bytes, 8};
+  require(header.number(4) == 1, "unknown format version");
+  require(header.number(4) == 0, "unknown flags");
+  const u64 offset = header.number(8), length = header.number(8), sections = header.number(4);
+  require(offset + length == bytes.size(), "the file has another length");
+
+  Cursor table{bytes, offset};
+  string name;
+  size_t begin = 64;
+  int compared = 0;
+  for (u64 s = 0; s < sections; ++s) {
+    const u64 kind_and_dimensions = table.number(1), shared = table.number(1);
+    const u64 kind = kind_and_dimensions & 15, dimensions = kind_and_dimensions >> 4;
+    name.resize(shared);
+    for (u64 n = table.number(1); n > 0; --n) name += char(table.number(1));
+    if (kind == 0) table.varint();
+    vector<u64> shape;
+    for (u64 d = 0; d < dimensions; ++d) shape.push_back(table.varint());
+    const u64 size = table.varint();
+    table.number(8);  // the checksum
+    if (kind == 3) {
+      vector<uint16_t> words;
+      for (size_t i = 0; i < size; i += 2)
+        words.push_back(uint16_t(bytes.at(begin + i) | bytes.at(begin + i + 1) << 8));
+      const Matrix V = decode_tensor(words);
+      require(u64(V.rows) == shape.at(0) && u64(V.cols) == shape.at(1), name + ": another shape");
+      const auto expected = read_bytes(directory + "/" + name + ".f32");
+      require(expected.size() == 4 * V.v.size(), name + ": another size was expected");
+      for (size_t i = 0; i < V.v.size(); ++i) {
+        u32 found = 0;
+        std::memcpy(&found, &V.v[i], 4);
+        Cursor want{expected, 4 * i};
+        require(found == want.number(4), name + ": differs at element " + std::to_string(i));
+      }
+      ++compared;
+    }
+    begin += (size + 31) / 32 * 32;
+  }
+  require(begin == offset && table.at == bytes.size(),
+          "the table of contents does not end the file");
+  std::cout << compared << " tensors are equal\n";
+  return compared > 0 ? 0 : 1;
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) {
+    std::cerr << "usage: independent_decoder FILE.wsic DIRECTORY\n";
+    return 2;
+  }
+  try {
+    return run(argv[1], argv[2]);
+  } catch (const std::exception& e) {
+    std::cerr << argv[1] << ": " << e.what() << "\n";
+    return 1;
+  }
+}
