@@ -31,11 +31,22 @@ struct Sample {
   uint64_t seed = 1;
 };
 
+// Factors of the spread.
+struct SampleSpreads {
+  std::vector<double> column, row;
+};
+inline SampleSpreads draw_spreads(const Sample& s, Rng& rng) {
+  SampleSpreads spreads;
+  for (int64_t i = 0; i < s.cols; ++i)
+    spreads.column.push_back(std::exp2(s.column_octaves * rng.normal()));
+  for (int64_t r = 0; r < s.rows; ++r)
+    spreads.row.push_back(std::exp2(s.row_octaves * rng.normal()));
+  return spreads;
+}
+
 inline QuantizedTensor gaussian(const Sample& s) {
   Rng rng(s.seed);
-  std::vector<double> column, row;
-  for (int64_t i = 0; i < s.cols; ++i) column.push_back(std::exp2(s.column_octaves * rng.normal()));
-  for (int64_t r = 0; r < s.rows; ++r) row.push_back(std::exp2(s.row_octaves * rng.normal()));
+  const auto [column, row] = draw_spreads(s, rng);
   QuantizedTensor q = tensor_of(Matrix<int32_t>(s.rows, s.cols));
   q.trellis = s.trellis;
   q.segment_rows = s.trellis > 0 ? s.segment_rows : 0;
@@ -68,14 +79,31 @@ inline double spread_of(double bits) {
   return bits == 1 ? 0.42 : std::exp2(bits) / std::sqrt(2 * M_PI * M_E);
 }
 
+// Of the cell around z under N(0, s^2).
+inline double cell_probability(double z, double s) {
+  const double r = s * std::sqrt(2.0);
+  return 0.5 * (std::erf((std::fabs(z) + 0.5) / r) - std::erf((std::fabs(z) - 0.5) / r)) + 1e-300;
+}
+
+// Every integer coded by the Gaussian that it was drawn from: the bits of all.
+inline double true_bits(const Sample& sample, const QuantizedTensor& t) {
+  Rng rng(sample.seed);
+  const auto [column, row] = draw_spreads(sample, rng);
+  const double unit = t.trellis > 0 ? 0.5 : 1.0;
+  double bits = 0;
+  for (int64_t r = 0; r < t.rows; ++r) {
+    for (int64_t i = 0; i < t.codes.cols(); ++i)
+      bits -= std::log2(cell_probability(
+          unit * t.codes(r, i),
+          sample.spread * column[static_cast<size_t>(i)] * row[static_cast<size_t>(r)]));
+  }
+  return bits;
+}
+
 // Every column coded by the Gaussian that fits it best, integrated over each cell, for nothing: the
 // bits of all integers.
 inline double ideal_bits(const QuantizedTensor& t) {
   const double unit = t.trellis > 0 ? 0.5 : 1.0;
-  const auto probability = [](double z, double s) {
-    const double r = s * std::sqrt(2.0);
-    return 0.5 * (std::erf((std::fabs(z) + 0.5) / r) - std::erf((std::fabs(z) - 0.5) / r));
-  };
   double bits = 0;
   for (int64_t i = 0; i < t.codes.cols(); ++i) {
     std::map<int32_t, int> counts;
@@ -88,8 +116,7 @@ inline double ideal_bits(const QuantizedTensor& t) {
     const double s0 = std::sqrt(squares / static_cast<double>(t.rows));
     for (double s = 0.5 * s0; s < std::max(1.2 * s0, 0.45) && squares > 0; s *= 1.01) {
       double sum = 0;
-      for (const auto& [m, count] : counts)
-        sum -= count * std::log2(probability(unit * m, s) + 1e-300);
+      for (const auto& [m, count] : counts) sum -= count * std::log2(cell_probability(unit * m, s));
       best = std::min(best, sum);
     }
     bits += best;

@@ -60,6 +60,24 @@ TEST(Size, ClassesCloseToEachColumnsOwnCode) {
   }
 }
 
+// Rows that differ, too: naming a class takes some four bits, and a row has but 512 integers.
+TEST(Size, RowClassesCloseToTheTrueCode) {
+  for (const int trellis : {0, 8}) {
+    for (const int bits : {1, 2, 3, 4}) {
+      const Sample sample{.rows = 1024,
+                          .cols = 512,
+                          .spread = spread_of(bits),
+                          .column_octaves = 0.5,
+                          .row_octaves = 0.5,
+                          .trellis = trellis,
+                          .segment_rows = 1024};
+      const QuantizedTensor q = gaussian(sample);
+      const double n = 1024 * 512;
+      EXPECT_LT(bits_of(q).coded / n - true_bits(sample, q) / n, 0.015) << bits;
+    }
+  }
+}
+
 // The side information of a large layer, with scales of five bits of mantissa, and of ten.
 TEST(Size, LargeLayer) {
   QuantizedTensor q =
