@@ -42,7 +42,7 @@ TEST_F(QuantizeLayer, ReportsWhatItDid) {
   const LayerResult r = quantize_layer(data_.W, data_.S, {.bits = 3});
   EXPECT_EQ(r.rows, 128);
   EXPECT_EQ(r.cols, 64);
-  EXPECT_NEAR(r.bits.file, 3, 0.003);
+  EXPECT_NEAR(r.bits.file, 3, 0.005);
   EXPECT_DOUBLE_EQ(r.bits.file, 8.0 * static_cast<double>(r.coded.size()) / (128 * 64));
   EXPECT_DOUBLE_EQ(r.gap, r.bits.coded - r.limit_bits);
   // The trellis' gap, and what a small matrix pays for its classes.

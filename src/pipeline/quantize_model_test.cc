@@ -140,7 +140,7 @@ TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
     EXPECT_DOUBLE_EQ(layer.bits.file, 8 * static_cast<double>(section.file_bytes()) / size);
     EXPECT_DOUBLE_EQ(layer.bits.file, layer.bits.coded + layer.bits.side);
     EXPECT_GT(layer.gap, -0.1) << layer.name;  // the weights are not quite Gaussian
-    EXPECT_LT(layer.gap, 0.3) << layer.name;
+    EXPECT_LT(layer.gap, 0.5) << layer.name;
     EXPECT_DOUBLE_EQ(layer.gap, layer.bits.coded - layer.limit_bits);
     weights += layer.rows * layer.cols;
     coded += layer.bits.coded * size;

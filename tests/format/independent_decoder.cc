@@ -261,6 +261,63 @@ struct Matrix {
   vector<float> v;
 };
 
+// Section 6: x R^T for each row.
+void turn_back(Matrix& V, u64 seed) {
+  u64 state[4];
+  for (u64& word : state) {
+    u64 z = (seed += 0x9E3779B97F4A7C15U);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+    word = z ^ (z >> 31);
+  }
+  const auto rotl = [](u64 x, int k) { return x << k | x >> (64 - k); };
+  const auto next = [&] {
+    const u64 result = rotl(state[1] * 5, 7) * 9, t = state[1] << 17;
+    state[2] ^= state[0], state[3] ^= state[1], state[1] ^= state[2], state[0] ^= state[3];
+    state[2] ^= t, state[3] = rotl(state[3], 45);
+    return result;
+  };
+  const auto high = [](u64 a, u64 b) {  // the upper half of a * b, for b < 2^32
+    return ((a >> 32) * b + ((a & 0xFFFFFFFFU) * b >> 32)) >> 32;
+  };
+  const size_t n = size_t(V.cols);
+  size_t p = 1;
+  while (2 * p <= n) p *= 2;
+  struct Round {
+    vector<size_t> from;
+    vector<float> sign, again;
+  } rounds[2];
+  for (Round& round : rounds) {
+    for (size_t j = 0; j < n; ++j) round.from.push_back(j);
+    for (size_t j = n - 1; j > 0; --j) std::swap(round.from[j], round.from[high(next(), j + 1)]);
+    for (size_t j = 0; j < n; ++j) round.sign.push_back(next() >> 63 ? -1.0F : 1.0F);
+    for (size_t j = 0; j < n; ++j) round.again.push_back(next() >> 63 ? -1.0F : 1.0F);
+  }
+  const auto transform = [&](float* y) {
+    for (size_t half = 1; half < p; half *= 2)
+      for (size_t j = 0; j < p; ++j) {
+        if (j & half) continue;
+        const float a = y[j], b = y[j + half];
+        y[j] = a + b, y[j + half] = a - b;
+      }
+    for (size_t j = 0; j < p; ++j) y[j] *= float(1 / std::sqrt(double(p)));
+  };
+  for (i64 r = 0; r < V.rows; ++r) {
+    float* x = &V.v[size_t(r * V.cols)];
+    vector<float> y(x, x + n);
+    for (int k = 1; k >= 0; --k) {
+      const Round& round = rounds[k];
+      if (p < n) {
+        transform(&y[n - p]);
+        for (size_t j = 0; j < n; ++j) y[j] *= round.again[j];
+      }
+      transform(y.data());
+      for (size_t j = 0; j < n; ++j) x[round.from[j]] = round.sign[j] * y[j];
+      y.assign(x, x + n);
+    }
+  }
+}
+
 Matrix decode_tensor(const vector<uint16_t>& words) {
   Bits in{words, 0, words.size()};
   require(in.u(8) == 1, "unknown version of the coded tensor");
@@ -269,6 +326,8 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
   V.cols = i64(in.eg(8));
   const int log_states = int(in.u(4));
   const bool trellis = log_states > 0;
+
+  const u64 rotation = in.u(1) ? in.u(32) : 0;
 
   vector<bool> dead(size_t(V.cols), false);
   const i64 dead_count = i64(in.eg(0));
@@ -395,6 +454,7 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
     }
     ++i;
   }
+  if (rotation) turn_back(V, rotation);
   return V;
 }
 

@@ -111,6 +111,12 @@ void write(const fs::path& directory) {
   for (int i = 0; i < 30; ++i) grouped.column_group.push_back(i / 8);
   for (int i = 0; i < 160; ++i) grouped.group_scale.half.push_back(random_half(rng, 1, 0));
   samples.add("groups", grouped);
+  // Rotations: of a power of two of columns, and of another number.
+  for (const int64_t cols : {64, 90}) {
+    QuantizedTensor rotated = gaussian(40, cols, 1.5);
+    rotated.rotation = 12345;
+    samples.add("rotated." + std::to_string(cols), rotated);
+  }
   // Not Gaussian: two values, and integers with holes.
   QuantizedTensor odd = gaussian(300, 200, 5);
   for (int32_t& v : odd.codes.values()) v = v > 2 ? 13 : v > -4 ? -5 : 2 * v;
