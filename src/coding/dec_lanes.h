@@ -15,23 +15,23 @@ enum class DecoderKind { kBest, kScalar };
 // One pass over a tile's rows: what its lanes need to decode their columns. Arrays, so that
 // registers load them.
 struct Lanes {
-  int active = 0;
-  int precision = 0;
-  int32_t base = 0;                        // packed tables: of the integers
   alignas(64) uint32_t states[kMaxLanes];  // of rANS
   alignas(64) uint32_t offset[kMaxLanes];  // without row classes: of the lane's tables
 
   // With row classes: the class is max(0, min(column[l] + row[r], top[l])), and class c's tables
   // begin at c << class_shift.
-  const int32_t* row = nullptr;
-  int class_shift = 0;
   alignas(64) int32_t column[kMaxLanes];
   alignas(64) int32_t top[kMaxLanes];
 
   // With a trellis: its states, and half of h0 and h1. The table of q = 1 follows that of q = 0.
-  bool trellis = false;
-  uint32_t g0 = 0, g1 = 0;
   alignas(64) uint32_t path[kMaxLanes];
+  uint32_t g0 = 0, g1 = 0;
+  bool trellis = false;
+
+  int active = 0;
+  int precision = 0, class_shift = 0;
+  int32_t base = 0;  // packed tables: of the integers
+  const int32_t* row = nullptr;
 };
 
 // Words that a vector decoder may load beyond the one that it needs.

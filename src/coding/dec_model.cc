@@ -56,7 +56,7 @@ CodingHead read_model(BitReader& in, const QuantizedTensor& t, const std::string
   read_classes(in, t, head.classes, name);
   const std::vector<bool> used = used_classes(head.classes);
   const bool fitted = in.bits(1) != 0;
-  head.tables.resize(static_cast<size_t>(head.classes.count * head.qs));
+  head.tables.resize(static_cast<size_t>(int64_t{head.classes.count} * head.qs));
   head.escape = escape;
   for (size_t i = 0; i < head.tables.size(); ++i) {
     const int c = static_cast<int>(i) / head.qs, q = static_cast<int>(i) % head.qs;

@@ -17,6 +17,10 @@ struct CodingHead {
   int precision = 0, escape_parameter = 0;
   bool escape = false;              // whether any table has escapes
   std::vector<SymbolTable> tables;  // of class c and q: c * qs + q; empty for classes without use
+
+  const SymbolTable& table(int c, int q) const {
+    return tables[static_cast<size_t>(c) * static_cast<size_t>(qs) + static_cast<size_t>(q)];
+  }
 };
 
 // `tensor`: what read_side gave. Throws Error.

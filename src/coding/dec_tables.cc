@@ -20,8 +20,7 @@ DecoderTables::DecoderTables(const CodingHead& head) : head_(&head) {
   for (int c = 0; c < head.classes.count; ++c) {
     offsets_.push_back(static_cast<uint32_t>(size));
     for (int q = 0; q < head.qs; ++q) {
-      if (!head.tables[static_cast<size_t>(c * head.qs + q)].frequencies.empty())
-        size += size_t{1} << p;
+      if (!head.table(c, q).frequencies.empty()) size += size_t{1} << p;
     }
   }
   if (packed_) {

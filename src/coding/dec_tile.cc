@@ -150,7 +150,7 @@ class EscapeList {
     const int q = trellis_ ? marked & 1 : 0;
     const bool odd = ((trellis_ ? marked >> 1 : marked) & 1) != 0;
     const int c = tables_.classes().at(row, column);
-    const SymbolTable& table = tables_.head().tables[static_cast<size_t>(c * tables_.qs() + q)];
+    const SymbolTable& table = tables_.head().table(c, q);
     int64_t value = escape_value(table, odd, values_[next_++]);
     if (trellis_) value = 2 * value + q;
     if (value < INT32_MIN || value > INT32_MAX)

@@ -80,7 +80,9 @@ class ModelFitter {
     if (base_.classes.count == 2) {  // the one table may want a precision of its own
       int own = 0;
       for (int q = 0; q < qs_; ++q)
-        own = std::max(own, fit_table(histograms_[static_cast<size_t>(qs_ + q)]).precision);
+        own = std::max(
+            own,
+            fit_table(histograms_[static_cast<size_t>(qs_) + static_cast<size_t>(q)]).precision);
       if (own != p) keep_better(best, improved(gaussian(own, 0, true)));
     }
     return best;
@@ -216,8 +218,8 @@ int one_spread(const Histograms& histograms, int qs) {
       SymbolTable table;
       EscapeBits escapes{};
       gaussian_table(spread, q, kHighestPrecision, 1, true, table);
-      bits +=
-          payload_bits(histograms[static_cast<size_t>(qs + q)], table, kHighestPrecision, escapes);
+      bits += payload_bits(histograms[static_cast<size_t>(qs) + static_cast<size_t>(q)], table,
+                           kHighestPrecision, escapes);
       bits += static_cast<double>(*std::min_element(escapes.begin(), escapes.end()));
     }
     if (bits < best_bits) {
@@ -296,8 +298,9 @@ void write_model(HeadWriter& out, const CodingModel& m) {
   out.bits(m.any_fitted() ? 1 : 0, 1);
   if (!m.any_fitted()) return;
   for (size_t i = static_cast<size_t>(m.qs); i < m.fitted.size(); ++i) {
-    out.bits(m.fitted[i] ? 1 : 0, 1);
-    if (m.fitted[i]) write_table(out, *m.fitted[i]);
+    const std::optional<TableCode>& code = m.fitted[i];
+    out.bits(code ? 1 : 0, 1);
+    if (code) write_table(out, *code);
   }
 }
 

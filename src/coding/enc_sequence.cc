@@ -62,6 +62,7 @@ void try_gaussian(Plan& best, Plan plan, const Histogram& h) {
   // Without the outliers, which are escaped.
   double spread2 = 0, inside = 0;
   std::vector<std::pair<double, int64_t>> distances;
+  distances.reserve(h.counts.size());
   for (const auto& [value, count] : h.counts)
     distances.emplace_back(std::fabs(value + 0.5 * plan.q), count);
   std::sort(distances.begin(), distances.end());

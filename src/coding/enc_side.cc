@@ -35,6 +35,7 @@ void write_scales(HeadWriter& out, const Scales& scales, int64_t each, const cha
   out.bits(static_cast<uint64_t>(zeros), 4);
   out.bits(negative ? 1 : 0, 1);
   std::vector<int64_t> magnitudes;
+  magnitudes.reserve(scales.half.size());
   for (const uint16_t h : scales.half) magnitudes.push_back((h & 0x7FFF) >> zeros);
   write_sequence(out, magnitudes);
   if (!negative) return;

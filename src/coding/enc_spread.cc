@@ -72,6 +72,7 @@ int lowest_of(const std::vector<int>& values) {
 
 std::vector<int32_t> indices(const std::vector<int>& values, int lowest, int step) {
   std::vector<int32_t> result;
+  result.reserve(values.size());
   for (const int v : values)
     result.push_back(v == kZeroLine ? 0 : 1 + std::max(0, v - lowest) / step);
   return result;

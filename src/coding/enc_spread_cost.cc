@@ -106,7 +106,7 @@ BinCosts::BinCosts() : bits_(static_cast<size_t>(kSpreads * kBins)) {
       const double m = b < 64 ? b : std::ldexp(8 + (b - 64) % 8 + 0.5, (b - 64) / 8 + 3);
       const double gaussian =
           m * m / (8 * s * s) * std::log2(std::exp(1.0)) + std::log2(z[b < 64 ? b & 1 : 0]);
-      bits_[static_cast<size_t>(j * kBins + b)] =
+      bits_[static_cast<size_t>(int64_t{j} * kBins + b)] =
           static_cast<float>(std::min(gaussian, kEscape + 2 * std::log2(1 + m / (8 * s)) + 2));
     }
   }
@@ -160,6 +160,7 @@ LineCosts row_costs(MatrixView<const int32_t> codes, bool trellis,
   pool.parallel_for(tile_count(codes.rows(), kRowBlock), [&](int64_t t) {
     std::vector<uint32_t> histogram;
     std::vector<uint32_t> start;
+    start.reserve(kinds.of.size());
     for (const int k : kinds.of) start.push_back(static_cast<uint32_t>(k * bins));
     for (int64_t r = t * kRowBlock; r < std::min(codes.rows(), (t + 1) * kRowBlock); ++r) {
       histogram.assign(kinds.values.size() * static_cast<size_t>(bins), 0);
@@ -175,7 +176,9 @@ LineCosts row_costs(MatrixView<const int32_t> codes, bool trellis,
       // Costs fall towards the best offset and rise from there.
       auto bits = result.bits.row(r);
       std::fill(bits.begin(), bits.end(), INFINITY);
-      const auto at = [&](int o) -> float& { return bits[static_cast<size_t>(kMaxOffset + o)]; };
+      const auto at = [&](int o) -> float& {
+        return bits[static_cast<size_t>(int64_t{kMaxOffset} + o)];
+      };
       constexpr int kNear = 8;
       int low = 0, high = 0, best = 0;
       at(0) = cost_of(entries, 0, costs);

@@ -81,6 +81,7 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan&
     write_grid(head, grid);
     write_model(head, model);
     std::vector<int64_t> sizes;
+    sizes.reserve(tiles.size());
     for (const auto& t : tiles) sizes.push_back(static_cast<int64_t>(t.size()));
     write_sequence(head, sizes);
   }
