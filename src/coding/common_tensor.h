@@ -26,8 +26,8 @@ struct Scales {
 // V (rows x cols), zero in dead columns; in the i-th live column, in float32 and in this order,
 //   V[k, live[i]] = (row_scale[k] * column_scale[i]) * z(k, i)                      without groups
 //   V[k, live[i]] = group_scale[k * groups + group_of(i)] * z(k, i)                 with groups
-// where z = codes(k, i), or half of it (exact) with a trellis; with a rotation these are the rows of V R,
-// which is undone in float32.
+// where z = codes(k, i), or half of it (exact) with a trellis; with a rotation these are the rows
+// of V R, which is undone in float32.
 struct QuantizedTensor {
   int64_t rows = 0, cols = 0;
   // States of the trellis (base/trellis.h) that runs down each column; 0: none, a scalar quantizer.
