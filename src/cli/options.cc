@@ -34,8 +34,8 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
       ->type_name("X");
   command.add_flag("!--no-rescalers", options.rescalers,
                    "watersic: do not refit row and column scales");
-  command.add_flag(
-      "--lmmse,!--no-lmmse", options.lmmse,
+  command.add_flag_function(
+      "--lmmse,!--no-lmmse", [&options](int64_t count) { options.lmmse = count > 0; },
       "watersic: shrink steps as columns are quantized (default: tried on each layer)");
   command
       .add_option("--group-size", options.group_size,
