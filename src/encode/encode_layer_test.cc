@@ -4,7 +4,9 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
+#include "base/rotation.h"
 #include "coding/dec_tensor.h"
 #include "quant/families.h"
 #include "quant/layer.h"
@@ -139,6 +141,29 @@ TEST_F(EncodeLayer, OptionsChangeWhatTheySay) {
   grouped.group_size = 16;
   EXPECT_NE(encode(data, ordered).distortion, encode(data, gptq).distortion);
   EXPECT_LT(encode(data, grouped).distortion, encode(data, gptq).distortion);
+}
+
+// Theory: WaterSIC depends on S through its determinant alone, GPTQ through the spread of the
+// l_ii^2.
+TEST_F(EncodeLayer, WatersicIsBlindToRotationsAndGptqIsNot) {
+  const LayerData native = layer("lognormal_diag", 256, 96);
+  LayerData rotated = native;
+  const RandomRotation rotation(96, 3);
+  for (int64_t k = 0; k < 256; ++k) rotation.apply(rotated.W.row(k));
+  for (int side = 0; side < 2; ++side) {
+    for (int64_t i = 0; i < 96; ++i) rotation.apply(rotated.S.row(i));
+    for (int64_t i = 0; i < 96; ++i)
+      for (int64_t j = 0; j < i; ++j) std::swap(rotated.S(i, j), rotated.S(j, i));
+  }
+  const auto in_bits = [&](const LayerData& data, Method method) {
+    const EncodedLayer out = encode(data, {.method = method, .bits = 4});
+    return out.bits.coded + 0.5 * std::log2(out.distortion);
+  };
+  const double watersic = in_bits(rotated, Method::kWatersic) - in_bits(native, Method::kWatersic);
+  const double gptq =
+      in_bits(rotated, Method::kHuffmanGptq) - in_bits(native, Method::kHuffmanGptq);
+  EXPECT_LT(std::fabs(watersic), 0.03);
+  EXPECT_LT(gptq, -0.15);  // a rotation evens the l_ii out
 }
 
 TEST_F(EncodeLayer, TheSameBytesAtAnyNumberOfThreads) {
