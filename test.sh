@@ -2,7 +2,7 @@
 # Builds watersic and runs every test and check:
 #
 #   ./test.sh           all of it
-#   ./test.sh --quick   without the sanitizers and clang-tidy
+#   ./test.sh --quick   without the sanitizers
 #
 # The last line is "N passed, M failed[, K skipped]"; the exit code is 0 only if none failed.
 set -uo pipefail
@@ -90,8 +90,4 @@ else
   failed=$((failed + 1))
 fi
 
-if [[ ! $quick ]]; then
-  step "clang-tidy"
-  if tools/tidy; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-fi
 finish
