@@ -70,6 +70,10 @@ struct QuantizerOptions {
 Method method_from_name(const std::string& name);
 std::string method_name(Method method);
 
+// Sets one option by its name on the command line ("bits", "trellis", "dead-threshold", ...; flags
+// take on or off). Throws Error for a name or a value that is none.
+void set_option(QuantizerOptions& options, const std::string& name, const std::string& value);
+
 // Throws Error where an option has no meaning for the method, or is out of range.
 void check_options(const QuantizerOptions& options);
 

@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "watersic/error.h"
 #include "watersic/layer.h"
 #include "watersic/options.h"
 #include "watersic/progress.h"
@@ -27,10 +30,48 @@ struct CalibrationOptions {
       0;  // tokens in each; 0: 2048, or the model's context if that is shorter
 };
 
+// What makes a model's layers more than so many single ones (docs/algorithm.md, "Inside a model").
+// Left open: on where the method can make use of it. gptq and huffman-gptq can of drift only, as
+// the moments of what the quantized model's layers see; the rtn methods and a run without
+// calibration of nothing.
+struct ModelOptions {
+  std::optional<bool> drift;                // statistics of the model quantized so far
+  std::optional<bool> residual;             // o and down mend the residual stream; needs drift
+  std::optional<bool> attention_weighting;  // q, k, v: tokens count as they are attended to
+  std::optional<bool> mixing;               // q, k, v: mixing coefficients found by trying
+  bool mix_gate_up = false;                 // gate, up: likewise, judged at the input of down
+  int mixing_steps = 15;                    // of each golden section
+};
+
 struct QuantizeOptions : QuantizerOptions {
   CalibrationOptions calibration;
-  bool limits = true;  // report R(D) and the gap of layers with at most kLimitColumns columns
+  ModelOptions model;
+  // "REGEX:name=value,...": options of the layers whose names match, the last match winning. A
+  // layer with `bits` of its own takes no part in the sharing of the rest.
+  std::vector<std::string> overrides;
+  std::vector<std::string> keep;  // regular expressions: layers kept in 16 bits
+  // "BLOCK.gate_proj:ROW,ROW;...": rows of gate and up taken out of the model, and the columns of
+  // down that read them. gate_proj and up_proj mean the same.
+  std::string zero_rows;
+  int64_t file_size = 0;  // bytes of the whole file; instead of `bits`, if not 0
+  bool resume = false;    // continue what stands in OUT.wsic.work
+  bool limits = true;     // report R(D) and the gap of layers with at most kLimitColumns columns
   static constexpr int64_t kLimitColumns = 4096;  // eigenvalues of more take longer than the layer
+};
+
+struct MixingPoint {
+  double e_q = 0, e_a = 0, error = 0;  // relative error at the next stage's input
+};
+struct MixingReport {
+  double e_q = 0, e_a = 0;
+  std::vector<MixingPoint> points;  // as tried; none where nothing was searched
+};
+
+// A feature of down's input whose second moment is far above the others': a candidate for
+// zero_rows.
+struct OutlierReport {
+  int64_t block = 0, row = 0;
+  double ratio = 0;  // to the median
 };
 
 struct LayerReport {
@@ -43,7 +84,15 @@ struct LayerReport {
   bool has_limit = false;
   double limit_bits = 0, gap = 0;
   int64_t dead = 0;
-  double damping = 0, step = 0, seconds = 0;
+  double damping = 0;  // as used; damping_asked was not enough where they differ
+  double damping_asked = 0;
+  double step = 0, seconds = 0;
+  bool kept = false;         // in 16 bits: nothing below `bits` has a meaning
+  double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2 at the layer's input
+  MixingReport mixing;
+  // Quantiles 0, 1/32, ..., 1 over columns of the entropy of their integers and of their scale over
+  // the step's, and over rows of their scale. Empty where there are none.
+  std::vector<double> column_bits, column_factors, row_scales;
 };
 
 struct StageReport {
@@ -58,17 +107,29 @@ struct QuantizeReport {
   int64_t calibration_windows = 0, calibration_tokens = 0;
   std::vector<LayerReport> layers;
   std::vector<StageReport> stages;
-  BitCount bits;  // over all quantized tensors, by weights
+  std::vector<OutlierReport> outliers;
+  double target_bits = 0;  // as asked for, or as the file's size leaves
+  BitCount bits;           // over all quantized tensors, by weights
   int64_t quantized_weights = 0;
   int64_t file_bytes = 0;  // the whole file
   int64_t kept_bytes = 0;  // of it, the tensors kept in 16 bits
   double seconds = 0;
 };
 
-// Throws Error; nothing stands under `output` then.
+// Asked between steps; true stops the run.
+using StopFn = std::function<bool()>;
+
+// Thrown by a run that was stopped: what is finished stands in OUT.wsic.work, to be resumed.
+class Interrupted : public Error {
+ public:
+  using Error::Error;
+};
+
+// Finished stages are saved in the folder OUT.wsic.work, which goes when the file is written; a
+// resumed run gives the same bytes. Throws Error; nothing stands under `output` then.
 QuantizeReport quantize_model(const std::filesystem::path& model_dir,
                               const std::filesystem::path& output, const QuantizeOptions& options,
-                              const ProgressFn& progress = {});
+                              const ProgressFn& progress = {}, const StopFn& stop = {});
 
 std::string to_json(const QuantizeReport& report);
 

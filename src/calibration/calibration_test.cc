@@ -1,9 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <numeric>
 
 #include "base/rng.h"
-#include "calibration/moments.h"
+#include "calibration/stage_moments.h"
 #include "calibration/windows.h"
 #include "watersic/error.h"
 
@@ -26,27 +27,81 @@ TEST(Windows, AreWholeDistinctAndInOrder) {
   EXPECT_THROW(pick_windows(ids, 5, 1001, 1, "text"), Error);
 }
 
-TEST(SecondMoment, IsTheMeanOfOuterProductsAndMerges) {
-  ThreadPool pool(2);
+struct Tokens {
+  Matrix<float> X, Xq, R;
+  std::vector<float> p;
+};
+
+Tokens make_tokens(int64_t count) {
   Rng rng(1);
-  Matrix<float> X(700, 9);
-  for (float& x : X.values()) x = static_cast<float>(rng.normal());
-  SecondMoment whole, first, second;
-  whole.add(pool, X);
-  first.add(pool, X.view().block(0, 0, 512, 9));
-  second.add(pool, X.view().block(512, 0, 188, 9));
-  first.merge(second);
-  EXPECT_EQ(first.tokens(), 700);
-  const Matrix<double> S = whole.take(), merged = first.take();
-  for (int64_t i = 0; i < 9; ++i) {
+  Tokens t{Matrix<float>(count, 9), Matrix<float>(count, 9), Matrix<float>(count, 5), {}};
+  for (int64_t i = 0; i < count; ++i) {
     for (int64_t j = 0; j < 9; ++j) {
+      t.X(i, j) = static_cast<float>(rng.normal());
+      t.Xq(i, j) = t.X(i, j) + static_cast<float>(0.1 * rng.normal());
+    }
+    for (int64_t j = 0; j < 5; ++j) t.R(i, j) = static_cast<float>(rng.normal());
+    t.p.push_back(static_cast<float>(std::exp(rng.normal())));
+  }
+  return t;
+}
+
+// sum p a b^T / tokens by its definition, in float64.
+void expect_moment(const Matrix<double>& M, const Matrix<float>& A, const Matrix<float>& B,
+                   const std::vector<float>& p) {
+  ASSERT_EQ(M.rows(), A.cols());
+  ASSERT_EQ(M.cols(), B.cols());
+  for (int64_t i = 0; i < M.rows(); ++i) {
+    for (int64_t j = 0; j < M.cols(); ++j) {
       double expected = 0;
-      for (int64_t k = 0; k < 700; ++k) expected += static_cast<double>(X(k, i)) * X(k, j) / 700;
-      EXPECT_NEAR(S(i, j), expected, 1e-5);
-      EXPECT_EQ(S(i, j), merged(i, j));  // the split is where the blocks of float32 sums end
+      for (int64_t k = 0; k < A.rows(); ++k) {
+        const double weight = p.empty() ? 1.0 : static_cast<double>(p[static_cast<size_t>(k)]);
+        expected += weight * A(k, i) * B(k, j) / static_cast<double>(A.rows());
+      }
+      EXPECT_NEAR(M(i, j), expected, 1e-5) << i << ", " << j;
     }
   }
-  EXPECT_EQ(whole.tokens(), 0);
+}
+
+TEST(StageMoments, AreMeansByTheirDefinition) {
+  ThreadPool pool(2);
+  const Tokens t = make_tokens(700);
+  StageMoments sums(true);
+  for (const auto& [row, rows] : {std::pair<int64_t, int64_t>{0, 512}, {512, 188}}) {
+    sums.add(pool,
+             {.X = t.X.view().block(row, 0, rows, 9),
+              .X_quantized = t.Xq.view().block(row, 0, rows, 9),
+              .p = std::span(t.p).subspan(static_cast<size_t>(row), static_cast<size_t>(rows)),
+              .residual = t.R.view().block(row, 0, rows, 5)});
+  }
+  EXPECT_EQ(sums.tokens(), 700);
+  const StageStatistics out = sums.take();
+  EXPECT_EQ(sums.tokens(), 0);
+  expect_moment(out.plain.S, t.X, t.X, {});
+  expect_moment(out.plain.S_quantized, t.Xq, t.Xq, {});
+  expect_moment(out.plain.cross, t.X, t.Xq, {});
+  expect_moment(out.weighted.S, t.X, t.X, t.p);
+  expect_moment(out.weighted.S_quantized, t.Xq, t.Xq, t.p);
+  expect_moment(out.weighted.cross, t.X, t.Xq, t.p);
+  expect_moment(out.residual, t.R, t.Xq, {});
+  EXPECT_NEAR(out.capture_error, 0.01, 0.001);
+}
+
+TEST(StageMoments, HoldOnlyWhatIsGiven) {
+  ThreadPool pool(2);
+  const Tokens t = make_tokens(100);
+  StageMoments one(true);
+  one.add(pool, {.X = t.X, .X_quantized = {}, .p = {}, .residual = {}});
+  const StageStatistics alone = one.take();
+  expect_moment(alone.plain.S, t.X, t.X, {});
+  for (const Matrix<double>* M :
+       {&alone.plain.S_quantized, &alone.plain.cross, &alone.weighted.S, &alone.residual})
+    EXPECT_TRUE(M->empty());
+  StageMoments two(false);
+  two.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = {}, .residual = {}});
+  const StageStatistics drifted = two.take();
+  expect_moment(drifted.plain.S_quantized, t.Xq, t.Xq, {});
+  EXPECT_TRUE(drifted.plain.cross.empty());
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // watersic: the command line. Results go to stdout, messages to stderr; exit codes are 0, 1 for an
-// error, 2 for wrong usage.
+// error, 2 for wrong usage, 75 for a run that was stopped and can be resumed.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "help.h"
+#include "watersic/quantize.h"
 #include "watersic/version.h"
 
 int main(int argc, char** argv) {
@@ -40,6 +41,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     const int code = program.exit(e);
     return code == 0 ? 0 : 2;
+  } catch (const watersic::Interrupted& e) {
+    fmt::print(stderr, "watersic: {}\n", e.what());
+    return 75;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "watersic: error: out of memory\n");
   } catch (const std::exception& e) {

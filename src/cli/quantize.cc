@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+#include <charconv>
+#include <csignal>
 #include <memory>
 
 #include "commands.h"
+#include "watersic/error.h"
 #include "watersic/file.h"
 
 namespace watersic::cli {
@@ -12,10 +16,29 @@ namespace {
 
 struct Arguments {
   std::filesystem::path model, output, report;
-  std::string calibration = "self";
+  std::string calibration = "self", size;
   bool quiet = false;
   QuantizeOptions options;
 };
+
+// Set by SIGTERM and SIGINT: the run stops where it can be resumed.
+std::atomic<bool> stopped = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
+extern "C" void stop_run(int /*signal*/) { stopped = true; }
+
+// "3G", "800M", "1.5GiB": K, M, G are powers of 1024, with or without iB; a plain number is bytes.
+int64_t parse_size(const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  std::string unit(rest, end);
+  if (unit.ends_with("iB")) unit.resize(unit.size() - 2);
+  const std::map<std::string, double> units{
+      {"", 1}, {"K", 1024.0}, {"M", 1024.0 * 1024}, {"G", 1024.0 * 1024 * 1024}};
+  if (error != std::errc() || !units.contains(unit) || !(value > 0) || value > 1e15)
+    throw Error(fmt::format("--size: expected a number with K, M or G, found '{}'", text));
+  return static_cast<int64_t>(value * units.at(unit));
+}
 
 void run(Arguments& arguments) {
   QuantizeOptions& options = arguments.options;
@@ -26,9 +49,13 @@ void run(Arguments& arguments) {
     options.calibration.source = Source::kText;
     options.calibration.file = arguments.calibration;
   }
+  if (!arguments.size.empty()) options.file_size = parse_size(arguments.size);
   if (!arguments.report.empty()) check_writable(arguments.report);
+  std::signal(SIGTERM, stop_run);
+  std::signal(SIGINT, stop_run);
   const QuantizeReport report =
-      quantize_model(arguments.model, arguments.output, options, progress_printer(arguments.quiet));
+      quantize_model(arguments.model, arguments.output, options, progress_printer(arguments.quiet),
+                     [] { return stopped.load(); });
   if (!arguments.report.empty()) write_file(arguments.report, to_json(report));
   if (arguments.quiet) return;
   const double mib = 1024.0 * 1024.0;
@@ -39,6 +66,46 @@ void run(Arguments& arguments) {
   fmt::print("{:.4f} bits a weight in {} tensors ({:.4f} coded + {:.4f} side), {:.1f} s\n",
              report.bits.file, report.layers.size(), report.bits.coded, report.bits.side,
              report.seconds);
+}
+
+void add_model_options(CLI::App& command, QuantizeOptions& options) {
+  ModelOptions& model = options.model;
+  const auto add = [&](const std::string& name, std::optional<bool>& option,
+                       const std::string& description) {
+    command.add_flag_function(
+        "--" + name + ",!--no-" + name, [&option](int64_t count) { option = count > 0; },
+        description);
+  };
+  add("drift", model.drift,
+      "Statistics of the model quantized so far, with the original's outputs as the target (on; "
+      "gptq methods: the statistics alone)");
+  add("residual", model.residual,
+      "watersic: o_proj and down_proj also mend what the residual stream has lost (on)");
+  add("attention-weighting", model.attention_weighting,
+      "watersic: q, k, v count a token as much as it is attended to (on)");
+  add("mixing", model.mixing,
+      "watersic: q, k, v lean on the original's statistics, and on unweighted ones, as far as it "
+      "helps, found by trying (on)");
+  command.add_flag("--mix-gate-up", model.mix_gate_up,
+                   "watersic: such a search for gate and up, too (off)");
+  command
+      .add_option("--mixing-steps", model.mixing_steps,
+                  "Golden-section steps of each search (default 15)")
+      ->type_name("N");
+  command
+      .add_option("--override", options.overrides,
+                  "Options of the layers whose names match: 'down_proj:bits=3' or "
+                  "'layers\\.0\\.:bits=4,trellis=0'. The last match wins")
+      ->type_name("REGEX:NAME=VALUE,...")
+      ->allow_extra_args(false);
+  command.add_option("--keep", options.keep, "Layers whose names match are kept in 16 bits")
+      ->type_name("REGEX")
+      ->allow_extra_args(false);
+  command
+      .add_option("--zero-rows", options.zero_rows,
+                  "Rows of gate and up to take out of the model, with the columns of down that "
+                  "read them: '6.gate_proj:5723,8518;16.gate_proj:2271'")
+      ->type_name("ROWS");
 }
 
 }  // namespace
@@ -74,6 +141,16 @@ void add_quantize(CLI::App& program) {
                    "Tokens in each window (default 2048, at most the model's context)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("T");
+  CLI::Option* size =
+      command
+          ->add_option("--size", arguments->size,
+                       "Instead of --bits: the size of the whole file (3G, 800M, or bytes)")
+          ->type_name("SIZE");
+  size->excludes(command->get_option("--bits"));
+  command->get_option("--bits")->required(false);
+  add_model_options(*command, arguments->options);
+  command->add_flag("--resume", arguments->options.resume,
+                    "Continue the run that stands unfinished in OUT.wsic.work");
   command->add_flag("!--no-limits", arguments->options.limits,
                     "Report no information-theoretic limits of the layers: saves the time of "
                     "their eigenvalues");
@@ -82,7 +159,11 @@ void add_quantize(CLI::App& program) {
       ->add_option("--report", arguments->report, "Write all figures, layer by layer, to this file")
       ->type_name("RUN.json");
   command->add_flag("--quiet,-q", arguments->quiet, "No progress, no summary");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments, command] {
+    if (command->count("--bits") + command->count("--size") == 0)
+      throw CLI::RequiredError("--bits or --size");
+    run(*arguments);
+  });
 }
 
 }  // namespace watersic::cli

@@ -114,6 +114,27 @@ class LayerEncoder {
         weights_(static_cast<double>(problem.W.size())),
         quantizer_(pool, problem, options) {}
 
+  Draft draft(const Draft* like) {
+    Draft out;
+    double step = 1;
+    if (quantizer_.has_step() && quantizer_.live() > 0) {
+      const double formula = quantizer_.initial_step(options_.bits);
+      if (like != nullptr) {
+        step = like->step_ratio * formula;
+        quantizer_.set_lmmse(like->lmmse);
+        quantizer_.prepare(step);
+      } else {
+        step = probe(integer_bits());
+      }
+      out.step_ratio = step / formula;
+      out.lmmse = quantizer_.lmmse();
+    }
+    QuantizedLayer layer = quantizer_.quantize(step);
+    quantizer_.rescale(layer);
+    out.V = dequantize(to_tensor(layer, options_));
+    return out;
+  }
+
   EncodedLayer run() {
     EncodedLayer best = quantizer_.has_step() && quantizer_.live() > 0 ? search() : fixed();
     best.distortion = distortion(pool_, problem_, dequantize(best.tensor));
@@ -134,17 +155,7 @@ class LayerEncoder {
   // First some rows, cheaply, by the estimate of what coding will take; then the whole layer is
   // coded and the step corrected by its real size.
   EncodedLayer search() {
-    const double live_weights = static_cast<double>(quantizer_.live() * problem_.W.rows());
-    const double minimum =
-        count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
-                       options_.coder, pool_, stored_size_)
-                  .bits);
-    if (options_.bits < minimum) {
-      throw Error(
-          fmt::format("bits: {:.3f} a weight can't be met: side information alone costs {:.3f}",
-                      options_.bits, minimum));
-    }
-    double step = probe((options_.bits - minimum) * weights_ / live_weights);
+    double step = probe(integer_bits());
 
     // The scales' size is known only when they are: what it was wrong by counts in the next round.
     EncodedLayer best;
@@ -176,6 +187,21 @@ class LayerEncoder {
     return best;
   }
 
+  // What is left for the integers, in bits a live weight, once the side information is paid.
+  double integer_bits() const {
+    const double live_weights = static_cast<double>(quantizer_.live() * problem_.W.rows());
+    const double minimum =
+        count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
+                       options_.coder, pool_, stored_size_)
+                  .bits);
+    if (options_.bits < minimum) {
+      throw Error(
+          fmt::format("bits: {:.3f} a weight can't be met: side information alone costs {:.3f}",
+                      options_.bits, minimum));
+    }
+    return (options_.bits - minimum) * weights_ / live_weights;
+  }
+
   // The step at which the integers of some rows take `target` bits a live weight. Settles LMMSE,
   // too.
   double probe(double target) {
@@ -205,12 +231,7 @@ class LayerEncoder {
   // most of what is lost without LMMSE: so that it goes only where it does harm.
   double probed_cost(double step, const std::vector<int64_t>& rows) const {
     const QuantizedLayer some = quantizer_.quantize(step, rows);
-    Matrix<float> W(some.rows, problem_.W.cols());
-    for (int64_t k = 0; k < some.rows; ++k) {
-      const auto from = problem_.W.row(rows.empty() ? k : rows[static_cast<size_t>(k)]);
-      std::copy(from.begin(), from.end(), W.row(k).begin());
-    }
-    const double D = distortion(pool_, {W, problem_.S}, dequantize(to_tensor(some, options_)));
+    const double D = quantizer_.objective(dequantize(to_tensor(some, options_)), rows);
     const double live =
         static_cast<double>(quantizer_.live()) / static_cast<double>(problem_.W.cols());
     return probed_bits(some) * live + 0.5 * std::log2(std::max(D, 1e-300));
@@ -230,13 +251,14 @@ class LayerEncoder {
       tensor.row_scale = row_scales_to_come(layer.rows, options_, layer.cols);
     EncodedLayer out = measured(std::move(tensor), options_.coder, pool_, stored_size_);
     out.step = step;
+    out.gamma = layer.gamma;
     return out;
   }
 
   ThreadPool& pool_;
   LayerProblem problem_;
   QuantizerOptions options_;
-  const StoredSize& stored_size_;
+  StoredSize stored_size_;
   double weights_;
   LayerQuantizer quantizer_;
 };
@@ -279,6 +301,12 @@ EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
                           const QuantizerOptions& options, const StoredSize& stored_size) {
   check_options(options);
   return LayerEncoder(pool, problem, options, stored_size).run();
+}
+
+Draft draft_layer(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options,
+                  const Draft* like) {
+  check_options(options);
+  return LayerEncoder(pool, problem, options, {}).draft(like);
 }
 
 }  // namespace watersic

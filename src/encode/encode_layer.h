@@ -21,6 +21,15 @@ struct EncodedLayer {
   double distortion = 0;         // of the tensor as it decodes
   double damping = 0;
   double step = 0;
+  std::vector<double>
+      gamma;  // of each live column's scale, what came on top of the step's; or empty
+};
+
+// A layer quantized without coding, and how: what the next draft of the same layer needs.
+struct Draft {
+  Matrix<float> V;
+  double step_ratio = 1;  // to what the high-rate formula gives
+  bool lmmse = true;
 };
 
 // What a coded tensor of so many bytes occupies where it is put; identity by default.
@@ -30,6 +39,12 @@ using StoredSize = std::function<size_t(size_t coded_bytes)>;
 // size allows. Throws Error where the side information alone costs more, naming the minimum.
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
                           const QuantizerOptions& options, const StoredSize& stored_size = {});
+
+// V at about that rate, by the estimate of what coding will take: for trying things out, at a
+// fraction of encode_layer's time. `like`: a draft of the same weights and rate under other
+// statistics; then nothing is searched, the step follows the formula as it did there.
+Draft draft_layer(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options,
+                  const Draft* like = nullptr);
 
 // What a layer costs at least, in the bits that options.bits counts: side information and integers
 // that are all zero.

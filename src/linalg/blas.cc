@@ -88,6 +88,25 @@ void tiled_solve(ThreadPool& pool, Op op, MatrixView<const T> L, MatrixView<T> X
   });
 }
 
+// The tile of S at (i, j) += X^T Y, the products summed in T over kGramRows rows, then in float64.
+template <class T>
+void cross_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<double> S, int64_t i,
+                int64_t j) {
+  const int64_t height = std::min(kPanel, X.cols() - i), width = std::min(kPanel, Y.cols() - j);
+  std::vector<T> sum(static_cast<size_t>(height * width));
+  for (int64_t k = 0; k < X.rows(); k += kGramRows) {
+    const int64_t count = std::min(kGramRows, X.rows() - k);
+    gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(count), T{1},
+              X.data() + k * X.stride() + i, narrow(X.stride()), Y.data() + k * Y.stride() + j,
+              narrow(Y.stride()), T{0}, sum.data(), narrow(width));
+    for (int64_t r = 0; r < height; ++r) {
+      double* s = S.data() + (i + r) * S.stride() + j;
+      for (int64_t c = 0; c < width; ++c)
+        s[c] += static_cast<double>(sum[static_cast<size_t>(r * width + c)]);
+    }
+  }
+}
+
 template <class T>
 void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<double> S) {
   const int64_t n = X.cols();
@@ -98,18 +117,7 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<double> S) {
   pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
     const auto [i, j] = lower_tile(tile);
     const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
-    std::vector<T> sum(static_cast<size_t>(height * width));
-    for (int64_t k = 0; k < X.rows(); k += kGramRows) {
-      const int64_t count = std::min(kGramRows, X.rows() - k);
-      const T* x = X.data() + k * X.stride();
-      gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(count), T{1}, x + i,
-                narrow(X.stride()), x + j, narrow(X.stride()), T{0}, sum.data(), narrow(width));
-      for (int64_t r = 0; r < height; ++r) {
-        double* s = S.data() + (i + r) * S.stride() + j;
-        for (int64_t c = 0; c < width; ++c)
-          s[c] += static_cast<double>(sum[static_cast<size_t>(r * width + c)]);
-      }
-    }
+    cross_tile(X, X, S, i, j);
     for (int64_t r = 0; r < height; ++r)
       for (int64_t c = 0; c < width && j + c < i + r; ++c) S(j + c, i + r) = S(i + r, j + c);
   });
@@ -149,6 +157,16 @@ void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S)
 }
 void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S) {
   tiled_gram(pool, X, S);
+}
+
+void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+               MatrixView<double> S) {
+  assert(X.rows() == Y.rows() && S.rows() == X.cols() && S.cols() == Y.cols());
+  one_blas_thread();
+  const int64_t across = tile_count(Y.cols(), kPanel);
+  pool.parallel_for(tile_count(X.cols(), kPanel) * across, [&](int64_t tile) {
+    cross_tile(X, Y, S, tile / across * kPanel, tile % across * kPanel);
+  });
 }
 
 void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const double> L, MatrixView<double> X) {

@@ -24,6 +24,10 @@ constexpr int64_t kGramRows = 512;
 void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S);
 void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S);
 
+// S += X^T Y for X (k x m), Y (k x n), S m x n; summed as in add_gram.
+void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+               MatrixView<double> S);
+
 // Lower Cholesky factor in place: A = L L^T, with zeros above the diagonal. Returns -1, or the
 // first column whose pivot is not positive (A is then spoilt).
 int64_t cholesky(ThreadPool& pool, MatrixView<double> A);

@@ -78,9 +78,10 @@ void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& r
 }
 
 // One head of one window: out = softmax(causal Q K^T / sqrt(d)) V, by tiles of queries, so that at
-// most kQueryTile x length probabilities exist at a time.
+// most kQueryTile x length probabilities exist at a time. Adds to received[j], unless it is empty,
+// the probabilities of all queries for key j.
 void attend(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
-            MatrixView<const float> V, MatrixView<float> out) {
+            MatrixView<const float> V, MatrixView<float> out, std::span<double> received) {
   const int64_t length = Q.rows(), d = Q.cols();
   const float scale = 1.0F / std::sqrt(static_cast<float>(d));
   Matrix<float> buffer(std::min(kQueryTile, length), length);
@@ -93,6 +94,8 @@ void attend(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float>
       const auto past = static_cast<size_t>(begin + i + 1);
       softmax(P.row(i).first(past));
       std::fill(P.row(i).begin() + static_cast<int64_t>(past), P.row(i).end(), 0.0F);
+      if (received.empty()) continue;
+      for (size_t j = 0; j < past; ++j) received[j] += static_cast<double>(P.row(i)[j]);
     }
     gemm(pool, Op::kNone, Op::kNone, 1.0F, P, V.block(0, 0, seen, d), 0.0F,
          out.block(begin, 0, rows, d));
@@ -156,18 +159,33 @@ Heads project_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable
 }
 
 Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
-                        const BlockWeights& weights, int64_t length, MatrixView<const float> A) {
+                        const BlockWeights& weights, int64_t length, MatrixView<const float> A,
+                        std::vector<float>* received) {
   const int64_t tokens = A.rows(), d = config.head_dim, group = config.heads / config.kv_heads;
   std::vector<int64_t> positions;
   for (int64_t i = 0; i < tokens; ++i) positions.push_back(i % length);
   const auto [Q, K, V] = project_heads(pool, config, rope, weights, length, positions, A);
   Matrix<float> H(tokens, config.query_size());
+  Matrix<double> sums;  // a row for each window and head
+  if (received != nullptr) sums = Matrix<double>(tokens / length * config.heads, length);
   pool.parallel_for(tokens / length * config.heads, [&, &Q = Q, &K = K, &V = V](int64_t tile) {
     const int64_t first = tile / config.heads * length, head = tile % config.heads;
     const int64_t kv = head / group * d;
     attend(pool, Q.view().block(first, head * d, length, d), K.view().block(first, kv, length, d),
-           V.view().block(first, kv, length, d), H.view().block(first, head * d, length, d));
+           V.view().block(first, kv, length, d), H.view().block(first, head * d, length, d),
+           received != nullptr ? sums.row(tile) : std::span<double>());
   });
+  if (received != nullptr) {
+    received->assign(static_cast<size_t>(tokens), 0.0F);
+    for (int64_t i = 0; i < tokens; ++i) {
+      const int64_t j = i % length;
+      double sum = 0;
+      for (int64_t head = 0; head < config.heads; ++head)
+        sum += sums(i / length * config.heads + head, j);
+      (*received)[static_cast<size_t>(i)] =
+          static_cast<float>(sum / static_cast<double>(config.heads * (length - j)));
+    }
+  }
   check_finite(pool, weights.block, "input of o", H);
   return H;
 }

@@ -49,9 +49,13 @@ BlockWeights load_block(ThreadPool& pool, const ModelConfig& config, const Weigh
 Matrix<float> attention_input(ThreadPool& pool, const ModelConfig& config,
                               const BlockWeights& weights, MatrixView<const float> X);
 // Causal grouped-query attention over the heads, with q/k norms and rotary embeddings: tokens x
-// (heads * head_dim). `rope` reaches at least over `length` positions.
+// (heads * head_dim). `rope` reaches at least over `length` positions. Into `received`, if given,
+// goes how much attention each token gets from those that can see it, one number a token: p_j = 1 /
+// (heads (length - j)) sum over heads and i >= j of the probability A[i, j] (WaterSIC, arXiv
+// 2603.04956, section 4.3).
 Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
-                        const BlockWeights& weights, int64_t length, MatrixView<const float> A);
+                        const BlockWeights& weights, int64_t length, MatrixView<const float> A,
+                        std::vector<float>* received = nullptr);
 Matrix<float> mlp_input(ThreadPool& pool, const ModelConfig& config, const BlockWeights& weights,
                         MatrixView<const float> X);
 // silu(gate) * up: tokens x intermediate.

@@ -1,29 +1,29 @@
-// The pass over a model, block by block: run the block on the calibration windows, gather the
-// second moments at its four capture points, quantize its seven layers, write them.
+// The pass over a model: block by block, and in a block stage by stage (q, k, v; o; gate, up;
+// down), each with statistics taken when the stages before it are quantized. What a stage leaves is
+// saved before the next begins; the file is written at the end.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <map>
-#include <optional>
 #include <set>
 
 #include "base/threads.h"
-#include "calibration/moments.h"
+#include "coding/dec_tensor.h"
 #include "container/common_texts.h"
 #include "container/write_container.h"
-#include "encode/encode_layer.h"
 #include "io/json.h"
-#include "linalg/blas.h"
-#include "model/block.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/forward.h"
 #include "pipeline/calibrate.h"
+#include "pipeline/identity.h"
 #include "pipeline/kept_tensor.h"
+#include "pipeline/plan.h"
+#include "pipeline/report.h"
+#include "pipeline/stage.h"
 #include "pipeline/stopwatch.h"
-#include "quant/layer.h"
-#include "quant/limit.h"
+#include "pipeline/streams.h"
+#include "pipeline/work_folder.h"
 #include "tokenizer/tokenizer.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
@@ -33,67 +33,50 @@
 namespace watersic {
 namespace {
 
-Matrix<double> identity(int64_t n) {
-  Matrix<double> I(n, n);
-  for (int64_t i = 0; i < n; ++i) I(i, i) = 1;
-  return I;
-}
-
-// What the container takes for a coded tensor: padding, and an entry of about this many bytes in
-// its table. What it really took is counted when it is written.
-size_t stored_size(size_t coded) {
-  constexpr size_t kEntry = 40;
-  return (coded + kAlignment - 1) / kAlignment * kAlignment + kEntry;
-}
-
-// The second moments of a capture point, and what is computed from them once for all its layers.
-struct Site {
-  Matrix<double> S;
-  std::vector<double> eigenvalues;  // only if limits are reported
-};
+constexpr Capture kStages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
 
 class ModelQuantizer {
  public:
   ModelQuantizer(const std::filesystem::path& model_dir, const std::filesystem::path& output,
-                 const QuantizeOptions& options, const ProgressFn& progress)
+                 const QuantizeOptions& options, const ProgressFn& progress, const StopFn& stop)
       : model_dir_(model_dir),
+        output_(output),
         options_(options),
         progress_(progress),
+        stop_(stop),
         pool_(options.threads),
         config_(load_config(model_dir)),
-        source_(model_dir),
-        writer_(output) {
+        source_(model_dir) {
     check_tensors(config_, source_);
+    check_writable(output);
+    options_.model = resolved_model_options(options);
+    plan_ = plan_layers(config_, options_);
+    zero_rows_ = parse_zero_rows(options.zero_rows, config_);
     report_.model = model_dir.string();
     report_.output = output.string();
     report_.version = kVersion;
-    report_.options = options;
+    report_.options = options_;
   }
 
   QuantizeReport run() {
     const auto start = std::chrono::steady_clock::now();
-    check_budget();
     // A file whose tokenizer can't be read could not be evaluated.
     if (std::filesystem::exists(model_dir_ / "tokenizer.json")) Tokenizer::load(model_dir_);
-    watch_.stage("calibration text");
-    const auto windows = calibration_windows(pool_, config_, source_, model_dir_,
-                                             options_.calibration, options_.seed, progress_);
-    report_.calibration_windows = static_cast<int64_t>(windows.size());
-    length_ = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
-    report_.calibration_tokens = report_.calibration_windows * length_;
-    rope_.emplace(config_, length_);
-
-    watch_.stage("statistics");
-    X_ = embed_windows(windows);
-    for (int64_t block = 0; block < config_.blocks; ++block) quantize_block(block);
+    share_bits();
+    watch_.stage("hashing");
+    const WorkFolder work(output_, run_identity(model_dir_, options_), options_.resume);
+    try {
+      quantize_blocks(work);
+    } catch (const Interrupted&) {
+      throw;
+    } catch (...) {
+      work.remove_if_unused();
+      throw;
+    }
     watch_.stage("writing");
-    write_the_rest();
-    const ContainerWriter::Summary summary = writer_.finish(
-        fmt::format("watersic {}", kVersion), Json::parse(to_json(report_)).at("options"));
+    write_file(work);
     watch_.stop();
-
-    report_.model_id = summary.model_id;
-    report_.file_bytes = static_cast<int64_t>(summary.file_bytes);
+    work.remove();
     report_.stages = watch_.stages();
     report_.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -102,29 +85,74 @@ class ModelQuantizer {
   }
 
  private:
-  bool calibrated() const { return length_ > 0; }
+  void quantize_blocks(const WorkFolder& work) {
+    watch_.stage("calibration text");
+    const auto windows = windows_of(work);
+    report_.calibration_windows = static_cast<int64_t>(windows.size());
+    const auto length = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
+    report_.calibration_tokens = report_.calibration_windows * length;
 
-  // Before any work: can every layer have the bits that are asked for? And count the weights.
-  void check_budget() {
-    check_options(options_);
-    const bool grid = options_.method == Method::kGptq || options_.method == Method::kRtn;
-    std::map<std::pair<int64_t, int64_t>, double> minimum;  // by shape
-    for (int64_t block = 0; block < config_.blocks; ++block) {
-      for (const LinearSite& site : linear_sites(config_, block)) {
-        report_.quantized_weights += site.rows * site.cols;
-        const std::pair shape{site.rows, site.cols};
-        if (grid || minimum.contains(shape)) continue;
-        minimum[shape] = minimum_bits(pool_, site.rows, site.cols, options_, stored_size);
-        if (options_.bits < minimum[shape]) {
-          throw Error(fmt::format(
-              "bits: {:.3f} a weight can't be met: {} ({} x {}) needs {:.3f} for its side "
-              "information alone",
-              options_.bits, site.name, site.rows, site.cols, minimum[shape]));
-        }
+    watch_.stage("statistics");
+    std::optional<Streams> streams;
+    if (length > 0) {
+      streams.emplace(pool_, config_, length, embed_windows(windows), *options_.model.drift);
+      streams->set_tick([this] { check_stop(); });
+    }
+    for (int64_t block = 0; block < config_.blocks; ++block)
+      quantize_block(block, streams ? &*streams : nullptr, work);
+  }
+
+  void check_stop() const {
+    if (stop_ && stop_())
+      throw Interrupted(fmt::format("{}: stopped; --resume continues the run", output_.string()));
+  }
+
+  // Before any work: can every layer have the bits that are asked for?
+  void share_bits() {
+    int64_t fixed_weights = 0, all = 0;
+    double fixed_bits = 0;
+    for (const auto& block : plan_) {
+      for (const LayerPlan& layer : block) {
+        all += layer.weights();
+        if (!layer.fixed) continue;
+        fixed_weights += layer.weights();
+        fixed_bits += (layer.keep ? 16 : layer.options.bits) * static_cast<double>(layer.weights());
       }
     }
-    bits_left_ = options_.bits * static_cast<double>(report_.quantized_weights);
-    weights_left_ = report_.quantized_weights;
+    report_.quantized_weights = all;
+    if (options_.file_size > 0 && fixed_weights == all)
+      throw Error("file size: every layer has a rate of its own, nothing is left to choose");
+    report_.target_bits =
+        options_.file_size > 0 ? bits_for_size(options_.file_size, all) : options_.bits;
+    budget_ = RateBudget(report_.target_bits, all, fixed_weights, fixed_bits);
+    check_budget(pool_, plan_, budget_);
+  }
+
+  // What is left of a file of this size for its quantized tensors, once all else is in it.
+  double bits_for_size(int64_t size, int64_t weights) {
+    ContainerWriter trial(output_.string() + ".size");
+    constexpr int64_t kManifest = 4096;  // and the header: a little more than they take
+    const int64_t rest = write_texts(trial) + write_kept(trial) + kManifest;
+    const double bits = 8 * static_cast<double>(size - rest) / static_cast<double>(weights);
+    if (!(bits >= 0.05)) {
+      throw Error(fmt::format(
+          "file size: expected more than {} bytes, which the tensors that are kept in 16 bits and "
+          "the tokenizer take, found {}",
+          rest, size));
+    }
+    return std::min(bits, 16.0);
+  }
+
+  std::vector<std::vector<int32_t>> windows_of(const WorkFolder& work) {
+    if (auto saved = work.windows()) return *saved;
+    const ProgressFn watched = [this](const ProgressEvent& event) {
+      if (progress_) progress_(event);
+      check_stop();
+    };
+    auto windows = calibration_windows(pool_, config_, source_, model_dir_, options_.calibration,
+                                       options_.seed, watched);
+    work.save_windows(windows);
+    return windows;
   }
 
   Matrix<float> embed_windows(const std::vector<std::vector<int32_t>>& windows) const {
@@ -133,109 +161,114 @@ class ModelQuantizer {
     return embed(config_, source_, ids);
   }
 
-  void quantize_block(int64_t block) {
+  void quantize_block(int64_t block, Streams* streams, const WorkFolder& work) {
     watch_.stage("statistics");
-    const BlockWeights weights = load_block(pool_, config_, source_, block);
-    BlockMoments moments;
-    if (calibrated()) {
-      const int64_t batch = std::max<int64_t>(1, kBatchTokens / length_) * length_;
-      for (int64_t row = 0; row < X_.rows(); row += batch) {
-        const MatrixView<float> some =
-            X_.view().block(row, 0, std::min(batch, X_.rows() - row), X_.cols());
-        forward_block(pool_, config_, *rope_, weights, length_, some,
-                      [&](Capture capture, MatrixView<const float> inputs) {
-                        moments[static_cast<size_t>(capture)].add(pool_, inputs);
-                      });
-        tell("statistics", "blocks", block, config_.blocks, "");
-      }
-    }
-    const double before = bits_left_;
+    BlockWeights weights = load_block(pool_, config_, source_, block);
+    if (zero_rows_.contains(block)) take_out(zero_rows_.at(block), weights);
+    if (streams != nullptr) streams->begin_block(weights);
+    const double before = report_bits_;
     int64_t block_weights = 0;
-    const auto sites = linear_sites(config_, block);
-    Site site;
-    for (size_t i = 0; i < sites.size(); ++i) {
-      const LinearSite& layer = sites[i];
-      if (i == 0 || layer.input != sites[i - 1].input) {
-        site = {};  // the old one's memory first
-        SecondMoment& moment = moments[static_cast<size_t>(layer.input)];
-        watch_.stage("statistics");
-        site.S = calibrated() ? moment.take() : identity(layer.cols);
-        if (options_.limits && layer.cols <= QuantizeOptions::kLimitColumns) {
-          watch_.stage("limits");
-          site.eigenvalues = symmetric_eigenvalues(site.S);
-        }
+    for (const Capture stage : kStages) {
+      check_stop();
+      std::vector<LayerPlan> layers;
+      for (const LayerPlan& layer : plan_[static_cast<size_t>(block)])
+        if (layer.site.input == stage) layers.push_back(layer);
+      FinishedStage finished;
+      if (auto saved = work.stage(block, stage)) {
+        finished = std::move(*saved);
+        if (streams != nullptr) streams->pass(stage);
+      } else {
+        finished = StageQuantizer(pool_, options_, budget_, weights, streams, watch_, progress_)
+                       .run(stage, layers);
+        work.save_stage(block, stage, finished);
       }
-      quantize_layer(layer, weights.linear[static_cast<size_t>(layer.linear)].weight, site);
-      block_weights += layer.rows * layer.cols;
+      install(layers, finished, weights, streams);
+      for (const LayerReport& layer : finished.layers) {
+        block_weights += layer.rows * layer.cols;
+        report_bits_ += counted_bits(layer) * static_cast<double>(layer.rows * layer.cols);
+        report_.layers.push_back(layer);
+      }
+      report_.outliers.insert(report_.outliers.end(), finished.outliers.begin(),
+                              finished.outliers.end());
     }
+    watch_.stage("statistics");
+    if (streams != nullptr) streams->end_block();
     tell("quantizing", "blocks", block + 1, config_.blocks,
          fmt::format("block {}: {:.4f} bits a weight", block,
-                     (before - bits_left_) / static_cast<double>(block_weights)));
+                     (report_bits_ - before) / static_cast<double>(block_weights)));
   }
 
-  void quantize_layer(const LinearSite& site, MatrixView<const float> W, const Site& statistics) {
-    watch_.stage("quantizing");
-    const auto start = std::chrono::steady_clock::now();
-    const double weights = static_cast<double>(W.size());
-    QuantizerOptions options = options_;
-    const bool grid = options.method == Method::kGptq || options.method == Method::kRtn;
-    // What earlier layers missed their target by is made good by those to come.
-    if (!grid)
-      options.bits = std::clamp(bits_left_ / static_cast<double>(weights_left_), 0.05, 16.0);
-    EncodedLayer encoded;
-    try {
-      encoded = encode_layer(pool_, {W, statistics.S}, options, stored_size);
-    } catch (const Error& e) {
-      throw Error(fmt::format("{}: {}", site.name, e.what()));
-    }
-
-    LayerReport layer{
-        .name = site.name, .rows = site.rows, .cols = site.cols, .target_bits = options.bits};
-    layer.bits = encoded.bits;
-    const uint64_t stored = writer_.add_quantized(site.name, site.rows, site.cols, encoded.bytes);
-    layer.bits.file = 8 * static_cast<double>(stored) / weights;
-    layer.bits.side = layer.bits.file - layer.bits.coded;
-    layer.distortion = encoded.distortion;
-    layer.dead = static_cast<int64_t>(encoded.tensor.dead.size());
-    layer.damping = encoded.damping;
-    layer.step = encoded.step;
-    layer.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    // By the count that is asked for: the papers' or the file's.
-    bits_left_ -=
-        weights * (options.rate == RateTarget::kPaper ? layer.bits.paper_rate : layer.bits.file);
-    weights_left_ -= static_cast<int64_t>(weights);
-
-    double variance = 0;
-    for (int64_t k = 0; k < W.rows(); ++k)
-      for (const float w : W.row(k)) variance += static_cast<double>(w) * w / weights;
-    const Matrix<float> nothing(site.rows, site.cols);
-    layer.relative_distortion =
-        layer.distortion / std::max(1e-300, distortion(pool_, {W, statistics.S}, nothing));
-    if (!statistics.eigenvalues.empty()) {
-      layer.has_limit = true;
-      layer.limit_bits =
-          rate_at_distortion(statistics.eigenvalues, variance, layer.distortion).bits;
-      layer.gap = layer.bits.coded - layer.limit_bits;
-    }
-    report_.layers.push_back(std::move(layer));
+  double counted_bits(const LayerReport& layer) const {
+    return options_.rate == RateTarget::kPaper ? layer.bits.paper_rate : layer.bits.file;
   }
 
-  void write_the_rest() {
+  // What the file will hold takes the original's place in the quantized stream, and is accounted
+  // for: whether it was quantized now or before the run was interrupted makes no difference.
+  void install(const std::vector<LayerPlan>& layers, const FinishedStage& finished,
+               const BlockWeights& weights, Streams* streams) {
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const LayerPlan& layer = layers[i];
+      if (!layer.fixed) budget_.spent(layer.weights(), counted_bits(finished.layers[i]));
+      if (streams == nullptr || !streams->two()) continue;
+      Matrix<float>& place = streams->quantized().linear[layer.site.linear].weight;
+      if (layer.keep) {
+        place = weights.linear[layer.site.linear].weight;
+      } else {
+        place = dequantize(decode_tensor(finished.tensors[i], pool_, layer.site.name));
+      }
+    }
+  }
+
+  void write_file(const WorkFolder& work) {
+    ContainerWriter writer(output_);
+    size_t next = 0;
+    for (size_t block = 0; block < plan_.size(); ++block) {
+      for (const Capture stage : kStages) {
+        const FinishedStage finished = *work.stage(static_cast<int64_t>(block), stage);
+        for (size_t i = 0; i < finished.layers.size(); ++i) {
+          LayerReport& layer = report_.layers[next++];
+          if (layer.kept) continue;
+          const uint64_t stored =
+              writer.add_quantized(layer.name, layer.rows, layer.cols, finished.tensors[i]);
+          layer.bits.file =
+              8 * static_cast<double>(stored) / static_cast<double>(layer.rows * layer.cols);
+          layer.bits.side = layer.bits.file - layer.bits.coded;
+        }
+      }
+    }
+    write_texts(writer);
+    report_.kept_bytes = write_kept(writer);
+    const ContainerWriter::Summary summary =
+        writer.finish(fmt::format("watersic {}", kVersion), options_json(options_));
+    report_.model_id = summary.model_id;
+    report_.file_bytes = static_cast<int64_t>(summary.file_bytes);
+  }
+
+  // Both return what they take of the file.
+  int64_t write_texts(ContainerWriter& writer) {
+    uint64_t bytes = 0;
     for (const char* name : kCarriedTexts) {
       if (std::filesystem::exists(model_dir_ / name))
-        writer_.add_text(name, read_text(model_dir_ / name));
+        bytes += writer.add_text(name, read_text(model_dir_ / name));
     }
+    return static_cast<int64_t>(bytes);
+  }
+  // The tensors that are not quantized.
+  int64_t write_kept(ContainerWriter& writer) {
+    uint64_t bytes = 0;
     std::set<std::string> quantized;
-    for (const LayerReport& layer : report_.layers) quantized.insert(layer.name);
+    for (const auto& block : plan_)
+      for (const LayerPlan& layer : block)
+        if (!layer.keep) quantized.insert(layer.site.name);
     for (const ModelTensor& tensor : model_tensors(config_)) {
       if (quantized.contains(tensor.name)) continue;
       const bool half = source_.dtype(tensor.name) == "F16";
       std::vector<int64_t> shape{tensor.shape.rows, tensor.shape.cols};
       if (tensor.is_vector) shape = {tensor.shape.cols};
-      report_.kept_bytes += static_cast<int64_t>(
-          writer_.add_raw(tensor.name, half ? SectionKind::kF16 : SectionKind::kBf16, shape,
-                          in_16_bits(source_, tensor.name, half)));
+      bytes += writer.add_raw(tensor.name, half ? SectionKind::kF16 : SectionKind::kBf16, shape,
+                              in_16_bits(source_, tensor.name, half));
     }
+    return static_cast<int64_t>(bytes);
   }
 
   void finish_totals() {
@@ -257,28 +290,27 @@ class ModelQuantizer {
       progress_({.stage = stage, .unit = unit, .done = done, .total = total, .detail = detail});
   }
 
-  std::filesystem::path model_dir_;
+  std::filesystem::path model_dir_, output_;
   QuantizeOptions options_;
   const ProgressFn& progress_;
+  const StopFn& stop_;
   ThreadPool pool_;
   ModelConfig config_;
   CheckpointSource source_;
-  ContainerWriter writer_;
+  std::vector<std::vector<LayerPlan>> plan_;
+  ZeroRows zero_rows_;
+  RateBudget budget_;
   QuantizeReport report_;
   Stopwatch watch_;
-  int64_t length_ = 0;  // tokens in a window; 0 without calibration
-  std::optional<RopeTable> rope_;
-  Matrix<float> X_;  // the stream of all windows, as the blocks so far leave it
-  double bits_left_ = 0;
-  int64_t weights_left_ = 0;
+  double report_bits_ = 0;  // spent so far
 };
 
 }  // namespace
 
 QuantizeReport quantize_model(const std::filesystem::path& model_dir,
                               const std::filesystem::path& output, const QuantizeOptions& options,
-                              const ProgressFn& progress) {
-  return ModelQuantizer(model_dir, output, options, progress).run();
+                              const ProgressFn& progress, const StopFn& stop) {
+  return ModelQuantizer(model_dir, output, options, progress, stop).run();
 }
 
 }  // namespace watersic

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <memory>
 
 #include "base/half.h"
 #include "container/read_container.h"
@@ -41,7 +42,15 @@ class QuantizeModel : public testing::Test {
     out.calibration = {
         .source = source, .file = file("text.txt"), .samples = 8, .sequence_length = 64};
     if (source != Source::kText) out.calibration.file.clear();
+    out.model.mixing_steps = 0;
     out.threads = 2;
+    return out;
+  }
+  // Each layer by itself, on the original model's statistics.
+  static QuantizeOptions plain(Method method, double bits) {
+    QuantizeOptions out = options(method, bits);
+    out.model.drift = false;
+    if (method == Method::kWatersic) out.model.attention_weighting = false;
     return out;
   }
   static QuantizeReport run(const QuantizeOptions& options,
@@ -58,10 +67,11 @@ class QuantizeModel : public testing::Test {
     }
     return "(no error)";
   }
-  static std::string bytes_of(const std::string& name) {
-    std::ifstream in(file(name), std::ios::binary);
+  static std::string read_bytes(const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
+  static std::string bytes_of(const std::string& name) { return read_bytes(file(name)); }
 
   static TestFolder* folder_;
 };
@@ -118,7 +128,7 @@ TEST_F(QuantizeModel, TheSameBytesAtAnyNumberOfThreads) {
 }
 
 TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
-  const QuantizeReport report = run(options(Method::kWatersic, 2.5));
+  const QuantizeReport report = run(plain(Method::kWatersic, 2.5));
   const ContainerReader reader(file("out.wsic"));
   ThreadPool pool;
   reader.verify(pool);
@@ -215,6 +225,131 @@ TEST_F(QuantizeModel, ProgressIsTold) {
   EXPECT_EQ(events.back().done, 2);
   EXPECT_EQ(events.back().total, 2);
   for (const ProgressEvent& event : events) EXPECT_LE(event.done, event.total) << event.stage;
+}
+
+// Asks for a stop at the n-th question.
+StopFn stop_at(int n) {
+  auto asked = std::make_shared<int>(0);
+  return [asked, n] { return ++*asked >= n; };
+}
+
+TEST_F(QuantizeModel, AStoppedRunIsContinuedToTheSameBytes) {
+  const QuantizeOptions whole = options(Method::kWatersic, 2);
+  run(whole, "whole.wsic");
+  QuantizeOptions more = whole;
+  int stops = 0;
+  for (int patience = 40;; patience += 7) {
+    try {
+      quantize_model(file("model"), file("parts.wsic"), more, {}, stop_at(patience));
+      break;
+    } catch (const Interrupted&) {
+      ++stops;
+      EXPECT_FALSE(std::filesystem::exists(file("parts.wsic")));
+      more.resume = true;
+    }
+  }
+  EXPECT_GE(stops, 3);
+  EXPECT_EQ(bytes_of("whole.wsic"), bytes_of("parts.wsic"));
+  EXPECT_FALSE(std::filesystem::exists(file("parts.wsic.work")));
+}
+
+TEST_F(QuantizeModel, AnUnfinishedRunIsContinuedByItsOwnOptionsOnly) {
+  const QuantizeOptions first = options(Method::kWatersic, 2);
+  const auto attempt = [&](const QuantizeOptions& options) -> std::string {
+    try {
+      quantize_model(file("model"), file("half.wsic"), options, {}, stop_at(30));
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "(no error)";
+  };
+  QuantizeOptions again = first;
+  again.resume = true;
+  EXPECT_NE(attempt(again).find("found none"), std::string::npos);
+  EXPECT_NE(attempt(first).find("--resume"), std::string::npos);
+  EXPECT_NE(attempt(first).find("holds an unfinished run"), std::string::npos);
+  again.bits = 3;
+  EXPECT_NE(attempt(again).find("options: bits: was 2.0, is 3.0"), std::string::npos)
+      << attempt(again);
+  again = options(Method::kWatersic, 2, Source::kText);
+  again.resume = true;
+  EXPECT_NE(attempt(again).find("calibration"), std::string::npos) << attempt(again);
+  std::filesystem::remove_all(file("half.wsic.work"));
+}
+
+TEST_F(QuantizeModel, ADamagedTensorOfAnUnfinishedRunIsFound) {
+  QuantizeOptions more = options(Method::kHuffmanGptq, 2);
+  const auto work = file("half.wsic.work");
+  const auto first_stage_is_saved = [&] {
+    return std::filesystem::exists(work / "block-0-qkv.json");
+  };
+  EXPECT_THROW(quantize_model(file("model"), file("half.wsic"), more, {}, first_stage_is_saved),
+               Interrupted);
+  const auto tensor = work / "model.layers.0.self_attn.q_proj.weight.tensor";
+  std::string bytes = read_bytes(tensor);
+  bytes[bytes.size() / 2] ^= 1;
+  std::ofstream(tensor, std::ios::binary) << bytes;
+  more.resume = true;
+  EXPECT_THROW(quantize_model(file("model"), file("half.wsic"), more), Error);
+  std::filesystem::remove_all(file("half.wsic.work"));
+}
+
+TEST_F(QuantizeModel, LayersHaveTheirOwnTreatment) {
+  QuantizeOptions some = options(Method::kWatersic, 2, Source::kNone);
+  some.overrides = {"down_proj:bits=4,trellis=0", "layers\\.1\\..*down_proj:bits=3"};
+  some.keep = {"0\\.self_attn\\.q_proj"};
+  const QuantizeReport report = run(some, "own.wsic");
+  const ContainerReader reader(file("own.wsic"));
+  double spent = 0, weights = 0;
+  for (const LayerReport& layer : report.layers) {
+    const auto size = static_cast<double>(layer.rows * layer.cols);
+    const bool kept = layer.name == "model.layers.0.self_attn.q_proj.weight";
+    EXPECT_EQ(layer.kept, kept);
+    EXPECT_EQ(reader.section(layer.name).kind, kept ? SectionKind::kBf16 : SectionKind::kQuantized);
+    if (layer.name == "model.layers.0.mlp.down_proj.weight") {
+      EXPECT_NEAR(layer.bits.file, 4, 0.02);
+    }
+    if (layer.name == "model.layers.1.mlp.down_proj.weight") {
+      EXPECT_NEAR(layer.bits.file, 3, 0.02);
+    }
+    spent += layer.bits.file * size;
+    weights += size;
+  }
+  // The others share what is left, which may be less than two bits; here it is not enough.
+  EXPECT_NEAR(report.bits.file, spent / weights, 1e-9);
+  some.overrides = {"no_such_layer:bits=3"};
+  EXPECT_NE(error_of(some).find("matches no layer"), std::string::npos);
+  some.overrides = {"q_proj:bats=3"};
+  EXPECT_NE(error_of(some).find("found 'bats'"), std::string::npos);
+}
+
+TEST_F(QuantizeModel, TheWholeFileCanHaveASize) {
+  QuantizeOptions some = options(Method::kWatersic, 2, Source::kNone);
+  some.file_size = 1'180'000;
+  const QuantizeReport report = run(some, "sized.wsic");
+  const double weights = static_cast<double>(report.quantized_weights);
+  EXPECT_LE(8 * std::fabs(static_cast<double>(report.file_bytes - some.file_size)) / weights, 0.15);
+  EXPECT_LE(report.file_bytes, some.file_size + 500);
+  some.file_size = 100'000;
+  EXPECT_NE(error_of(some).find("file size"), std::string::npos);
+}
+
+TEST_F(QuantizeModel, RowsTakenOutAreZero) {
+  QuantizeOptions some = options(Method::kWatersic, 2);
+  some.zero_rows = "1.gate_proj:5,17";
+  const QuantizeReport report = run(some, "rows.wsic");
+  for (const LayerReport& layer : report.layers)
+    if (layer.name == "model.layers.1.mlp.down_proj.weight") {
+      EXPECT_EQ(layer.dead, 2);
+    }
+  ThreadPool pool;
+  const ContainerReader reader(file("rows.wsic"));
+  for (const char* name : {"gate_proj", "up_proj"}) {
+    const Matrix<float> V =
+        dequantize(reader.quantized("model.layers.1.mlp." + std::string(name) + ".weight", pool));
+    for (const int64_t row : {5, 17})
+      for (const float v : V.row(row)) EXPECT_EQ(v, 0) << name;
+  }
 }
 
 }  // namespace

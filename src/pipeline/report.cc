@@ -1,5 +1,9 @@
-#include "io/json.h"
-#include "watersic/quantize.h"
+#include "pipeline/report.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "coding/enc_estimate.h"
 
 namespace watersic {
 namespace {
@@ -12,23 +16,108 @@ Json bits_json(const BitCount& bits) {
           {"paper_rate", bits.paper_rate}};
 }
 
+Json mixing_json(const MixingReport& mixing) {
+  Json points = Json::array();
+  for (const MixingPoint& p : mixing.points)
+    points.push_back({{"e_q", p.e_q}, {"e_a", p.e_a}, {"error", p.error}});
+  return {{"e_q", mixing.e_q}, {"e_a", mixing.e_a}, {"points", points}};
+}
+
+BitCount bits_from_json(const JsonFields& bits) {
+  return {.file = bits.number("file"),
+          .coded = bits.number("coded"),
+          .side = bits.number("side"),
+          .pooled_entropy = bits.number("pooled_entropy"),
+          .paper_rate = bits.number("paper_rate")};
+}
+
+}  // namespace
+
 Json layer_json(const LayerReport& layer) {
   Json json = {{"name", layer.name},
                {"rows", layer.rows},
                {"cols", layer.cols},
+               {"kept", layer.kept},
                {"target_bits", layer.target_bits},
                {"bits", bits_json(layer.bits)},
-               {"distortion", layer.distortion},
-               {"relative_distortion", layer.relative_distortion},
-               {"dead", layer.dead},
-               {"damping", layer.damping},
-               {"step", layer.step},
+               {"capture_error", layer.capture_error},
                {"seconds", layer.seconds}};
+  if (layer.kept) return json;
+  json["distortion"] = layer.distortion;
+  json["relative_distortion"] = layer.relative_distortion;
+  json["dead"] = layer.dead;
+  json["damping"] = layer.damping;
+  json["damping_asked"] = layer.damping_asked;
+  json["step"] = layer.step;
   if (layer.has_limit) {
     json["limit_bits"] = layer.limit_bits;
     json["gap"] = layer.gap;
   }
+  if (!layer.mixing.points.empty()) json["mixing"] = mixing_json(layer.mixing);
+  json["column_bits"] = layer.column_bits;
+  json["column_factors"] = layer.column_factors;
+  json["row_scales"] = layer.row_scales;
   return json;
+}
+
+LayerReport layer_from_json(const Json& json, const std::string& name) {
+  const JsonFields fields(json, name);
+  LayerReport layer{.name = fields.text("name"),
+                    .rows = fields.integer("rows"),
+                    .cols = fields.integer("cols"),
+                    .target_bits = fields.number("target_bits"),
+                    .bits = bits_from_json(fields.object("bits"))};
+  layer.kept = fields.boolean("kept", false);
+  layer.capture_error = fields.number("capture_error");
+  layer.seconds = fields.number("seconds");
+  if (layer.kept) return layer;
+  layer.distortion = fields.number("distortion");
+  layer.relative_distortion = fields.number("relative_distortion");
+  layer.dead = fields.integer("dead");
+  layer.damping = fields.number("damping");
+  layer.damping_asked = fields.number("damping_asked");
+  layer.step = fields.number("step");
+  layer.has_limit = fields.has("limit_bits");
+  if (layer.has_limit) {
+    layer.limit_bits = fields.number("limit_bits");
+    layer.gap = fields.number("gap");
+  }
+  if (fields.has("mixing")) {
+    const JsonFields mixing = fields.object("mixing");
+    layer.mixing = {.e_q = mixing.number("e_q"), .e_a = mixing.number("e_a"), .points = {}};
+    for (const Json& entry : mixing.array("points")) {
+      const JsonFields point(entry, mixing.name() + ": points");
+      layer.mixing.points.push_back(
+          {.e_q = point.number("e_q"), .e_a = point.number("e_a"), .error = point.number("error")});
+    }
+  }
+  layer.column_bits = fields.array("column_bits").get<std::vector<double>>();
+  layer.column_factors = fields.array("column_factors").get<std::vector<double>>();
+  layer.row_scales = fields.array("row_scales").get<std::vector<double>>();
+  return layer;
+}
+
+std::vector<double> quantiles(std::vector<double> values) {
+  if (values.empty()) return {};
+  constexpr size_t kParts = 32;
+  std::sort(values.begin(), values.end());
+  std::vector<double> out;
+  for (size_t i = 0; i <= kParts; ++i) out.push_back(values[(values.size() - 1) * i / kParts]);
+  return out;
+}
+
+void describe_tensor(const QuantizedTensor& tensor, LayerReport& layer) {
+  std::vector<double> bits;
+  Matrix<int32_t> column(tensor.rows, 1);
+  for (int64_t i = 0; i < tensor.live(); ++i) {
+    for (int64_t k = 0; k < tensor.rows; ++k) column(k, 0) = tensor.codes(k, i);
+    bits.push_back(pooled_entropy(column, tensor.trellis > 0));
+  }
+  layer.column_bits = quantiles(std::move(bits));
+  std::vector<double> scales;
+  for (size_t k = 0; k < tensor.row_scale.half.size(); ++k)
+    scales.push_back(static_cast<double>(tensor.row_scale.value(static_cast<int64_t>(k))));
+  layer.row_scales = quantiles(std::move(scales));
 }
 
 Json options_json(const QuantizeOptions& options) {
@@ -57,10 +146,23 @@ Json options_json(const QuantizeOptions& options) {
   json["rotate"] = options.rotate;
   json["damping"] = options.damping ? Json(*options.damping) : Json(nullptr);
   json["dead_threshold"] = options.dead_threshold ? Json(*options.dead_threshold) : Json(nullptr);
+  const auto open = [](const std::optional<bool>& option) {
+    return option ? Json(*option) : Json(nullptr);
+  };
+  const ModelOptions& model = options.model;
+  json["drift"] = open(model.drift);
+  json["residual"] = open(model.residual);
+  json["attention_weighting"] = open(model.attention_weighting);
+  json["mixing"] = open(model.mixing);
+  json["mix_gate_up"] = model.mix_gate_up;
+  json["mixing_steps"] = model.mixing_steps;
+  json["overrides"] = options.overrides;
+  json["keep"] = options.keep;
+  json["zero_rows"] = options.zero_rows;
+  json["file_size"] = options.file_size;
+  json["limits"] = options.limits;
   return json;
 }
-
-}  // namespace
 
 std::string to_json(const QuantizeReport& report) {
   Json json = {{"schema", "watersic.run/1"},
@@ -73,6 +175,7 @@ std::string to_json(const QuantizeReport& report) {
                 {{"windows", report.calibration_windows}, {"tokens", report.calibration_tokens}}},
                {"totals",
                 {{"bits", bits_json(report.bits)},
+                 {"target_bits", report.target_bits},
                  {"quantized_weights", report.quantized_weights},
                  {"file_bytes", report.file_bytes},
                  {"kept_bytes", report.kept_bytes},
@@ -82,6 +185,9 @@ std::string to_json(const QuantizeReport& report) {
         {{"stage", stage.stage}, {"seconds", stage.seconds}, {"peak_bytes", stage.peak_bytes}});
   }
   for (const LayerReport& layer : report.layers) json["layers"].push_back(layer_json(layer));
+  json["outliers"] = Json::array();
+  for (const OutlierReport& o : report.outliers)
+    json["outliers"].push_back({{"block", o.block}, {"row", o.row}, {"ratio", o.ratio}});
   return json.dump(2) + "\n";
 }
 

@@ -94,14 +94,16 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
     columns_ = find_live(problem.S, threshold);
   }
   choose_order();
-  LiveSet in_order;
-  for (const int32_t i : order_) in_order.live.push_back(columns_.live[static_cast<size_t>(i)]);
-  W_ = live_columns(problem_.W, in_order);
-  for (const float w : W_.values())
-    variance_ += static_cast<double>(w) * w / static_cast<double>(W_.size());
+  for (const int32_t i : order_) in_loop_.live.push_back(columns_.live[static_cast<size_t>(i)]);
+  W_ = live_columns(problem_.W, in_loop_);
   // Without a factor yet: its diagonal at least, for the first step.
   diagonal_.assign(order_.size(), 1.0);
-  if (!is_rtn(options.method)) factor(0);
+  if (!is_rtn(options.method)) {
+    form_target();
+    factor(0);
+  }
+  for (const float w : W_.values())
+    variance_ += static_cast<double>(w) * w / static_cast<double>(W_.size());
 }
 
 // W R and R^T S R.
@@ -115,13 +117,13 @@ void LayerQuantizer::rotate() {
   });
   rotated_S_ = Matrix<double>(n, n);
   for (int64_t i = 0; i < n; ++i)
-    std::copy(problem_.S.row(i).begin(), problem_.S.row(i).end(), rotated_S_.row(i).begin());
+    std::copy(metric().row(i).begin(), metric().row(i).end(), rotated_S_.row(i).begin());
   // Rows, then columns as rows of the transpose: R^T (S R) = ((S R)^T R)^T.
   for (int side = 0; side < 2; ++side) {
     pool_.parallel_for(n, [&](int64_t i) { rotation.apply(rotated_S_.row(i)); });
     rotated_S_ = transposed<double>(rotated_S_);
   }
-  problem_ = {rotated_W_, rotated_S_};
+  problem_ = {.W = rotated_W_, .S = rotated_S_};
 }
 
 // The loop goes from the last column to the first. GPTQ's own order is first to last.
@@ -156,18 +158,67 @@ void LayerQuantizer::prepare(double step) {
   if (extra != extra_) factor(extra);
 }
 
-void LayerQuantizer::factor(double extra) {
-  LiveSet in_order;
-  for (const int32_t i : order_) in_order.live.push_back(columns_.live[static_cast<size_t>(i)]);
-  Matrix<double> factor = live_block(problem_.S, in_order);
+// S' of the live columns in the order of the loop, with (damping * mean + extra) on the diagonal.
+Matrix<double> LayerQuantizer::damped_metric(double extra) const {
+  Matrix<double> A = live_block(metric(), in_loop_);
   double mean = 0;
-  for (int64_t i = 0; i < live(); ++i) mean += factor(i, i) / static_cast<double>(live());
-  for (int64_t i = 0; i < live(); ++i) factor(i, i) += damping_ * mean + extra;
+  for (int64_t i = 0; i < live(); ++i) mean += A(i, i) / static_cast<double>(live());
+  for (int64_t i = 0; i < live(); ++i) A(i, i) += damping_ * mean + extra;
+  return A;
+}
+
+// C = W E[x x'^T] + E[(r - r') x'^T], live columns only, in the columns' own order.
+Matrix<double> LayerQuantizer::cross_moment() const {
+  const Matrix<float> narrow = live_columns(problem_.W, columns_);
+  Matrix<double> W(narrow.rows(), narrow.cols()), C(W.rows(), W.cols());
+  std::copy(narrow.values().begin(), narrow.values().end(), W.data());
+  const MatrixView<const double> cross = problem_.cross.rows() > 0 ? problem_.cross : metric();
+  gemm(pool_, Op::kNone, Op::kNone, 1.0, W, live_block(cross, columns_), 0.0, C);
+  if (problem_.residual.rows() == 0) return C;
+  pool_.parallel_for(C.rows(), [&](int64_t k) {
+    for (int64_t i = 0; i < C.cols(); ++i)
+      C(k, i) += problem_.residual(k, columns_.live[static_cast<size_t>(i)]);
+  });
+  return C;
+}
+
+// T = (C + d W) (S' + d I)^{-1}, in float64, since S' is badly conditioned. Climbs the ladder of
+// damping: what can't be factored is tried with ten times as much, up to kMostDamping.
+void LayerQuantizer::form_target() {
+  constexpr double kMostDamping = 0.1;
+  Matrix<double> L;
+  for (;;) {
+    L = damped_metric(0);
+    const int64_t failed = cholesky(pool_, L);
+    if (failed < 0) break;
+    const double more = std::max(10 * damping_, 1e-6);
+    if (more > kMostDamping * 1.0001) {
+      throw Error(fmt::format(
+          "the covariance is not positive definite at column {} with damping {:g} of its mean "
+          "diagonal",
+          in_loop_.live[static_cast<size_t>(failed)], damping_));
+    }
+    damping_ = more;
+  }
+  if (problem_.cross.rows() == 0 && problem_.residual.rows() == 0) return;
+  double mean = 0;
+  for (const int32_t j : columns_.live) mean += metric()(j, j) / static_cast<double>(live());
+  const Matrix<double> C = cross_moment();
+  Matrix<double> T(W_.rows(), live());
+  for (int64_t k = 0; k < T.rows(); ++k)
+    for (int64_t i = 0; i < live(); ++i)
+      T(k, i) = C(k, order_[static_cast<size_t>(i)]) + damping_ * mean * W_(k, i);
+  solve_right_lower(pool_, Op::kTranspose, L, T);
+  solve_right_lower(pool_, Op::kNone, L, T);
+  for (size_t i = 0; i < W_.values().size(); ++i)
+    W_.values()[i] = static_cast<float>(T.values()[i]);
+}
+
+void LayerQuantizer::factor(double extra) {
+  Matrix<double> factor = damped_metric(extra);
   if (const int64_t failed = cholesky(pool_, factor); failed >= 0) {
-    throw Error(fmt::format(
-        "the covariance is not positive definite at column {} with damping {:g} of its mean "
-        "diagonal; more damping may help",
-        in_order.live[static_cast<size_t>(failed)], damping_));
+    throw Error(fmt::format("the covariance is not positive definite at column {}",
+                            in_loop_.live[static_cast<size_t>(failed)]));
   }
   L_ = Matrix<float>(live(), live());
   for (int64_t i = 0; i < live(); ++i) {
@@ -294,19 +345,30 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   if (options_.method != Method::kWatersic || !options_.rescalers || live() == 0 || layer.rows == 0)
     return;
   assert(layer.rows == W_.rows());
-  const Matrix<double> S = live_block(problem_.S, columns_);
-  const Matrix<float> narrow_W = live_columns(problem_.W, columns_);
-  Matrix<double> W(narrow_W.rows(), narrow_W.cols()), C(W.rows(), W.cols());
-  std::copy(narrow_W.values().begin(), narrow_W.values().end(), W.data());
-  gemm(pool_, Op::kNone, Op::kNone, 1.0, W, S, 0.0, C);
+  const Matrix<double> S = live_block(metric(), columns_), C = cross_moment();
+  // Up to a constant J is this plus tr(V S' V^T) - 2 <C, V>: zero at the target.
   double w2 = 0;
-  for (size_t i = 0; i < W.values().size(); ++i) w2 += W.values()[i] * C.values()[i];
+  for (int64_t k = 0; k < C.rows(); ++k)
+    for (int64_t i = 0; i < live(); ++i) w2 += W_(k, i) * C(k, order_[static_cast<size_t>(i)]);
   std::vector<double> alpha = layer.alpha;
   if (layer.trellis > 0)
     for (double& x : alpha) x /= 2;  // of Z, which is twice the value
   Rescaled rescaled = watersic::rescale(pool_, layer.Z, alpha, layer.gamma, C, S, w2);
   layer.t = std::move(rescaled.t);
   layer.gamma = std::move(rescaled.gamma);
+}
+
+double LayerQuantizer::objective(MatrixView<const float> V, std::span<const int64_t> rows) const {
+  Matrix<double> E(V.rows(), live());
+  for (int64_t k = 0; k < V.rows(); ++k) {
+    const int64_t from = rows.empty() ? k : rows[static_cast<size_t>(k)];
+    for (int64_t i = 0; i < live(); ++i) {
+      const auto j = static_cast<size_t>(order_[static_cast<size_t>(i)]);
+      E(k, static_cast<int64_t>(j)) = static_cast<double>(W_(from, i)) - V(k, columns_.live[j]);
+    }
+  }
+  return quadratic_trace(pool_, E, live_block(metric(), columns_)) /
+         static_cast<double>(std::max<int64_t>(1, V.size()));
 }
 
 double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {

@@ -16,7 +16,12 @@ double default_dead_threshold(Method method);
 double default_shrinkage(Method method);
 int default_trellis(Method method);
 
-// Holds what does not depend on the step, or hardly: live columns, the factor L, Y = W L.
+// Holds what does not depend on the step, or hardly: live columns, the target, the factor L, Y.
+//
+// With C = W E[x x'^T] + E[(r - r') x'^T] the layer minimises tr(V S' V^T) - 2 <C, V>. Up to a
+// constant that is tr((T - V) S' (T - V)^T) with the target T = C S'^{-1}, damped on both sides:
+// T = (C + d W) (S' + d I)^{-1}. So whatever the moments, the loop sees one matrix, T, and one
+// metric, S'. In the plain problem T = W and S' = S.
 class LayerQuantizer {
  public:
   // `problem` must outlive the quantizer.
@@ -25,14 +30,16 @@ class LayerQuantizer {
   const LiveSet& columns() const { return columns_; }
   int64_t live() const { return static_cast<int64_t>(columns_.live.size()); }
   bool has_step() const;  // whether the rate is set by a step; otherwise by a grid
+  // As used: more than asked for where S' could not be factored otherwise.
   double damping() const { return damping_; }
 
   // Forms L and Y as they shall be for steps near this one. Must come before quantize(). Throws
-  // Error where S can't be factored.
+  // Error where S' can't be factored with the most damping of the ladder.
   void prepare(double step);
 
   // Where the options leave LMMSE open; on at first.
   bool chooses_lmmse() const;
+  bool lmmse() const { return lmmse_; }
   void set_lmmse(bool on) { lmmse_ = on; }
 
   // The step at which, at high rate, the live integers' entropy is `bits` a live weight.
@@ -46,9 +53,20 @@ class LayerQuantizer {
   // Refits the scales to the integers (watersic with rescalers; otherwise does nothing).
   void rescale(QuantizedLayer& layer) const;
 
+  // tr((T - V) S' (T - V)^T) / (a n) of these rows (all if empty): what the loop minimises. V: as
+  // dequantized, rows x n.
+  double objective(MatrixView<const float> V, std::span<const int64_t> rows = {}) const;
+
  private:
+  // S'.
+  MatrixView<const double> metric() const {
+    return problem_.S_quantized.rows() > 0 ? problem_.S_quantized : problem_.S;
+  }
   void rotate();
   void choose_order();
+  void form_target();
+  Matrix<double> damped_metric(double extra) const;
+  Matrix<double> cross_moment() const;
   void factor(double extra);
 
   ThreadPool& pool_;
@@ -63,10 +81,11 @@ class LayerQuantizer {
   double damping_ = 0;
   LiveSet columns_;
   std::vector<int32_t> order_;    // position in the loop -> index among live columns
-  Matrix<float> W_;               // a x live, in the order of the loop
+  LiveSet in_loop_;               // the live columns in the order of the loop
+  Matrix<float> W_;               // a x live, in the order of the loop: the target T
   Matrix<float> L_;               // live x live, likewise; empty for the rtn methods
   std::vector<double> diagonal_;  // of L
-  Matrix<float> Yt_;              // (W L)^T, or with shrinkage (W S L^{-T})^T
+  Matrix<float> Yt_;              // (T L)^T, or with shrinkage (T S' L^{-T})^T
   double extra_ = -1;  // on the diagonal of S in L, besides damping; < 0: not factored yet
 };
 

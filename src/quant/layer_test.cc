@@ -8,6 +8,8 @@
 #include <functional>
 #include <numeric>
 
+#include "base/rng.h"
+#include "linalg/blas.h"
 #include "quant/families.h"
 #include "watersic/error.h"
 
@@ -235,6 +237,90 @@ TEST(Options, WhatHasNoMeaningIsRefused) {
   EXPECT_THROW(check_options({.group_size = 128}), Error);
   EXPECT_THROW(check_options({.method = Method::kRtn, .damping = 0.1}), Error);
   EXPECT_THROW(check_options({.bits = 20}), Error);
+}
+
+// The other moments of a layer inside a model: x' = x + noise that is correlated with x, and a
+// residual difference that is correlated with x'.
+struct DriftCase {
+  LayerData layer;
+  Matrix<double> S_quantized, cross, residual;
+  LayerProblem problem() const {
+    return {.W = layer.W,
+            .S = layer.S,
+            .S_quantized = S_quantized,
+            .cross = cross,
+            .residual = residual};
+  }
+};
+
+DriftCase drift_case(ThreadPool& pool) {
+  DriftCase c{make_layer(pool, "ar1", 48, 24, 5), {}, {}, {}};
+  const int64_t n = 24;
+  // x' = M x + e: E[x' x'^T] = M S M^T + 0.01 I, E[x x'^T] = S M^T.
+  Rng rng(6);
+  Matrix<double> M(n, n), MS(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) M(i, j) = (i == j ? 0.9 : 0.0) + 0.02 * rng.normal();
+  c.S_quantized = c.cross = Matrix<double>(n, n);
+  c.residual = Matrix<double>(48, n);
+  gemm(pool, Op::kNone, Op::kNone, 1.0, M, c.layer.S, 0.0, MS);
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0, MS, M, 0.0, c.S_quantized);
+  for (int64_t i = 0; i < n; ++i) c.S_quantized(i, i) += 0.01;
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0, c.layer.S, M, 0.0, c.cross);
+  for (double& r : c.residual.values()) r = 0.05 * rng.normal();
+  return c;
+}
+
+TEST(LayerQuantizer, AtFineStepsGivesTheLeastSquaresAnswerOfTheDriftedProblem) {
+  ThreadPool pool(2);
+  const DriftCase c = drift_case(pool);
+  const int64_t a = 48, n = 24;
+  // V = C S'^{-1}, C = W E[x x'^T] + E[(r - r') x'^T].
+  Matrix<double> W(a, n), C(a, n), expected(a, n);
+  std::copy(c.layer.W.values().begin(), c.layer.W.values().end(), W.data());
+  gemm(pool, Op::kNone, Op::kNone, 1.0, W, c.cross, 0.0, C);
+  for (size_t i = 0; i < C.values().size(); ++i) C.values()[i] += c.residual.values()[i];
+  gemm(pool, Op::kNone, Op::kNone, 1.0, C, inverse(c.S_quantized), 0.0, expected);
+  for (const ColumnOrder order : {ColumnOrder::kNative, ColumnOrder::kFalling}) {
+    for (const bool rescalers : {false, true}) {
+      LayerQuantizer quantizer(pool, c.problem(),
+                               {.damping = 0, .rescalers = rescalers, .order = order});
+      quantizer.prepare(1e-4);
+      QuantizedLayer layer = quantizer.quantize(1e-4);
+      quantizer.rescale(layer);
+      const Matrix<float> V = dequantized(layer);
+      for (size_t i = 0; i < V.values().size(); ++i)
+        ASSERT_NEAR(V.values()[i], expected.values()[i], 2e-3);
+      EXPECT_LT(quantizer.objective(V), 1e-6);
+    }
+  }
+}
+
+TEST(LayerQuantizer, PlainMomentsAreTheDriftedProblemWithoutDrift) {
+  ThreadPool pool(2);
+  const LayerData data = make_layer(pool, "powerlaw", 64, 32, 5);
+  const QuantizerOptions options;
+  LayerQuantizer plain(pool, {data.W, data.S}, options),
+      drifted(pool, {.W = data.W, .S = data.S, .S_quantized = data.S, .cross = data.S}, options);
+  for (LayerQuantizer* quantizer : {&plain, &drifted}) quantizer->prepare(0.3);
+  QuantizedLayer one = plain.quantize(0.3), two = drifted.quantize(0.3);
+  plain.rescale(one);
+  drifted.rescale(two);
+  const Matrix<float> V1 = dequantized(one), V2 = dequantized(two);
+  EXPECT_NEAR(plain.objective(V1), distortion(pool, {data.W, data.S}, V1), 1e-6);
+  EXPECT_NEAR(plain.objective(V1), drifted.objective(V2), 0.01 * plain.objective(V1));
+}
+
+TEST(LayerQuantizer, DampingGrowsWhereTheCovarianceCannotBeFactored) {
+  ThreadPool pool(2);
+  const LayerData data = make_layer(pool, "white", 16, 8, 5);
+  Matrix<double> S(8, 8);  // of rank one, with a negative eigenvalue from rounding
+  for (double& s : S.values()) s = 1;
+  for (int64_t i = 0; i < 8; ++i) S(i, i) -= 1e-3;
+  const LayerQuantizer quantizer(pool, {data.W, S}, {.damping = 1e-6});
+  EXPECT_NEAR(quantizer.damping(), 1e-2, 1e-9);
+  for (int64_t i = 0; i < 8; ++i) S(i, i) = 1e-3;  // beyond help
+  EXPECT_THROW(LayerQuantizer(pool, {data.W, S}, {}), Error);
 }
 
 }  // namespace

@@ -9,10 +9,18 @@
 
 namespace watersic {
 
-// W: a x n (out-features x in-features). S: n x n, E[x x^T].
+// W: a x n (out-features x in-features). S: n x n, E[x x^T] of the original model's inputs x: what
+// distortion, limit and dead features are reckoned with.
+//
+// Inside a model the layer will see other inputs x', and may have to mend what others broke
+// (docs/algorithm.md, "Inside a model"). Then it minimises E|W x + (r - r') - V x'|^2, which the
+// other moments describe; each may be left empty.
 struct LayerProblem {
   MatrixView<const float> W;
   MatrixView<const double> S;
+  MatrixView<const double> S_quantized = {};  // n x n, S' = E[x' x'^T]; empty: S
+  MatrixView<const double> cross = {};        // n x n, E[x x'^T]; empty: S', the target is W itself
+  MatrixView<const double> residual = {};     // a x n, E[(r - r') x'^T]; empty: 0
 };
 
 // Columns that are quantized and columns that are zero; both rising.

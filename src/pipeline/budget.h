@@ -1,0 +1,36 @@
+// The rate budget: bits left over the weights left, so that what one layer missed is made good by
+// those to come (WaterSIC, arXiv 2603.04956, section 4.6).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace watersic {
+
+class RateBudget {
+ public:
+  RateBudget() = default;
+  // Of `weights` weights; those of layers whose rate is given (`fixed`, with their bits) don't
+  // share.
+  RateBudget(double bits_a_weight, int64_t weights, int64_t fixed_weights, double fixed_bits)
+      : bits_(bits_a_weight * static_cast<double>(weights) - fixed_bits),
+        weights_(static_cast<double>(weights - fixed_weights)) {}
+
+  // For a layer of so many weights, of which the dead cost nothing: they don't count as weights
+  // left, and the rate for each live one is spread over all.
+  double rate(int64_t weights, int64_t dead_weights) const {
+    const auto dead = static_cast<double>(dead_weights), all = static_cast<double>(weights);
+    const double each = bits_ / std::max(1.0, weights_ - dead);
+    return std::clamp(each * (all - dead) / all, 0.05, 16.0);
+  }
+  void spent(int64_t weights, double bits_a_weight) {
+    bits_ -= bits_a_weight * static_cast<double>(weights);
+    weights_ -= static_cast<double>(weights);
+  }
+  double average() const { return weights_ > 0 ? bits_ / weights_ : 0; }
+
+ private:
+  double bits_ = 0, weights_ = 0;  // left
+};
+
+}  // namespace watersic

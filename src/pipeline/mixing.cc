@@ -1,0 +1,88 @@
+#include "pipeline/mixing.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace watersic {
+namespace {
+
+// (1 - e) A + e B; A where B is empty.
+Matrix<double> blend(const Matrix<double>& A, const Matrix<double>& B, double e) {
+  Matrix<double> out = A;
+  if (B.empty()) return out;
+  for (size_t i = 0; i < out.values().size(); ++i)
+    out.values()[i] = (1 - e) * A.values()[i] + e * B.values()[i];
+  return out;
+}
+
+Moments toward_original(const Moments& moments, double e_q) {
+  Moments out{.S = moments.S, .S_quantized = {}, .cross = {}};
+  if (!moments.S_quantized.empty()) out.S_quantized = blend(moments.S_quantized, moments.S, e_q);
+  if (!moments.cross.empty()) out.cross = blend(moments.cross, moments.S, e_q);
+  return out;
+}
+
+// Calls tried(x) for 0, 1, the golden section's points and the middle of its last interval.
+void golden_section(int steps, const std::function<double(double)>& tried) {
+  const double ratio = (std::sqrt(5.0) - 1) / 2;
+  tried(0);
+  tried(1);
+  double lo = 0, hi = 1, left = 1 - ratio, right = ratio;
+  if (steps >= 2) {
+    double at_left = tried(left), at_right = tried(right);
+    for (int i = 2; i < steps; ++i) {
+      if (at_left <= at_right) {
+        hi = right;
+        right = left;
+        at_right = at_left;
+        left = hi - ratio * (hi - lo);
+        at_left = tried(left);
+      } else {
+        lo = left;
+        left = right;
+        at_left = at_right;
+        right = lo + ratio * (hi - lo);
+        at_right = tried(right);
+      }
+    }
+    (at_left <= at_right ? hi : lo) = at_left <= at_right ? right : left;
+  }
+  tried((lo + hi) / 2);
+}
+
+}  // namespace
+
+Moments mixed(const StageStatistics& statistics, double e_q, double e_a) {
+  Moments plain = toward_original(statistics.plain, e_q);
+  if (statistics.weighted.S.empty()) return plain;
+  Moments out = toward_original(statistics.weighted, e_q);
+  out.S = blend(out.S, plain.S, e_a);
+  out.S_quantized = blend(out.S_quantized, plain.S_quantized, e_a);
+  out.cross = blend(out.cross, plain.cross, e_a);
+  return out;
+}
+
+MixingReport search_mixing(bool search_q, bool search_a, int steps,
+                           const std::function<double(double e_q, double e_a)>& error_at) {
+  MixingReport report;
+  double best = 0;
+  const auto attempt = [&](double e_q, double e_a) {
+    const auto same = [&](const MixingPoint& p) { return p.e_q == e_q && p.e_a == e_a; };
+    const auto known = std::find_if(report.points.begin(), report.points.end(), same);
+    if (known != report.points.end()) return known->error;
+    const double error = error_at(e_q, e_a);
+    if (report.points.empty() || error < best) {
+      best = error;
+      report.e_q = e_q;
+      report.e_a = e_a;
+    }
+    report.points.push_back({.e_q = e_q, .e_a = e_a, .error = error});
+    return error;
+  };
+  if (search_q) golden_section(steps, [&](double e) { return attempt(e, 0); });
+  const double e_q = report.e_q;
+  if (search_a) golden_section(steps, [&](double e) { return attempt(e_q, e); });
+  return report;
+}
+
+}  // namespace watersic

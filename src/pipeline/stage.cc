@@ -1,0 +1,252 @@
+#include "pipeline/stage.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+
+#include "container/common_format.h"
+#include "linalg/blas.h"
+#include "pipeline/mixing.h"
+#include "pipeline/report.h"
+#include "quant/layer.h"
+#include "quant/limit.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+// Candidates of the mixing coefficients are judged on so many tokens at most.
+constexpr int64_t kMixingTokens = 8192;
+
+// What the container takes for a coded tensor: padding, and an entry of about this many bytes in
+// its table. What it really took is counted when it is written.
+size_t stored_size(size_t coded) {
+  constexpr size_t kEntry = 40;
+  return (coded + kAlignment - 1) / kAlignment * kAlignment + kEntry;
+}
+
+Matrix<double> identity(int64_t n) {
+  Matrix<double> I(n, n);
+  for (int64_t i = 0; i < n; ++i) I(i, i) = 1;
+  return I;
+}
+
+bool is_watersic(const LayerPlan& layer) { return layer.options.method == Method::kWatersic; }
+bool is_gptq(const LayerPlan& layer) {
+  return layer.options.method == Method::kGptq || layer.options.method == Method::kHuffmanGptq;
+}
+
+}  // namespace
+
+void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& plan,
+                  const RateBudget& budget) {
+  // By shape and options that matter; layers of different blocks are mostly alike.
+  std::map<std::tuple<int64_t, int64_t, int, bool>, double> known;
+  for (const auto& block : plan) {
+    for (const LayerPlan& layer : block) {
+      const Method method = layer.options.method;
+      if (layer.keep || method == Method::kGptq || method == Method::kRtn) continue;
+      QuantizerOptions options = layer.options;
+      if (!layer.fixed) options.bits = std::clamp(budget.average(), 0.05, 16.0);
+      const std::tuple key{layer.site.rows, layer.site.cols, static_cast<int>(method),
+                           options.rescalers};
+      if (!known.contains(key))
+        known[key] = minimum_bits(pool, layer.site.rows, layer.site.cols, options, stored_size);
+      const double bits = layer.fixed ? layer.options.bits : budget.average();
+      if (bits < known[key]) {
+        throw Error(fmt::format(
+            "bits: {:.3f} a weight can't be met: {} ({} x {}) needs {:.3f} for its side "
+            "information alone",
+            bits, layer.site.name, layer.site.rows, layer.site.cols, known[key]));
+      }
+    }
+  }
+}
+
+void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers) {
+  watch_.stage("statistics");
+  if (streams_ == nullptr) {
+    statistics_.plain.S = identity(layers.front().site.cols);
+    return;
+  }
+  const bool watersic = std::any_of(layers.begin(), layers.end(), is_watersic);
+  const ModelOptions& model = options_.model;
+  statistics_ = streams_->statistics(
+      stage, {.cross = watersic && *model.drift,
+              .weighted = watersic && *model.attention_weighting && stage == Capture::kQkv,
+              .residual = watersic && *model.residual &&
+                          (stage == Capture::kO || stage == Capture::kDown)});
+}
+
+// Moments of the whole stage at these coefficients; valid until the next call.
+const Moments& StageQuantizer::moments_at(double e_q, double e_a) {
+  if (e_q == 0 && statistics_.weighted.S.empty()) return statistics_.plain;
+  mixed_ = mixed(statistics_, e_q, e_a);
+  return mixed_;
+}
+
+LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& moments) const {
+  LayerProblem out{.W = weights_.linear[layer.site.linear].weight, .S = statistics_.plain.S};
+  if (is_gptq(layer)) {
+    // As the papers ran it: the moments of what it will see, the original weights as the target.
+    if (!statistics_.plain.S_quantized.empty()) out.S_quantized = statistics_.plain.S_quantized;
+  } else if (is_watersic(layer)) {
+    out.S_quantized = moments.S_quantized.empty() ? moments.S : moments.S_quantized;
+    if (!moments.cross.empty()) out.cross = moments.cross;
+    if (!statistics_.residual.empty()) out.residual = statistics_.residual;
+  }
+  return out;
+}
+
+QuantizerOptions StageQuantizer::options_of(const LayerPlan& layer,
+                                            const RateBudget& budget) const {
+  QuantizerOptions out = layer.options;
+  if (layer.fixed) return out;
+  const double threshold = out.dead_threshold.value_or(default_dead_threshold(out.method));
+  const bool looks = is_watersic(layer) || (is_gptq(layer) && !out.rotate);
+  const auto dead =
+      looks ? static_cast<int64_t>(find_live(statistics_.plain.S, threshold).dead.size()) : 0;
+  out.bits = budget.rate(layer.weights(), dead * layer.site.rows);
+  return out;
+}
+
+void StageQuantizer::search(Capture stage, const std::vector<LayerPlan>& layers) {
+  const ModelOptions& model = options_.model;
+  const bool wanted = stage == Capture::kQkv      ? *model.mixing
+                      : stage == Capture::kGateUp ? model.mix_gate_up
+                                                  : false;
+  if (!wanted || streams_ == nullptr || !streams_->two()) return;
+  watch_.stage("mixing");
+  // Where x' = x, as in the first block, e_q has nothing to choose from.
+  const bool search_q = statistics_.capture_error > 0, search_a = !statistics_.weighted.S.empty();
+  const int64_t points = (model.mixing_steps + 3) * ((search_q ? 1 : 0) + (search_a ? 1 : 0));
+  std::vector<Draft> first(layers.size());
+  int64_t tried = 0;
+  mixing_ = search_mixing(search_q, search_a, model.mixing_steps, [&](double e_q, double e_a) {
+    const Moments& moments = moments_at(e_q, e_a);
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const LayerPlan& layer = layers[i];
+      if (layer.keep) continue;
+      Draft draft = draft_layer(pool_, problem(layer, moments), options_of(layer, budget_),
+                                tried > 0 ? &first[i] : nullptr);
+      streams_->quantized().linear[layer.site.linear].weight = std::move(draft.V);
+      if (tried == 0) first[i] = std::move(draft);
+    }
+    ++tried;
+    if (progress_)
+      progress_(
+          {.stage = "mixing", .unit = "points", .done = tried, .total = points, .detail = ""});
+    return streams_->next_input_error(stage, kMixingTokens);
+  });
+}
+
+LayerReport StageQuantizer::kept(const LayerPlan& layer) const {
+  LayerReport out{
+      .name = layer.site.name,
+      .rows = layer.site.rows,
+      .cols = layer.site.cols,
+      .target_bits = 16,
+      .bits = {.file = 16, .coded = 16, .side = 0, .pooled_entropy = 16, .paper_rate = 16}};
+  out.kept = true;
+  out.capture_error = statistics_.capture_error;
+  return out;
+}
+
+LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& budget,
+                                      std::vector<std::byte>& bytes) {
+  const auto start = std::chrono::steady_clock::now();
+  const QuantizerOptions options = options_of(layer, budget);
+  const MatrixView<const float> W = weights_.linear[layer.site.linear].weight;
+  const double weights = static_cast<double>(W.size());
+  EncodedLayer encoded;
+  try {
+    encoded = encode_layer(pool_, problem(layer, moments_at(mixing_.e_q, mixing_.e_a)), options,
+                           stored_size);
+  } catch (const Error& e) {
+    throw Error(fmt::format("{}: {}", layer.site.name, e.what()));
+  }
+  LayerReport out{.name = layer.site.name,
+                  .rows = layer.site.rows,
+                  .cols = layer.site.cols,
+                  .target_bits = options.bits,
+                  .bits = encoded.bits};
+  out.distortion = encoded.distortion;
+  out.dead = static_cast<int64_t>(encoded.tensor.dead.size());
+  out.damping = encoded.damping;
+  out.damping_asked = options.damping.value_or(default_damping(options.method));
+  out.step = encoded.step;
+  out.capture_error = statistics_.capture_error;
+  out.mixing = mixing_;
+  out.column_factors = quantiles(encoded.gamma);
+  describe_tensor(encoded.tensor, out);
+  double variance = 0;
+  for (int64_t k = 0; k < W.rows(); ++k)
+    for (const float w : W.row(k)) variance += static_cast<double>(w) * w / weights;
+  const Matrix<float> nothing(W.rows(), W.cols());
+  out.relative_distortion =
+      out.distortion /
+      std::max(1e-300, distortion(pool_, {.W = W, .S = statistics_.plain.S}, nothing));
+  if (!eigenvalues_.empty()) {
+    out.has_limit = true;
+    out.limit_bits = rate_at_distortion(eigenvalues_, variance, out.distortion).bits;
+    out.gap = out.bits.coded - out.limit_bits;
+  }
+  bytes = std::move(encoded.bytes);
+  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return out;
+}
+
+// Features of down's input that carry a thousand times the median's energy: one of them can spoil
+// the statistics of a whole block (WaterSIC, arXiv 2603.04956, appendix on Qwen3-8B).
+std::vector<OutlierReport> StageQuantizer::outliers() const {
+  constexpr double kRatio = 1e4;
+  const Matrix<double>& S = statistics_.plain.S;
+  std::vector<double> diagonal;
+  for (int64_t j = 0; j < S.cols(); ++j) diagonal.push_back(S(j, j));
+  std::vector<double> sorted = diagonal;
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<int64_t>(sorted.size() / 2),
+                   sorted.end());
+  const double median = sorted[sorted.size() / 2];
+  std::vector<OutlierReport> out;
+  for (size_t j = 0; j < diagonal.size(); ++j)
+    if (median > 0 && diagonal[j] > kRatio * median)
+      out.push_back(
+          {.block = weights_.block, .row = static_cast<int64_t>(j), .ratio = diagonal[j] / median});
+  return out;
+}
+
+FinishedStage StageQuantizer::run(Capture stage, const std::vector<LayerPlan>& layers) {
+  gather(stage, layers);
+  if (options_.limits && layers.front().site.cols <= QuantizeOptions::kLimitColumns) {
+    watch_.stage("limits");
+    eigenvalues_ = symmetric_eigenvalues(statistics_.plain.S);
+  }
+  search(stage, layers);
+  watch_.stage("quantizing");
+  FinishedStage out;
+  if (stage == Capture::kDown && streams_ != nullptr) out.outliers = outliers();
+  RateBudget budget = budget_;
+  for (const LayerPlan& layer : layers) {
+    out.tensors.emplace_back();
+    if (layer.keep) {
+      out.layers.push_back(kept(layer));
+      continue;
+    }
+    LayerReport report = quantized(layer, budget, out.tensors.back());
+    // As it will stand in the file.
+    const double weights = static_cast<double>(layer.weights());
+    report.bits.file = 8 * static_cast<double>(stored_size(out.tensors.back().size())) / weights;
+    report.bits.side = report.bits.file - report.bits.coded;
+    if (!layer.fixed) {
+      budget.spent(layer.weights(),
+                   options_.rate == RateTarget::kPaper ? report.bits.paper_rate : report.bits.file);
+    }
+    out.layers.push_back(std::move(report));
+  }
+  return out;
+}
+
+}  // namespace watersic

@@ -1,0 +1,67 @@
+// One stage of a block: statistics, mixing, and its layers quantized and coded.
+#pragma once
+
+#include <vector>
+
+#include "base/threads.h"
+#include "encode/encode_layer.h"
+#include "model/block.h"
+#include "pipeline/budget.h"
+#include "pipeline/plan.h"
+#include "pipeline/stopwatch.h"
+#include "pipeline/streams.h"
+#include "pipeline/work_folder.h"
+#include "watersic/progress.h"
+#include "watersic/quantize.h"
+
+namespace watersic {
+
+// Throws Error, naming the layer and the least that it needs, where the budget can't pay the side
+// information of every layer.
+void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& plan,
+                  const RateBudget& budget);
+
+class StageQuantizer {
+ public:
+  // `weights`: the original block's. `streams`: null without calibration. `options.model` must be
+  // resolved. All must outlive the object.
+  StageQuantizer(ThreadPool& pool, const QuantizeOptions& options, const RateBudget& budget,
+                 const BlockWeights& weights, Streams* streams, Stopwatch& watch,
+                 const ProgressFn& progress)
+      : pool_(pool),
+        options_(options),
+        budget_(budget),
+        weights_(weights),
+        streams_(streams),
+        watch_(watch),
+        progress_(progress) {}
+
+  // `layers`: those of the stage. Leaves the streams as after the stage.
+  FinishedStage run(Capture stage, const std::vector<LayerPlan>& layers);
+
+ private:
+  void gather(Capture stage, const std::vector<LayerPlan>& layers);
+  void search(Capture stage, const std::vector<LayerPlan>& layers);
+  const Moments& moments_at(double e_q, double e_a);
+  LayerProblem problem(const LayerPlan& layer, const Moments& moments) const;
+  QuantizerOptions options_of(const LayerPlan& layer, const RateBudget& budget) const;
+  LayerReport kept(const LayerPlan& layer) const;
+  LayerReport quantized(const LayerPlan& layer, const RateBudget& budget,
+                        std::vector<std::byte>& bytes);
+  std::vector<OutlierReport> outliers() const;
+
+  ThreadPool& pool_;
+  const QuantizeOptions& options_;
+  const RateBudget& budget_;
+  const BlockWeights& weights_;
+  Streams* streams_;
+  Stopwatch& watch_;
+  const ProgressFn& progress_;
+
+  StageStatistics statistics_;
+  Moments mixed_;
+  MixingReport mixing_;
+  std::vector<double> eigenvalues_;  // of the plain S; only if limits are reported
+};
+
+}  // namespace watersic

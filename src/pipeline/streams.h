@@ -1,0 +1,80 @@
+// The residual streams of the original model and of the one quantized so far, side by side over the
+// calibration windows, block by block and stage by stage. In memory: the two streams, one block of
+// each model, and the activations of one batch; what a stage's layers see is computed anew whenever
+// it is needed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/threads.h"
+#include "calibration/stage_moments.h"
+#include "model/block.h"
+#include "model/config.h"
+#include "model/rope.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// What to gather at a capture point.
+struct StageWanted {
+  bool cross = false;     // E[x x'^T]
+  bool weighted = false;  // besides, moments weighted by attention (Capture::kQkv only)
+  bool residual = false;  // E[(r - r') x'^T] (kO, kDown only)
+};
+
+class Streams {
+ public:
+  // X: the embedded windows, each of `length` tokens. `two`: whether the quantized model's stream
+  // is followed as well; without it there are x and its moments alone.
+  Streams(ThreadPool& pool, const ModelConfig& config, int64_t length, Matrix<float> X, bool two);
+
+  bool two() const { return two_; }
+  int64_t tokens() const { return X_.rows(); }
+  // Called before every batch; may throw to stop.
+  void set_tick(std::function<void()> tick) { tick_ = std::move(tick); }
+
+  void begin_block(BlockWeights original);
+  const BlockWeights& original() const { return original_; }
+  // The weights that the quantized stream uses; the original's until they are replaced.
+  BlockWeights& quantized() { return two_ ? quantized_ : original_; }
+
+  // The stages in order, each once, with one of these two; the layers that the stages before it
+  // read must be in place.
+  StageStatistics statistics(Capture stage, const StageWanted& wanted);
+  void pass(Capture stage);
+  // After the last stage's layers are in place.
+  void end_block();
+
+  // sum |u' - u|^2 / sum |u|^2 over the first `tokens` tokens, u the input of the next stage: of o
+  // after kQkv, of down after kGateUp. u' is computed from x' by the weights in quantized() as they
+  // stand. Between statistics(stage) and the next stage only; needs two streams.
+  double next_input_error(Capture stage, int64_t tokens);
+
+ private:
+  struct Batch {
+    int64_t row, rows;
+  };
+  void for_each_batch(const std::function<void(const Batch&)>& body);
+  MatrixView<float> part(Matrix<float>& X, const Batch& batch) const {
+    return X.view().block(batch.row, 0, batch.rows, X.cols());
+  }
+  // The input of a stage's layers, from the stream as it stands at that stage.
+  Matrix<float> input_of(Capture stage, const BlockWeights& weights, MatrixView<const float> X,
+                         std::vector<float>* received = nullptr);
+  void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
+  void bring_up_to(Capture stage, const Batch& batch);
+
+  ThreadPool& pool_;
+  const ModelConfig& config_;
+  RopeTable rope_;
+  int64_t length_;
+  bool two_;
+  std::function<void()> tick_;
+  Matrix<float> X_, Xq_;
+  BlockWeights original_, quantized_;
+  std::vector<Matrix<float>> next_inputs_;  // u of next_input_error, by batch, until the next stage
+};
+
+}  // namespace watersic

@@ -1,0 +1,205 @@
+// The two streams against a direct computation with the blocks' own forward pass.
+#include "pipeline/streams.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/rng.h"
+#include "model/checkpoint.h"
+#include "model/forward.h"
+#include "model/small_checkpoint.h"
+
+namespace watersic {
+namespace {
+
+class StreamsTest : public testing::Test {
+ protected:
+  static constexpr int64_t kLength = 32, kWindows = 5, kTokens = kLength * kWindows;
+
+  void SetUp() override {
+    write_small_checkpoint(pool_, folder_ / "model");
+    config_ = load_config(folder_ / "model");
+    source_ = std::make_unique<CheckpointSource>(folder_ / "model");
+    Rng rng(3);
+    X_ = Matrix<float>(kTokens, config_.hidden);
+    for (float& x : X_.values()) x = static_cast<float>(rng.normal());
+  }
+  BlockWeights block(int64_t index) { return load_block(pool_, config_, *source_, index); }
+  // The same weights, a little off.
+  BlockWeights damaged(int64_t index) {
+    BlockWeights weights = block(index);
+    Rng rng(static_cast<uint64_t>(index) + 7);
+    for (LinearWeights& layer : weights.linear)
+      for (float& w : layer.weight.values()) w *= 1 + 0.2F * static_cast<float>(rng.normal());
+    return weights;
+  }
+  // Inputs of a block's stages, and the stream before attention, after it, and after the block.
+  struct Trace {
+    std::array<Matrix<float>, 4> input;
+    Matrix<float> before, between, after;
+  };
+  Trace trace(const BlockWeights& weights, const Matrix<float>& X) {
+    Trace out;
+    out.before = out.after = X;
+    forward_block(pool_, config_, RopeTable(config_, kLength), weights, kLength, out.after,
+                  [&](Capture capture, MatrixView<const float> input) {
+                    Matrix<float>& copy = out.input[static_cast<size_t>(capture)];
+                    copy = Matrix<float>(input.rows(), input.cols());
+                    for (int64_t i = 0; i < input.rows(); ++i)
+                      std::copy(input.row(i).begin(), input.row(i).end(), copy.row(i).begin());
+                  });
+    out.between = X;
+    add_linear(pool_, weights, kOutput, kLength, out.input[1], out.between);
+    return out;
+  }
+
+  ThreadPool pool_{2};
+  TestFolder folder_{"streams"};
+  ModelConfig config_;
+  std::unique_ptr<CheckpointSource> source_;
+  Matrix<float> X_;
+};
+
+// |A - mean of left^T right|, relative.
+double difference(const Matrix<double>& A, const Matrix<float>& left, const Matrix<float>& right) {
+  double error = 0, size = 0;
+  EXPECT_EQ(A.rows(), left.cols());
+  EXPECT_EQ(A.cols(), right.cols());
+  for (int64_t i = 0; i < A.rows(); ++i) {
+    for (int64_t j = 0; j < A.cols(); ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < left.rows(); ++k)
+        sum += static_cast<double>(left(k, i)) * right(k, j) / static_cast<double>(left.rows());
+      error += (A(i, j) - sum) * (A(i, j) - sum);
+      size += sum * sum;
+    }
+  }
+  return std::sqrt(error / size);
+}
+
+Matrix<float> minus(const Matrix<float>& A, const Matrix<float>& B) {
+  Matrix<float> out = A;
+  for (size_t i = 0; i < out.values().size(); ++i) out.values()[i] -= B.values()[i];
+  return out;
+}
+
+TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
+  constexpr double kClose = 1e-4;
+  const Capture stages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
+  Streams streams(pool_, config_, kLength, X_, true);
+  Matrix<float> X = X_, Xq = X_;
+  for (int64_t index = 0; index < 2; ++index) {
+    const BlockWeights original = block(index), quantized = damaged(index);
+    const Trace x = trace(original, X), xq = trace(quantized, Xq);
+    streams.begin_block(original);
+    for (const Capture stage : stages) {
+      const auto point = static_cast<size_t>(stage);
+      const bool adds = stage == Capture::kO || stage == Capture::kDown;
+      const StageStatistics out = streams.statistics(stage, {.cross = true, .residual = adds});
+      EXPECT_LT(difference(out.plain.S, x.input[point], x.input[point]), kClose);
+      EXPECT_LT(difference(out.plain.S_quantized, xq.input[point], xq.input[point]), kClose);
+      EXPECT_LT(difference(out.plain.cross, x.input[point], xq.input[point]), kClose);
+      if (adds) {
+        const bool first = index == 0 && stage == Capture::kO;  // r = r' = the embedding
+        const Matrix<float> r =
+            stage == Capture::kO ? minus(x.before, xq.before) : minus(x.between, xq.between);
+        if (first) {
+          for (const double value : out.residual.values()) EXPECT_EQ(value, 0);
+        } else {
+          EXPECT_LT(difference(out.residual, r, xq.input[point]), kClose);
+        }
+      }
+      EXPECT_EQ(out.capture_error == 0, index == 0 && stage == Capture::kQkv);
+      // The stage's layers come into place when it is done, and not before.
+      for (const LinearSite& site : linear_sites(config_, index))
+        if (site.input == stage)
+          streams.quantized().linear[site.linear] = quantized.linear[site.linear];
+      if (stage == Capture::kQkv || stage == Capture::kGateUp) {
+        double error = 0, energy = 0;
+        const Matrix<float>&u = x.input[point + 1], &uq = xq.input[point + 1];
+        for (size_t i = 0; i < u.values().size(); ++i) {
+          error += std::pow(static_cast<double>(uq.values()[i]) - u.values()[i], 2);
+          energy += std::pow(static_cast<double>(u.values()[i]), 2);
+        }
+        EXPECT_NEAR(streams.next_input_error(stage, kTokens) / (error / energy), 1, kClose);
+      }
+    }
+    streams.end_block();
+    X = x.after;
+    Xq = xq.after;
+  }
+}
+
+TEST_F(StreamsTest, AStageThatIsPassedLeavesTheSameStreams) {
+  Streams looked(pool_, config_, kLength, X_, true), passed(pool_, config_, kLength, X_, true);
+  for (int64_t index = 0; index < 2; ++index) {
+    looked.begin_block(block(index));
+    passed.begin_block(block(index));
+    for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
+      const StageStatistics out = looked.statistics(stage, {.cross = true});
+      if (index == 0) {
+        passed.pass(stage);
+      } else {
+        const StageStatistics same = passed.statistics(stage, {.cross = true});
+        for (size_t i = 0; i < out.plain.cross.values().size(); ++i)
+          ASSERT_EQ(out.plain.cross.values()[i], same.plain.cross.values()[i]);
+      }
+      for (Streams* streams : {&looked, &passed})
+        for (const LinearSite& site : linear_sites(config_, index))
+          if (site.input == stage)
+            streams->quantized().linear[site.linear] = damaged(index).linear[site.linear];
+    }
+    looked.end_block();
+    passed.end_block();
+  }
+}
+
+TEST_F(StreamsTest, TokensAreWeightedByTheAttentionTheyGet) {
+  const BlockWeights weights = block(0);
+  const Matrix<float> A = attention_input(pool_, config_, weights, X_);
+  std::vector<float> received;
+  const RopeTable rope(config_, kLength);
+  attention(pool_, config_, rope, weights, kLength, A, &received);
+  ASSERT_EQ(received.size(), static_cast<size_t>(kTokens));
+  // By the definition, from the heads.
+  std::vector<int64_t> positions;
+  for (int64_t i = 0; i < kTokens; ++i) positions.push_back(i % kLength);
+  const Heads heads = project_heads(pool_, config_, rope, weights, kLength, positions, A);
+  const int64_t d = config_.head_dim, group = config_.heads / config_.kv_heads;
+  for (int64_t window = 0; window < kWindows; ++window) {
+    std::vector<double> sum(kLength);
+    for (int64_t h = 0; h < config_.heads; ++h) {
+      for (int64_t i = 0; i < kLength; ++i) {
+        std::vector<double> p;
+        double total = 0;
+        for (int64_t j = 0; j <= i; ++j) {
+          double dot = 0;
+          for (int64_t k = 0; k < d; ++k)
+            dot += static_cast<double>(heads.Q(window * kLength + i, h * d + k)) *
+                   heads.K(window * kLength + j, h / group * d + k);
+          p.push_back(std::exp(dot / std::sqrt(static_cast<double>(d))));
+          total += p.back();
+        }
+        for (int64_t j = 0; j <= i; ++j)
+          sum[static_cast<size_t>(j)] += p[static_cast<size_t>(j)] / total;
+      }
+    }
+    for (int64_t j = 0; j < kLength; ++j) {
+      const double expected =
+          sum[static_cast<size_t>(j)] / static_cast<double>(config_.heads * (kLength - j));
+      EXPECT_NEAR(received[static_cast<size_t>(window * kLength + j)], expected, 1e-5 * expected);
+    }
+  }
+  Streams streams(pool_, config_, kLength, X_, false);
+  streams.begin_block(weights);
+  const StageStatistics out = streams.statistics(Capture::kQkv, {.weighted = true});
+  Matrix<float> weighted = A;
+  for (int64_t i = 0; i < kTokens; ++i)
+    for (float& value : weighted.row(i)) value *= received[static_cast<size_t>(i)];
+  EXPECT_LT(difference(out.weighted.S, weighted, A), 1e-5);
+  EXPECT_LT(difference(out.plain.S, A, A), 1e-5);
+}
+
+}  // namespace
+}  // namespace watersic

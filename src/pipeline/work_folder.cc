@@ -1,0 +1,132 @@
+#include "pipeline/work_folder.h"
+
+#include <fmt/format.h>
+
+#include "base/hash.h"
+#include "io/atomic_file.h"
+#include "io/mapped_file.h"
+#include "pipeline/report.h"
+#include "watersic/error.h"
+#include "watersic/file.h"
+
+namespace watersic {
+namespace {
+
+constexpr const char* kIdentity = "run.json";
+constexpr const char* kWindows = "windows.json";
+
+// The first value that differs, by its path: "options: bits: was 2, is 3".
+std::optional<std::string> difference(const Json& was, const Json& is, const std::string& name) {
+  if (was == is) return std::nullopt;
+  if (was.is_object() && is.is_object()) {
+    const auto below = [&](const std::string& key) {
+      const Json nothing;
+      return difference(was.contains(key) ? was[key] : nothing,
+                        is.contains(key) ? is[key] : nothing,
+                        name.empty() ? key : name + ": " + key);
+    };
+    for (const auto& [key, value] : was.items())
+      if (auto found = below(key)) return found;
+    for (const auto& [key, value] : is.items())
+      if (auto found = below(key)) return found;
+  }
+  return fmt::format("{}: was {}, is {}", name, was.dump(), is.dump());
+}
+
+}  // namespace
+
+WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity, bool resume)
+    : path_(output.string() + ".work") {
+  const std::filesystem::path file = path_ / kIdentity;
+  if (std::filesystem::exists(file)) {
+    if (!resume) {
+      throw Error(fmt::format(
+          "{}: holds an unfinished run; continue it with --resume, or remove the folder",
+          path_.string()));
+    }
+    if (const auto found = difference(read_json(file), identity, ""))
+      throw Error(fmt::format("{}: --resume: {}", path_.string(), *found));
+    return;
+  }
+  if (resume)
+    throw Error(
+        fmt::format("{}: --resume: expected an unfinished run, found none", path_.string()));
+  std::error_code error;
+  std::filesystem::create_directories(path_, error);
+  if (error) throw Error(fmt::format("{}: cannot be created: {}", path_.string(), error.message()));
+  write_file(file, identity.dump(2) + "\n");
+}
+
+std::optional<std::vector<std::vector<int32_t>>> WorkFolder::windows() const {
+  const std::filesystem::path file = path_ / kWindows;
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const Json json = read_json(file, size_t{4} << 30);
+  try {
+    return json.get<std::vector<std::vector<int32_t>>>();
+  } catch (const Json::exception&) {
+    throw Error(fmt::format("{}: expected arrays of token ids", file.string()));
+  }
+}
+
+void WorkFolder::save_windows(const std::vector<std::vector<int32_t>>& windows) const {
+  write_file(path_ / kWindows, Json(windows).dump() + "\n");
+}
+
+std::filesystem::path WorkFolder::stage_file(int64_t block, Capture stage) const {
+  return path_ / fmt::format("block-{}-{}.json", block, to_string(stage));
+}
+
+std::optional<FinishedStage> WorkFolder::stage(int64_t block, Capture stage) const {
+  const std::filesystem::path file = stage_file(block, stage);
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const Json json = read_json(file);
+  const JsonFields fields(json, file.string());
+  FinishedStage out;
+  for (const Json& entry : fields.array("layers")) {
+    out.layers.push_back(layer_from_json(entry, file.string() + ": layers"));
+    out.tensors.emplace_back();
+    if (out.layers.back().kept) continue;
+    const std::filesystem::path tensor = path_ / (out.layers.back().name + ".tensor");
+    const MappedFile mapped(tensor);
+    const std::string expected = JsonFields(entry, file.string() + ": layers").text("hash");
+    if (hex_hash(mapped.bytes()) != expected)
+      throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", tensor.string(),
+                              expected, hex_hash(mapped.bytes())));
+    out.tensors.back().assign(mapped.bytes().begin(), mapped.bytes().end());
+  }
+  for (const Json& entry : fields.array("outliers")) {
+    const JsonFields outlier(entry, file.string() + ": outliers");
+    out.outliers.push_back({.block = outlier.integer("block"),
+                            .row = outlier.integer("row"),
+                            .ratio = outlier.number("ratio")});
+  }
+  return out;
+}
+
+void WorkFolder::save_stage(int64_t block, Capture stage, const FinishedStage& finished) const {
+  Json json = {{"layers", Json::array()}, {"outliers", Json::array()}};
+  for (size_t i = 0; i < finished.layers.size(); ++i) {
+    const LayerReport& layer = finished.layers[i];
+    Json entry = layer_json(layer);
+    if (!layer.kept) {
+      AtomicFile file(path_ / (layer.name + ".tensor"));
+      file.write(finished.tensors[i]);
+      file.commit();
+      entry["hash"] = hex_hash(finished.tensors[i]);
+    }
+    json["layers"].push_back(entry);
+  }
+  for (const OutlierReport& o : finished.outliers)
+    json["outliers"].push_back({{"block", o.block}, {"row", o.row}, {"ratio", o.ratio}});
+  write_file(stage_file(block, stage), json.dump(1) + "\n");
+}
+
+void WorkFolder::remove() const { std::filesystem::remove_all(path_); }
+
+void WorkFolder::remove_if_unused() const {
+  for (const auto& entry : std::filesystem::directory_iterator(path_))
+    if (entry.path().filename().string().starts_with("block-")) return;
+  remove();
+}
+
+}  // namespace watersic
