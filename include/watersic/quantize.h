@@ -116,6 +116,25 @@ struct QuantizeReport {
   double seconds = 0;
 };
 
+// What quantize_model would do, without doing it.
+struct QuantizePlan {
+  struct Layer {
+    std::string name;
+    int64_t rows = 0, cols = 0;
+    double bits = 0;  // aimed at
+    bool kept = false;
+  };
+  std::vector<Layer> layers;
+  int64_t quantized_weights = 0;
+  int64_t calibration_tokens = 0, sequence_length = 0;  // at most; 0 without calibration
+  double bits = 0;                                      // a weight, over all layers
+  int64_t file_bytes = 0, peak_bytes = 0;               // about
+  double seconds = 0;  // about, from rates measured on the spot; without the sampling of text
+};
+// Throws Error as quantize_model does for options and checkpoints that can't be used.
+QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
+                               const QuantizeOptions& options);
+
 // Asked between steps; true stops the run.
 using StopFn = std::function<bool()>;
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <charconv>
+#include <cmath>
 #include <csignal>
 #include <memory>
 
@@ -17,7 +18,7 @@ namespace {
 struct Arguments {
   std::filesystem::path model, output, report;
   std::string calibration = "self", size;
-  bool quiet = false;
+  bool quiet = false, dry_run = false;
   QuantizeOptions options;
 };
 
@@ -40,6 +41,20 @@ int64_t parse_size(const std::string& text) {
   return static_cast<int64_t>(value * units.at(unit));
 }
 
+void print_plan(const std::filesystem::path& model, const QuantizeOptions& options) {
+  const QuantizePlan plan = plan_quantization(model, options);
+  fmt::print("{:<48} {:>7} x {:<7} {:>7}\n", "layer", "outputs", "inputs", "bits");
+  for (const QuantizePlan::Layer& layer : plan.layers)
+    fmt::print("{:<48} {:>7} x {:<7} {:>7}\n", layer.name, layer.rows, layer.cols,
+               layer.kept ? "kept" : fmt::format("{:.3f}", layer.bits));
+  const double gib = 1024.0 * 1024.0 * 1024.0;
+  fmt::print("\n{} weights at {:.3f} bits; calibration on {} tokens\n", plan.quantized_weights,
+             plan.bits, plan.calibration_tokens);
+  fmt::print("about {:.3f} GiB of file, {:.1f} GiB of memory, {:.0f} minutes\n",
+             static_cast<double>(plan.file_bytes) / gib, static_cast<double>(plan.peak_bytes) / gib,
+             std::ceil(plan.seconds / 60));
+}
+
 void run(Arguments& arguments) {
   QuantizeOptions& options = arguments.options;
   using Source = CalibrationOptions::Source;
@@ -50,6 +65,10 @@ void run(Arguments& arguments) {
     options.calibration.file = arguments.calibration;
   }
   if (!arguments.size.empty()) options.file_size = parse_size(arguments.size);
+  if (arguments.dry_run) {
+    print_plan(arguments.model, options);
+    return;
+  }
   if (!arguments.report.empty()) check_writable(arguments.report);
   std::signal(SIGTERM, stop_run);
   std::signal(SIGINT, stop_run);
@@ -149,6 +168,8 @@ void add_quantize(CLI::App& program) {
   size->excludes(command->get_option("--bits"));
   command->get_option("--bits")->required(false);
   add_model_options(*command, arguments->options);
+  command->add_flag("--dry-run", arguments->dry_run,
+                    "Print what would be done: layers and bits, file size, memory, time");
   command->add_flag("--resume", arguments->options.resume,
                     "Continue the run that stands unfinished in OUT.wsic.work");
   command->add_flag("!--no-limits", arguments->options.limits,

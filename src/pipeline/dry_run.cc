@@ -1,0 +1,163 @@
+// What a run would do, before any of it: layers and their bits, the file's size, memory, and time
+// from rates measured on this machine.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <set>
+#include <string>
+
+#include "container/common_texts.h"
+#include "linalg/blas.h"
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "pipeline/budget.h"
+#include "pipeline/plan.h"
+#include "watersic/quantize.h"
+
+namespace watersic {
+namespace {
+
+// Floating-point operations a second of a matrix product on all threads.
+template <class T>
+double product_rate(ThreadPool& pool) {
+  constexpr int64_t kSize = 768;
+  const Matrix<T> A(kSize, kSize), B(kSize, kSize);
+  Matrix<T> C(kSize, kSize);
+  double best = 0;
+  for (int i = 0; i < 3; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    gemm(pool, Op::kNone, Op::kNone, T{1}, A, B, T{0}, C);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    best = std::max(best, 2 * std::pow(static_cast<double>(kSize), 3) / took.count());
+  }
+  return best;
+}
+
+struct Work {
+  double narrow = 0, wide = 0;  // operations in float32 and float64
+  double weights = 0;           // coded
+};
+
+// Of one block; docs/architecture.md, "What a run costs", counts the passes.
+Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
+                const ModelOptions& model, const ModelConfig& config) {
+  const auto tokens = static_cast<double>(plan.calibration_tokens);
+  const double attention = 2 * tokens * static_cast<double>(plan.sequence_length) *
+                           static_cast<double>(config.query_size());
+  const bool two = *model.drift, weighted = *model.attention_weighting;
+  Work work;
+  double points = 0;
+  if (*model.mixing) points = (weighted ? 2 : 1) * (model.mixing_steps + 3);
+  Capture seen = Capture::kDown;
+  for (const LayerPlan& layer : layers) {
+    const auto a = static_cast<double>(layer.site.rows), n = static_cast<double>(layer.site.cols);
+    const Capture input = layer.site.input;
+    const bool early = input == Capture::kQkv;
+    // The original's forward pass, and for its attention's weights another; the quantized's, of
+    // which q, k, v, gate and up run twice.
+    double passes = 1;
+    if (early && weighted) passes += 1;
+    if (two) passes += early || input == Capture::kGateUp ? 2 : 1;
+    if (tokens > 0) work.narrow += passes * 2 * a * n * tokens;
+    if (early) work.narrow += points * 2 * a * n * std::min(tokens, 8192.0);
+    if (tokens > 0 && input != seen) {
+      const double sets = early && weighted ? 2 : 1;
+      work.narrow += sets * (two ? 4 : 1) * n * n * tokens;
+      if (two && *model.residual && (input == Capture::kO || input == Capture::kDown))
+        work.narrow += 2 * static_cast<double>(config.hidden) * n * tokens;
+      if (early) work.narrow += (two ? 4 : 2) * attention;
+      seen = input;
+    }
+    if (layer.keep) continue;
+    // The loop over some rows and over all, the target, the rescalers, the distortion.
+    const double drafts = early ? points : 0;
+    work.narrow += (4 + drafts) * a * n * n;
+    work.wide += 16 * a * n * n + 2 * n * n * n + drafts * (10 * a * n * n + n * n * n);
+    work.weights += a * n;
+  }
+  return work;
+}
+
+}  // namespace
+
+QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
+                               const QuantizeOptions& options) {
+  // Of one core: coding in several passes and the trellis, everything that goes weight by weight.
+  constexpr double kWeightsPerSecond = 6e5;
+  const ModelConfig config = load_config(model_dir);
+  const CheckpointSource source(model_dir);
+  check_tensors(config, source);
+  ThreadPool pool(options.threads);
+  const ModelOptions model = resolved_model_options(options);
+  const auto layers = plan_layers(config, options);
+
+  QuantizePlan plan;
+  const CalibrationOptions& calibration = options.calibration;
+  if (calibration.source != CalibrationOptions::Source::kNone) {
+    plan.sequence_length = calibration.sequence_length > 0
+                               ? calibration.sequence_length
+                               : std::min<int64_t>(2048, config.max_positions);
+    plan.calibration_tokens = calibration.samples * plan.sequence_length;
+  }
+  int64_t fixed_weights = 0, largest_rows = 0, largest_cols = 0;
+  double fixed_bits = 0;
+  std::set<std::string> quantized;
+  for (const auto& block : layers) {
+    for (const LayerPlan& layer : block) {
+      plan.quantized_weights += layer.weights();
+      largest_rows = std::max(largest_rows, layer.site.rows);
+      largest_cols = std::max(largest_cols, layer.site.cols);
+      if (!layer.keep) quantized.insert(layer.site.name);
+      if (!layer.fixed) continue;
+      fixed_weights += layer.weights();
+      fixed_bits += (layer.keep ? 16 : layer.options.bits) * static_cast<double>(layer.weights());
+    }
+  }
+  int64_t rest = 0;
+  for (const ModelTensor& tensor : model_tensors(config))
+    if (!quantized.contains(tensor.name)) rest += 2 * tensor.shape.rows * tensor.shape.cols;
+  for (const char* name : kCarriedTexts)  // compressed to about a quarter
+    if (std::filesystem::exists(model_dir / name))
+      rest += static_cast<int64_t>(std::filesystem::file_size(model_dir / name) / 4);
+  const auto weights = static_cast<double>(plan.quantized_weights);
+  plan.bits = options.file_size > 0
+                  ? 8 * static_cast<double>(options.file_size - rest) / weights
+                  : options.bits;
+  const RateBudget budget(plan.bits, plan.quantized_weights, fixed_weights, fixed_bits);
+  for (const auto& block : layers) {
+    for (const LayerPlan& layer : block) {
+      plan.layers.push_back({.name = layer.site.name,
+                             .rows = layer.site.rows,
+                             .cols = layer.site.cols,
+                             .bits = layer.keep    ? 16
+                                     : layer.fixed ? layer.options.bits
+                                                   : budget.rate(layer.weights(), 0),
+                             .kept = layer.keep});
+      if (!layer.keep)
+        plan.file_bytes += static_cast<int64_t>(
+            plan.layers.back().bits * static_cast<double>(layer.weights()) / 8);
+    }
+  }
+  plan.file_bytes += rest;
+
+  const double narrow = product_rate<float>(pool), wide = product_rate<double>(pool);
+  double seconds = 0;
+  for (const auto& block : layers) {
+    const Work work = block_work(block, plan, model, config);
+    seconds += work.narrow / narrow + work.wide / wide +
+               work.weights / (kWeightsPerSecond * pool.threads());
+  }
+  plan.seconds = seconds;
+
+  // The streams, a block of each model, the moments of the widest input, and the quantizer's copies
+  // of them and of the largest layer.
+  const int64_t n = largest_cols, a = largest_rows;
+  const int64_t streams = *model.drift ? 2 : 1;
+  const int64_t moments = (*model.drift ? 3 : 1) * n * n * 8;
+  plan.peak_bytes = streams * plan.calibration_tokens * config.hidden * 4 +
+                    (streams + 1) * plan.quantized_weights / config.blocks * 4 + moments +
+                    3 * n * n * 8 + 4 * a * config.hidden * 16;
+  return plan;
+}
+
+}  // namespace watersic
