@@ -40,7 +40,8 @@ struct KlStatistics {
   Estimate perplexity, reference_perplexity;
   Estimate ln_perplexity_ratio, perplexity_ratio;  // of Q to P
   Estimate perplexity_difference;                  // Q - P
-  double correlation = 0;  // of ln Q(t) and ln P(t), t the tokens; NaN where one of them is constant
+  double correlation =
+      0;  // of ln Q(t) and ln P(t), t the tokens; NaN where one of them is constant
 
   // Q(t) - P(t), t the token that is there: probabilities, not percents.
   Estimate delta_p, delta_p_rms;

@@ -30,11 +30,11 @@ using PerMetric = std::array<T, kMetrics>;
 
 struct TaskOptions {
   Task task = Task::kMultipleChoice;
-  std::filesystem::path data;      // a file; for MMLU the folder that holds dev/ and test/
-  int64_t shots = 0;               // answered examples before each question
-  std::filesystem::path examples;  // where those come from; empty: MMLU's dev/, else `data`
-  int64_t limit = 0;  // the first so many questions only, of each subject; 0 for all
-  bool bos = true;    // put BOS first where the tokenizer does
+  std::filesystem::path data;       // a file; for MMLU the folder that holds dev/ and test/
+  int64_t shots = 0;                // answered examples before each question
+  std::filesystem::path examples;   // where those come from; empty: MMLU's dev/, else `data`
+  int64_t limit = 0;                // the first so many questions only, of each subject; 0 for all
+  bool bos = true;                  // put BOS first where the tokenizer does
   std::filesystem::path reference;  // a second model that answers too; empty for none
   int threads = 0;
 };
@@ -59,9 +59,9 @@ struct TaskResult {
   std::string data;
   std::string prompts_hash;  // XXH3-64 of all that the model was asked, in hex
   int64_t shots = 0;
-  bool bos = false;           // whether sequences began with BOS
+  bool bos = false;  // whether sequences began with BOS
   int64_t questions = 0;
-  int64_t truncated = 0;      // questions that lost their beginning: longer than the context
+  int64_t truncated = 0;  // questions that lost their beginning: longer than the context
   PerMetric<Estimate> accuracy{};
   bool has_reference = false;
   PerMetric<Estimate> reference_accuracy{};

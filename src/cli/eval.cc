@@ -85,8 +85,7 @@ void answer_questions(const Arguments& arguments) {
                r.truncated);
   constexpr const char* kBy[kMetrics] = {"picked by log-likelihood", "by that a character",
                                          "by that a byte", "by that a token, as llama.cpp"};
-  if (r.has_reference)
-    fmt::print("{:<12}{:<18}{:<18}{}\n", "", "model", "reference", "same pick");
+  if (r.has_reference) fmt::print("{:<12}{:<18}{:<18}{}\n", "", "model", "reference", "same pick");
   for (int m = 0; m < kMetrics; ++m) {
     const auto percent = [m](const PerMetric<Estimate>& by) {
       const auto& [value, error] = by[static_cast<size_t>(m)];
@@ -160,7 +159,8 @@ void add_task_options(CLI::App& command, Arguments& arguments, CLI::Option* text
           ->needs(task)
           ->type_name("PATH");
   task->needs(data);
-  command.add_option("--shots", options.shots, "Answered examples before each question (default 0)")
+  command
+      .add_option("--shots", options.shots, "Answered examples before each question (default 0)")
       ->needs(task)
       ->check(CLI::Range(0, 1000))
       ->type_name("N");
@@ -168,7 +168,7 @@ void add_task_options(CLI::App& command, Arguments& arguments, CLI::Option* text
       .add_option("--examples", options.examples,
                   "Where those come from, the first ones in it (default: mmlu's dev/, else PATH "
                   "without the question itself)")
-      ->needs(task)
+      ->needs(shots)
       ->type_name("PATH");
   command
       .add_option("--limit", options.limit,

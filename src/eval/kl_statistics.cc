@@ -12,7 +12,7 @@ namespace {
 constexpr struct {
   const char* name;
   double fraction;
-  double Percentiles::* value;
+  double Percentiles::*value;
 } kPercentiles[] = {{"maximum", 1, &Percentiles::maximum}, {"p99_9", 0.999, &Percentiles::p99_9},
                     {"p99", 0.99, &Percentiles::p99},      {"p95", 0.95, &Percentiles::p95},
                     {"p90", 0.9, &Percentiles::p90},       {"p75", 0.75, &Percentiles::p75},
@@ -56,8 +56,7 @@ Estimate mean_of(std::span<const double> values) {
   for (const double v : values) sum += v;
   const double mean = sum / count;
   for (const double v : values) squares += (v - mean) * (v - mean);
-  return {.value = mean,
-          .error = values.size() < 2 ? 0 : std::sqrt(squares / (count - 1) / count)};
+  return {.value = mean, .error = values.size() < 2 ? 0 : std::sqrt(squares / (count - 1) / count)};
 }
 
 Percentiles percentiles_of(std::vector<double> values) {
@@ -100,10 +99,9 @@ KlStatistics kl_statistics(std::span<const TokenScore> scores) {
     s.perplexity_ratio = exp_of(s.ln_perplexity_ratio);
     // To first order PPL(Q) - PPL(P) varies as PPL(Q) nll - PPL(P) nll'.
     const double q = s.perplexity.value, p = s.reference_perplexity.value;
-    s.perplexity_difference = {
-        .value = q - p,
-        .error = mean_of(each([&](const TokenScore& t) { return q * t.nll - p * t.reference_nll; }))
-                     .error};
+    s.perplexity_difference = {.value = q - p, .error = mean_of(each([&](const TokenScore& t) {
+                                                          return q * t.nll - p * t.reference_nll;
+                                                        })).error};
   }
   {
     const auto difference = [](const TokenScore& t) {

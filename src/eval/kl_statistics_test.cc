@@ -115,16 +115,17 @@ TEST(KlStatistics, OfAModelAndItself) {
 TEST(KlStatistics, AreNamedInJson) {
   const Json json = to_json(kl_statistics(random_scores(20)));
   EXPECT_EQ(json["unit"], "nats");
-  for (const char* field : {"kl", "perplexity", "reference_perplexity", "ln_perplexity_ratio",
-                            "perplexity_ratio", "perplexity_difference", "delta_p", "delta_p_rms",
-                            "same_top"}) {
+  for (const char* field :
+       {"kl", "perplexity", "reference_perplexity", "ln_perplexity_ratio", "perplexity_ratio",
+        "perplexity_difference", "delta_p", "delta_p_rms", "same_top"}) {
     EXPECT_GT(json[field]["error"].get<double>(), 0) << field;
     EXPECT_TRUE(json[field]["value"].is_number()) << field;
   }
   EXPECT_LT(json["kl_percentiles"]["p99"], json["kl_percentiles"]["p99_9"]);
   EXPECT_LT(json["delta_p_percentiles"]["minimum"], json["delta_p_percentiles"]["maximum"]);
   // One token has no correlation: null, not a number that means nothing.
-  EXPECT_TRUE(Json::parse(to_json(kl_statistics(random_scores(1))).dump())["correlation"].is_null());
+  EXPECT_TRUE(
+      Json::parse(to_json(kl_statistics(random_scores(1))).dump())["correlation"].is_null());
 }
 
 }  // namespace

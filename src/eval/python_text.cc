@@ -9,9 +9,8 @@ namespace watersic {
 std::string_view strip_end(std::string_view text) {
   while (!text.empty()) {
     const auto last = static_cast<unsigned char>(text.back());
-    const std::string_view shorter = last >= 0x1C && last <= 0x1F
-                                         ? text.substr(0, text.size() - 1)
-                                         : without_trailing_space(text);
+    const std::string_view shorter = last >= 0x1C && last <= 0x1F ? text.substr(0, text.size() - 1)
+                                                                  : without_trailing_space(text);
     if (shorter.size() == text.size()) break;
     text = shorter;
   }

@@ -59,7 +59,11 @@ std::vector<QuestionGroup> read_mmlu(const std::filesystem::path& data,
                                                    "(with answers) about {}.\n\n",
                                                    replace_all(subject, "_", " ")),
                         .questions = read(test / (subject + std::string(kEnd)))};
-    if (with_examples) group.examples = read(examples / (subject + "_dev.csv"));
+    if (with_examples) {
+      const std::filesystem::path dev = examples / (subject + "_dev.csv");
+      group.examples = read(dev);
+      group.examples_name = dev.string();
+    }
     groups.push_back(std::move(group));
   }
   return groups;
@@ -70,15 +74,15 @@ std::vector<QuestionGroup> read_mmlu(const std::filesystem::path& data,
 std::vector<QuestionGroup> read_questions(const TaskOptions& options) {
   std::vector<QuestionGroup> groups;
   if (options.task == Task::kMmlu) {
-    groups = read_mmlu(options.data,
-                       options.examples.empty() ? options.data / "dev" : options.examples,
-                       options.shots > 0);
+    groups =
+        read_mmlu(options.data, options.examples.empty() ? options.data / "dev" : options.examples,
+                  options.shots > 0);
   } else {
     groups.emplace_back().questions = read_file(options.task, options.data);
     if (options.shots > 0) {
-      // One more than asked for: none is an example for itself.
-      groups[0].examples =
-          options.examples.empty() ? groups[0].questions : read_file(options.task, options.examples);
+      const bool own = options.examples.empty();
+      groups[0].examples = own ? groups[0].questions : read_file(options.task, options.examples);
+      groups[0].examples_name = (own ? options.data : options.examples).string();
     }
   }
   for (QuestionGroup& group : groups) {
@@ -99,12 +103,13 @@ std::string prompt_of(const QuestionGroup& group, size_t index, int64_t shots) {
   for (size_t i = 0; shown < shots && i < group.examples.size(); ++i) {
     const Question& example = group.examples[i];
     if (example.prompt == question.prompt && example.choices == question.choices) continue;
-    prompt += example.prompt + " " + example.choices[static_cast<size_t>(example.right[0])] + "\n\n";
+    prompt +=
+        example.prompt + " " + example.choices[static_cast<size_t>(example.right[0])] + "\n\n";
     ++shown;
   }
   if (shown < shots) {
-    throw Error(fmt::format("{}{}expected at least {} examples, found {}", group.name,
-                            group.name.empty() ? "" : ": ", shots, shown));
+    throw Error(fmt::format("{}: expected at least {} examples for a question, found {}",
+                            group.examples_name, shots, shown));
   }
   return prompt + question.prompt;
 }

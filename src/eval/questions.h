@@ -22,6 +22,7 @@ struct QuestionGroup {
   std::string description;  // before all else in a prompt
   std::vector<Question> questions;
   std::vector<Question> examples;
+  std::string examples_name;  // where they come from: what errors call it
 };
 
 // All questions, and as many examples as there are. Where examples come from the questions' own

@@ -77,8 +77,7 @@ TEST(HellaSwag, IsTheSameAsLlamaCppHasIt) {
 TEST(HellaSwag, LabelsMayBeTexts) {
   const std::string line =
       R"({"activity_label": "A", "ctx_a": "b.", "ctx_b": "c", "endings": ["x", "y"], "label": "1"})";
-  EXPECT_EQ(read_hellaswag_jsonl(line + "\n\n" + line, "f").back().right,
-            std::vector<int64_t>{1});
+  EXPECT_EQ(read_hellaswag_jsonl(line + "\n\n" + line, "f").back().right, std::vector<int64_t>{1});
   const auto broken = [&](const std::string& from, const std::string& to) {
     std::string text = line;
     text.replace(text.find(from), from.size(), to);
@@ -128,12 +127,14 @@ TEST(Mmlu, IsReadFromItsFolder) {
   EXPECT_EQ(groups[1].questions[2].choices, (Choices{"A", "B", "C", "D"}));
   EXPECT_EQ(groups[2].questions[4].right, std::vector<int64_t>{1});
   EXPECT_EQ(error_of([&] { prompt_of(groups[0], 0, 6); }),
-            "ancient_history: expected at least 6 examples, found 5");
+            data("mmlu/dev/ancient_history_dev.csv").string() +
+                ": expected at least 6 examples for a question, found 5");
 }
 
 TEST(Mmlu, CsvIsReadAsPythonReadsIt) {
   const auto prompt = [](const std::string& row) { return read_mmlu_csv(row, "f").at(0).prompt; };
-  EXPECT_EQ(prompt("\"q \"\"r\"\", s\"x,1,2,3, 4 ,D"), "q \"r\", sx\nA. 1\nB. 2\nC. 3\nD.  4 \nAnswer:");
+  EXPECT_EQ(prompt("\"q \"\"r\"\", s\"x,1,2,3, 4 ,D"),
+            "q \"r\", sx\nA. 1\nB. 2\nC. 3\nD.  4 \nAnswer:");
   EXPECT_EQ(prompt("q\"r\",\"\",,3,4,A\r\n"), "q\"r\"\nA. \nB. \nC. 3\nD. 4\nAnswer:");
   EXPECT_EQ(read_mmlu_csv("q,1,2,3,4,A\n\n\nr,1,2,3,4,B", "f").size(), 2U);
   EXPECT_EQ(error_of([] { read_mmlu_csv("q,1,2,3,4,A\nr,1,2,3,4\n", "f"); }),
@@ -152,9 +153,8 @@ TEST(Mmlu, ErrorsNameTheFolder) {
   const TestFolder folder("mmlu");
   std::filesystem::create_directories(folder / "test");
   const auto run = [&](int64_t shots) {
-    return error_of([&] {
-      read_questions({.task = Task::kMmlu, .data = folder.path(), .shots = shots});
-    });
+    return error_of(
+        [&] { read_questions({.task = Task::kMmlu, .data = folder.path(), .shots = shots}); });
   };
   EXPECT_NE(run(0).find("expected files SUBJECT_test.csv, found none"), std::string::npos);
   write_file(folder / "test/alchemy_test.csv", "\n");
@@ -265,9 +265,8 @@ TEST(MultipleChoice, DamagedBinaryFilesAreErrors) {
     copy[at] = to;
     return error_of([&] { read_choices_binary(copy, "f"); });
   };
-  EXPECT_EQ(changed(3, '\x7F'),
-            "f: expected an offset for each of 2130706433 tasks, found " +
-                std::to_string(bytes.size() - 4) + " bytes");
+  EXPECT_EQ(changed(3, '\x7F'), "f: expected an offset for each of 2130706433 tasks, found " +
+                                    std::to_string(bytes.size() - 4) + " bytes");
   EXPECT_NE(changed(11, '\x7F').find("f: task 0: question: expected"), std::string::npos);
   EXPECT_EQ(changed(13, 101), "f: task 0: expected at most 100 choices, found 101");
   EXPECT_EQ(changed(12, '\xFF'), "f: task 0: question: expected UTF-8, found other bytes");
@@ -275,15 +274,18 @@ TEST(MultipleChoice, DamagedBinaryFilesAreErrors) {
 
 TEST(Examples, AreTheFirstOnesButNotTheQuestionItself) {
   const auto own = read(Task::kMultipleChoice, "piqa.jsonl", 2)[0];
-  const std::string milk = "Question: To keep milk fresh in summer,\nAnswer: stand the jug in cold "
-                           "water.\n\n",
-                    pencil = "Question: How do you sharpen a pencil?\nAnswer: Cut away the wood "
-                             "with a knife.\n\n",
+  const std::string milk =
+                        "Question: To keep milk fresh in summer,\nAnswer: stand the jug in cold "
+                        "water.\n\n",
+                    pencil =
+                        "Question: How do you sharpen a pencil?\nAnswer: Cut away the wood "
+                        "with a knife.\n\n",
                     coat = "Question: To dry a wet coat,\nAnswer: hang it near the fire.\n\n";
   EXPECT_EQ(prompt_of(own, 2, 2), milk + pencil + "Question: To dry a wet coat,\nAnswer:");
   EXPECT_EQ(prompt_of(own, 0, 2),
             pencil + coat + "Question: To keep milk fresh in summer,\nAnswer:");
-  EXPECT_EQ(error_of([&] { prompt_of(own, 0, 3); }), "expected at least 3 examples, found 2");
+  EXPECT_EQ(error_of([&] { prompt_of(own, 0, 3); }),
+            data("piqa.jsonl").string() + ": expected at least 3 examples for a question, found 2");
   const auto other = read(Task::kMultipleChoice, "arc.jsonl", 1, "piqa.jsonl")[0];
   EXPECT_EQ(prompt_of(other, 3, 1), milk + "Question: The sun rises in the\nAnswer:");
   const auto from = read_questions({.task = Task::kMmlu,

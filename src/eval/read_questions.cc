@@ -57,10 +57,10 @@ Question checked(Question question, const std::string& where) {
         fmt::format("{}: expected at least 2 choices, found {}", where, question.choices.size()));
   }
   for (const std::string& choice : question.choices)
-    if (choice.empty()) throw Error(where + ": expected a text for each choice, found an empty one");
+    if (choice.empty())
+      throw Error(where + ": expected a text for each choice, found an empty one");
   const auto count = static_cast<int64_t>(question.choices.size());
-  if (question.right.empty())
-    throw Error(where + ": expected a choice that is right, found none");
+  if (question.right.empty()) throw Error(where + ": expected a choice that is right, found none");
   for (const int64_t right : question.right) {
     if (right < 0 || right >= count) {
       throw Error(fmt::format("{}: expected the right choice as a number from 0 to {}, found {}",
@@ -151,8 +151,8 @@ std::vector<std::vector<std::string>> csv_rows(std::string_view text, const std:
     if (text[at] == '"') {
       for (++at;; ++at) {
         if (at >= text.size()) {
-          throw Error(fmt::format("{}: row {}: expected a closing quote, found the file's end", name,
-                                  rows.size() + 1));
+          throw Error(fmt::format("{}: row {}: expected a closing quote, found the file's end",
+                                  name, rows.size() + 1));
         }
         if (text[at] == '"' && text.substr(at + 1, 1) != "\"") break;
         if (text[at] == '"') ++at;
@@ -240,12 +240,13 @@ std::string without_brackets(std::string_view text) {
 
 std::vector<Question> read_hellaswag_jsonl(std::string_view text, const std::string& name) {
   return read_json_lines(text, name, [](const JsonFields& fields, size_t) {
-    Question question{.prompt = without_brackets(fields.text("activity_label") + ": " +
-                                                 fields.text("ctx_a") + " " +
-                                                 capitalize(fields.text("ctx_b"))),
-                      .right = {label_of(fields, "label")}};
+    const std::string activity = fields.text("activity_label"), context = fields.text("ctx_a"),
+                      continued = fields.text("ctx_b");
+    Question question{
+        .prompt = without_brackets(activity + ": " + context + " " + capitalize(continued))};
     for (const std::string& ending : texts_of(fields, "endings"))
       question.choices.push_back(without_brackets(ending));
+    question.right = {label_of(fields, "label")};
     return checked(std::move(question), fields.name());
   });
 }
@@ -254,9 +255,10 @@ std::vector<Question> read_hellaswag_lines(std::string_view text, const std::str
   constexpr size_t kLines = 6;
   const auto lines = lines_of(text);
   if (lines.size() % kLines != 0) {
-    throw Error(fmt::format("{}: expected six lines a task (context, label, four endings), found {} "
-                            "lines in all",
-                            name, lines.size()));
+    throw Error(
+        fmt::format("{}: expected six lines a task (context, label, four endings), found {} "
+                    "lines in all",
+                    name, lines.size()));
   }
   std::vector<Question> questions;
   for (size_t i = 0; i < lines.size(); i += kLines) {

@@ -17,16 +17,14 @@ struct Steps {
   void next() {
     ++done;
     if (!progress) return;
-    progress(
-        {.stage = "evaluating", .unit = "blocks", .done = done, .total = total, .detail = ""});
+    progress({.stage = "evaluating", .unit = "blocks", .done = done, .total = total, .detail = ""});
   }
 };
 
 // A model and its head, which is held in float32.
 class Runner {
  public:
-  explicit Runner(const ScoredModel& model)
-      : model_(model), head_(*model.config, *model.weights) {}
+  explicit Runner(const ScoredModel& model) : model_(model), head_(*model.config, *model.weights) {}
   // As the last block leaves them: (windows * length) x hidden.
   Matrix<float> run(ThreadPool& pool, std::span<const std::vector<int32_t>> windows,
                     Steps& steps) const {
@@ -87,8 +85,9 @@ std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& win
   std::vector<TokenScore> scores;
   scores.reserve(static_cast<size_t>(windows.scored()));
   for (int64_t begin = 0; begin < count; begin += part) {
-    const auto ids = std::span(windows.ids).subspan(
-        static_cast<size_t>(begin), static_cast<size_t>(std::min(part, count - begin)));
+    const auto ids = std::span(windows.ids)
+                         .subspan(static_cast<size_t>(begin),
+                                  static_cast<size_t>(std::min(part, count - begin)));
     const Matrix<float> hidden = runner.run(pool, ids, steps),
                         others = other ? other->run(pool, ids, steps) : Matrix<float>();
     for (size_t w = 0; w < ids.size(); ++w) {
@@ -96,15 +95,14 @@ std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& win
       for (int64_t from = windows.first; from < windows.length - 1; from += kLogitRows) {
         const int64_t rows = std::min(kLogitRows, windows.length - 1 - from);
         const Matrix<float> logits = runner.logits(pool, hidden, row + from, rows),
-                            reference_logits =
-                                other ? other->logits(pool, others, row + from, rows)
-                                      : Matrix<float>();
+                            reference_logits = other ? other->logits(pool, others, row + from, rows)
+                                                     : Matrix<float>();
         const size_t at = scores.size();
         scores.resize(at + static_cast<size_t>(rows));
         pool.parallel_for(rows, [&](int64_t i) {
-          scores[at + static_cast<size_t>(i)] = score_token(
-              logits.row(i), other ? reference_logits.row(i) : std::span<const float>(),
-              ids[w][static_cast<size_t>(from + i + 1)]);
+          scores[at + static_cast<size_t>(i)] =
+              score_token(logits.row(i), other ? reference_logits.row(i) : std::span<const float>(),
+                          ids[w][static_cast<size_t>(from + i + 1)]);
         });
       }
     }

@@ -97,8 +97,8 @@ TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
     }
     // Neither the threads nor how many windows are in memory change a bit; one or two here.
     const auto serial = score_windows(single, windows, model, &reference, {}, 1),
-               pairs = score_windows(pool, windows, model, &reference, {},
-                                     2 * kLength * config.hidden);
+               pairs =
+                   score_windows(pool, windows, model, &reference, {}, 2 * kLength * config.hidden);
     for (size_t i = 0; i < scores.size(); ++i) {
       EXPECT_EQ(scores[i].kl, serial[i].kl);
       EXPECT_EQ(scores[i].kl, pairs[i].kl);

@@ -66,10 +66,10 @@ class Encoder {
       const size_t first = std::max<size_t>(1, std::min(begin, common));
       const size_t cut = whole.size() > most ? whole.size() - most : 0;
       if (whole.size() < 2 || cut >= first) {
-        throw Error(fmt::format("question {}: expected a prompt, and choices of at most {} tokens, "
-                                "found {} tokens with {} of a choice",
-                                asked.name, config_.max_positions, whole.size(),
-                                whole.size() - first));
+        throw Error(
+            fmt::format("question {}: expected a prompt, and choices of at most {} tokens, "
+                        "found {} tokens with {} of a choice",
+                        asked.name, config_.max_positions, whole.size(), whole.size() - first));
       }
       asked.truncated = asked.truncated || cut > 0;
       asked.choice.push_back(std::max<size_t>(begin, 1) - first);
@@ -103,8 +103,7 @@ Answers answers_of(ThreadPool& pool, const OpenModel& model, std::vector<Asked> 
   pool.parallel_for(static_cast<int64_t>(all.size()),
                     [&](int64_t i) { encoder.encode(all[static_cast<size_t>(i)]); });
   std::vector<ScoredSequence> sequences;
-  for (Asked& asked : all)
-    std::ranges::move(asked.sequences, std::back_inserter(sequences));
+  for (Asked& asked : all) std::ranges::move(asked.sequences, std::back_inserter(sequences));
   const auto scores =
       log_probabilities(pool, {&model.config(), &model.weights()}, sequences, progress);
 
@@ -170,9 +169,12 @@ std::string quoted(const std::string& text) {
 
 const char* task_name(Task task) {
   switch (task) {
-    case Task::kHellaSwag: return "hellaswag";
-    case Task::kMmlu: return "mmlu";
-    case Task::kMultipleChoice: return "multiple-choice";
+    case Task::kHellaSwag:
+      return "hellaswag";
+    case Task::kMmlu:
+      return "mmlu";
+    case Task::kMultipleChoice:
+      return "multiple-choice";
   }
   return "";
 }
@@ -185,8 +187,7 @@ const char* metric_name(int metric) {
 TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& options,
                     const ProgressFn& progress) {
   const auto start = std::chrono::steady_clock::now();
-  if (options.shots < 0 || options.limit < 0)
-    throw Error("expected shots and limit of at least 0");
+  if (options.shots < 0 || options.limit < 0) throw Error("expected shots and limit of at least 0");
   ThreadPool pool(options.threads);
   const std::vector<QuestionGroup> groups = read_questions(options);
   const auto model = open_model(model_path, pool);

@@ -52,8 +52,9 @@ TestFolder* Tasks::folder_ = nullptr;
 struct Plain {
   double log_likelihood = 0, per_character = 0, per_byte = 0, per_token = 0;
 };
-std::vector<Plain> plain_answers(ThreadPool& pool, const OpenModel& model, const std::string& prompt,
-                                 const std::vector<std::string>& choices, bool bos = true) {
+std::vector<Plain> plain_answers(ThreadPool& pool, const OpenModel& model,
+                                 const std::string& prompt, const std::vector<std::string>& choices,
+                                 bool bos = true) {
   const Tokenizer tokenizer = model.tokenizer();
   const OutputHead head(model.config(), model.weights());
   std::vector<std::vector<int32_t>> wholes;
@@ -91,7 +92,7 @@ std::vector<Plain> plain_answers(ThreadPool& pool, const OpenModel& model, const
   return answers;
 }
 
-int64_t best(const std::vector<Plain>& answers, double Plain::* value) {
+int64_t best(const std::vector<Plain>& answers, double Plain::*value) {
   size_t pick = 0;
   for (size_t i = 1; i < answers.size(); ++i)
     if (answers[i].*value > answers[pick].*value) pick = i;
@@ -125,8 +126,7 @@ TEST_F(Tasks, PickAsTheConventionsSay) {
             best(expected, &Plain::log_likelihood), best(expected, &Plain::per_character),
             best(expected, &Plain::per_byte), best(expected, &Plain::per_token)};
         EXPECT_EQ(answer.picks, picks) << answer.question;
-        for (size_t m = 0; m < kMetrics; ++m)
-          right[m] += picks[m] == question.right[0] ? 1 : 0;
+        for (size_t m = 0; m < kMetrics; ++m) right[m] += picks[m] == question.right[0] ? 1 : 0;
       }
     }
     ASSERT_EQ(at, result.answers.size());
@@ -173,16 +173,17 @@ TEST_F(Tasks, LongPromptsLoseTheirBeginning) {
   const int32_t last = ids.back();
   ids.pop_back();
   const Matrix<float> logits = head.logits(
-      pool, forward_all(pool, model->config(), model->weights(), std::vector<std::vector<int32_t>>{ids}));
+      pool,
+      forward_all(pool, model->config(), model->weights(), std::vector<std::vector<int32_t>>{ids}));
   const auto row = logits.row(127);
   EXPECT_NEAR(result.answers[1].log_likelihoods[2],
               static_cast<double>(row[static_cast<size_t>(last)]) - log_sum_exp(row), 1e-3);
 
   std::string words;
   for (int i = 0; i < 200; ++i) words += "word ";
-  write_file(file("long.jsonl"), Json{{"query", "q"}, {"choices", {words, "b"}}, {"gold", 0}}.dump());
-  const std::string error =
-      error_of({.task = Task::kMultipleChoice, .data = file("long.jsonl")});
+  write_file(file("long.jsonl"),
+             Json{{"query", "q"}, {"choices", {words, "b"}}, {"gold", 0}}.dump());
+  const std::string error = error_of({.task = Task::kMultipleChoice, .data = file("long.jsonl")});
   EXPECT_EQ(error.find("question 0: expected a prompt, and choices of at most 128 tokens"), 0U)
       << error;
 }
@@ -190,15 +191,15 @@ TEST_F(Tasks, LongPromptsLoseTheirBeginning) {
 // White space that ends a prompt belongs to the choices; where there is no prompt BOS stands for
 // it, whatever is asked for. Choices may begin alike, and one may be the beginning of another.
 TEST_F(Tasks, BoundariesOfPromptAndChoice) {
-  const std::string line = Json{{"query", "He sat down  "}, {"choices", {"by", "by", "by the"}},
-                                {"gold", 1}}.dump();
-  write_file(file("edges.jsonl"), line + "\n" + R"({"query": "", "choices": ["a", "b c"], "gold": 0})");
+  const std::string line =
+      Json{{"query", "He sat down  "}, {"choices", {"by", "by", "by the"}}, {"gold", 1}}.dump();
+  write_file(file("edges.jsonl"),
+             line + "\n" + R"({"query": "", "choices": ["a", "b c"], "gold": 0})");
   ThreadPool pool(2);
   const auto model = open_model(file("model"), pool);
   const TaskOptions options{.task = Task::kMultipleChoice, .data = file("edges.jsonl")};
   const TaskResult result = run(options);
-  const auto expected =
-      plain_answers(pool, *model, "He sat down  ", {"by", "by", "by the"});
+  const auto expected = plain_answers(pool, *model, "He sat down  ", {"by", "by", "by the"});
   for (size_t c = 0; c < 3; ++c)
     EXPECT_NEAR(result.answers[0].log_likelihoods[c], expected[c].log_likelihood, 1e-3);
   // Equal choices are equal, and the first is picked.
@@ -219,9 +220,8 @@ TEST_F(Tasks, BoundariesOfPromptAndChoice) {
 }
 
 TEST_F(Tasks, CompareWithAReference) {
-  TaskOptions options{.task = Task::kMultipleChoice,
-                      .data = data("questions.jsonl"),
-                      .reference = file("model")};
+  TaskOptions options{
+      .task = Task::kMultipleChoice, .data = data("questions.jsonl"), .reference = file("model")};
   const TaskResult itself = run(options);
   EXPECT_TRUE(itself.has_reference);
   EXPECT_EQ(itself.reference_id, itself.model_id);
@@ -231,8 +231,9 @@ TEST_F(Tasks, CompareWithAReference) {
   }
   options.reference = file("other");
   const TaskResult result = run(options);
-  const TaskResult alone = run_task(
-      file("other"), {.task = Task::kMultipleChoice, .data = data("questions.jsonl"), .threads = 1});
+  const TaskResult alone =
+      run_task(file("other"),
+               {.task = Task::kMultipleChoice, .data = data("questions.jsonl"), .threads = 1});
   for (size_t m = 0; m < kMetrics; ++m) {
     EXPECT_EQ(result.reference_accuracy[m].value, alone.accuracy[m].value);
     double same = 0;
@@ -266,7 +267,9 @@ TEST_F(Tasks, AreWritten) {
   for (const char* field : {"model_id", "prompts_hash", "shots", "bos", "truncated", "seconds"})
     EXPECT_TRUE(json.contains(field)) << field;
   EXPECT_FALSE(json.contains("agreement"));
-  const Answer answer{.question = "a,\"b\"/1", .right = {0, 2}, .picks = {1, 0, 3, 2},
+  const Answer answer{.question = "a,\"b\"/1",
+                      .right = {0, 2},
+                      .picks = {1, 0, 3, 2},
                       .log_likelihoods = {-1.5, -2, -0.25, -3}};
   EXPECT_EQ(to_csv({answer}, false),
             "question,right,acc,acc_norm,acc_bytes,acc_tokens,log_likelihoods\n"
@@ -289,7 +292,7 @@ TEST_F(Tasks, ErrorsNameWhatIsWrong) {
                 .find("blank.jsonl: expected questions, found none"),
             std::string::npos);
   EXPECT_NE(error_of({.task = Task::kMultipleChoice, .data = data("arc.jsonl"), .shots = 4})
-                .find("expected at least 4 examples, found 3"),
+                .find("arc.jsonl: expected at least 4 examples for a question, found 3"),
             std::string::npos);
 }
 

@@ -100,8 +100,7 @@ std::span<const int32_t> inputs_of(const ScoredSequence& sequence) {
 
 size_t TokenTree::shared(std::span<const int32_t> tokens) const {
   size_t i = 0;
-  while (i < tokens.size() && i < last_.size() &&
-         ids_[static_cast<size_t>(last_[i])] == tokens[i])
+  while (i < tokens.size() && i < last_.size() && ids_[static_cast<size_t>(last_[i])] == tokens[i])
     ++i;
   return i;
 }
@@ -150,8 +149,7 @@ Matrix<float> forward_tree(ThreadPool& pool, const ScoredModel& model, const Tok
       const Heads heads = project_heads(pool, config, rope, weights, rows, tree.positions(), A);
       Matrix<float> H(rows, config.query_size());
       pool.parallel_for(segments * config.kv_heads, [&](int64_t tile) {
-        attend(pool, config, tree,
-               tree.segments()[static_cast<size_t>(tile / config.kv_heads)],
+        attend(pool, config, tree, tree.segments()[static_cast<size_t>(tile / config.kv_heads)],
                tile % config.kv_heads, heads, H);
       });
       check_finite(pool, block, "input of o", H);

@@ -34,7 +34,8 @@ class TokenTree {
   const std::vector<int32_t>& ids() const { return ids_; }
   const std::vector<int64_t>& positions() const { return positions_; }  // in their sequences
   const std::vector<Segment>& segments() const { return segments_; }
-  // All that a segment's sequence holds before it, as ranges of rows in their order (parent unused).
+  // All that a segment's sequence holds before it, as ranges of rows in their order (parent
+  // unused).
   std::vector<Segment> before(const Segment& segment) const;
 
  private:
@@ -58,12 +59,12 @@ struct ScoredSequence {
   size_t first = 0;
 };
 
-// Rows of a tree, in values of its hidden states (128 MiB): a block's intermediate results take five
-// times as much. A model's weights are read once for each tree.
+// Rows of a tree, in values of its hidden states (128 MiB): a block's intermediate results take
+// five times as much. A model's weights are read once for each tree.
 constexpr int64_t kTreeValues = int64_t{1} << 25;
 
-// ln p of each scored token, for each sequence. Sequences share their beginnings with the one before
-// them. `progress`: in tokens that are computed.
+// ln p of each scored token, for each sequence. Sequences share their beginnings with the one
+// before them. `progress`: in tokens that are computed.
 std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const ScoredModel& model,
                                                    std::span<const ScoredSequence> sequences,
                                                    const ProgressFn& progress = {},
