@@ -159,11 +159,12 @@ void add_task_options(CLI::App& command, Arguments& arguments, CLI::Option* text
           ->needs(task)
           ->type_name("PATH");
   task->needs(data);
-  command
-      .add_option("--shots", options.shots, "Answered examples before each question (default 0)")
-      ->needs(task)
-      ->check(CLI::Range(0, 1000))
-      ->type_name("N");
+  CLI::Option* shots = command
+                           .add_option("--shots", options.shots,
+                                       "Answered examples before each question (default 0)")
+                           ->needs(task)
+                           ->check(CLI::Range(0, 1000))
+                           ->type_name("N");
   command
       .add_option("--examples", options.examples,
                   "Where those come from, the first ones in it (default: mmlu's dev/, else PATH "
