@@ -20,6 +20,36 @@ struct EvaluateOptions {
   int threads = 0;
 };
 
+// A mean, or a function of means, and its standard error.
+struct Estimate {
+  double value = 0, error = 0;
+};
+
+// How values are spread: percentiles, linear between neighbours in order.
+struct Percentiles {
+  double minimum = 0, p0_1 = 0, p1 = 0, p5 = 0, p10 = 0, p25 = 0, median = 0;
+  double p75 = 0, p90 = 0, p95 = 0, p99 = 0, p99_9 = 0, maximum = 0;
+};
+
+// What llama.cpp's --kl-divergence prints of a model (Q) and its reference (P), over the scored
+// tokens. All logarithms are natural.
+struct KlStatistics {
+  Estimate kl;  // KL(P || Q), nats
+  Percentiles kl_percentiles;
+
+  Estimate perplexity, reference_perplexity;
+  Estimate ln_perplexity_ratio, perplexity_ratio;  // of Q to P
+  Estimate perplexity_difference;                  // Q - P
+  double correlation =
+      0;  // of ln Q(t) and ln P(t), t the tokens; NaN where one of them is constant
+
+  // Q(t) - P(t), t the token that is there: probabilities, not percents.
+  Estimate delta_p, delta_p_rms;
+  Percentiles delta_p_percentiles;
+
+  Estimate same_top;  // share of tokens at which P and Q find the same token most likely
+};
+
 struct EvaluateResult {
   std::string model, model_id, reference, reference_id;
   Convention convention = Convention::kHuggingFace;
@@ -33,10 +63,12 @@ struct EvaluateResult {
   double reference_perplexity = 0;
   double kl_bits = 0;  // mean KL(reference || model), bits a scored token
   double top1 = 0;     // share of scored tokens with the same most likely next token
+  KlStatistics kl_statistics;
   double seconds = 0;
 };
 
-// `model`: a checkpoint folder or a .wsic file. `text`: a UTF-8 file.
+// `model`: a checkpoint folder or a .wsic file. `text`: a UTF-8 file. Both models run over the same
+// windows, some of them at a time: memory goes with the model, not with the text.
 EvaluateResult evaluate(const std::filesystem::path& model, const std::filesystem::path& text,
                         const EvaluateOptions& options, const ProgressFn& progress = {});
 

@@ -8,11 +8,11 @@
 #include <numbers>
 
 #include "base/hash.h"
+#include "eval/kl_statistics.h"
 #include "eval/score.h"
 #include "eval/windows.h"
 #include "io/json.h"
 #include "io/text.h"
-#include "model/forward.h"
 #include "runtime/open_model.h"
 #include "watersic/error.h"
 
@@ -21,14 +21,6 @@ namespace {
 
 const char* to_string(Convention convention) {
   return convention == Convention::kLlamaCpp ? "llama.cpp" : "hf";
-}
-
-ProgressFn renamed(const ProgressFn& progress, const std::string& stage) {
-  if (!progress) return {};
-  return [progress, stage](ProgressEvent event) {
-    event.stage = stage;
-    progress(event);
-  };
 }
 
 // Sums of the scores, as the convention wants them.
@@ -56,6 +48,7 @@ void summarise(const std::vector<TokenScore>& scores, const ScoredWindows& windo
   result.reference_perplexity = std::exp(reference / count);
   result.kl_bits = kl / tokens / std::numbers::ln2;
   result.top1 = same / tokens;
+  result.kl_statistics = kl_statistics(scores);
 }
 
 }  // namespace
@@ -107,18 +100,11 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
     }
   }
 
-  const OutputHead head(model->config(), model->weights());
-  const Matrix<float> hidden = forward_all(pool, model->config(), model->weights(), windows.ids, {},
-                                           renamed(progress, "model"));
-  std::vector<TokenScore> scores;
-  if (reference) {
-    const OutputHead other_head(reference->config(), reference->weights());
-    const Matrix<float> other = forward_all(pool, reference->config(), reference->weights(),
-                                            windows.ids, {}, renamed(progress, "reference"));
-    scores = score_windows(pool, windows, {&head, hidden}, {&other_head, other}, progress);
-  } else {
-    scores = score_windows(pool, windows, {&head, hidden}, {}, progress);
-  }
+  const ScoredModel scored{&model->config(), &model->weights()};
+  ScoredModel scored_reference;
+  if (reference) scored_reference = {&reference->config(), &reference->weights()};
+  const std::vector<TokenScore> scores =
+      score_windows(pool, windows, scored, reference ? &scored_reference : nullptr, progress);
   summarise(scores, windows, result);
 
   // Over the whole text, so that what tokenizers cut differently is counted alike.
@@ -150,6 +136,7 @@ std::string to_json(const EvaluateResult& r) {
     json["reference_perplexity"] = r.reference_perplexity;
     json["kl_bits"] = r.kl_bits;
     json["top1"] = r.top1;
+    json["kl_statistics"] = to_json(r.kl_statistics);
   }
   return json.dump(2) + "\n";
 }

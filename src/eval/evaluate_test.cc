@@ -112,9 +112,16 @@ TEST_F(Evaluate, ComparesWithAnother) {
   EXPECT_NE(result.reference_id, result.model_id);
   EXPECT_GT(result.kl_bits, 0.01);
   EXPECT_LT(result.top1, 0.5);
+  // The same numbers in nats, with their errors.
+  const KlStatistics& statistics = result.kl_statistics;
+  EXPECT_NEAR(statistics.kl.value, result.kl_bits * std::numbers::ln2, 1e-12);
+  EXPECT_GT(statistics.kl.error, 0);
+  EXPECT_NEAR(statistics.perplexity.value, result.perplexity, 1e-9 * result.perplexity);
+  EXPECT_NEAR(statistics.reference_perplexity.value, other.perplexity, 1e-9 * other.perplexity);
+  EXPECT_NEAR(statistics.same_top.value, result.top1, 1e-12);
   const Json json = Json::parse(to_json(result));
   for (const char* field : {"schema", "model_id", "perplexity", "nll", "bits_per_byte", "tokens",
-                            "kl_bits", "top1", "context", "text_hash"}) {
+                            "kl_bits", "top1", "context", "text_hash", "kl_statistics"}) {
     EXPECT_TRUE(json.contains(field)) << field;
   }
   EXPECT_FALSE(Json::parse(to_json(alone)).contains("kl_bits"));

@@ -2,11 +2,44 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+
+#include "model/forward.h"
 
 namespace watersic {
 namespace {
 
 constexpr int64_t kLogitRows = 256;  // positions whose logits are in memory at once
+
+struct Steps {
+  const ProgressFn& progress;
+  int64_t total = 0, done = 0;
+  void next() {
+    ++done;
+    if (!progress) return;
+    progress({.stage = "evaluating", .unit = "blocks", .done = done, .total = total, .detail = ""});
+  }
+};
+
+// A model and its head, which is held in float32.
+class Runner {
+ public:
+  explicit Runner(const ScoredModel& model) : model_(model), head_(*model.config, *model.weights) {}
+  // As the last block leaves them: (windows * length) x hidden.
+  Matrix<float> run(ThreadPool& pool, std::span<const std::vector<int32_t>> windows,
+                    Steps& steps) const {
+    return forward_all(pool, *model_.config, *model_.weights, windows, {},
+                       [&](const ProgressEvent&) { steps.next(); });
+  }
+  Matrix<float> logits(ThreadPool& pool, MatrixView<const float> hidden, int64_t row,
+                       int64_t rows) const {
+    return head_.logits(pool, hidden.block(row, 0, rows, hidden.cols()));
+  }
+
+ private:
+  ScoredModel model_;
+  OutputHead head_;
+};
 
 }  // namespace
 
@@ -36,35 +69,44 @@ TokenScore score_token(std::span<const float> logits, std::span<const float> ref
 }
 
 std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& windows,
-                                      const ScoredModel& model, const ScoredModel& reference,
-                                      const ProgressFn& progress) {
+                                      const ScoredModel& model, const ScoredModel* reference,
+                                      const ProgressFn& progress, int64_t hidden_values) {
+  const Runner runner(model);
+  const std::optional<Runner> other =
+      reference != nullptr ? std::optional<Runner>(*reference) : std::nullopt;
+  const int64_t count = static_cast<int64_t>(windows.ids.size());
+  const int64_t widest = std::max(model.config->hidden, reference ? reference->config->hidden : 0);
+  const int64_t part = std::max<int64_t>(1, hidden_values / (windows.length * widest));
+
+  // The output heads count as a block: with a large vocabulary they cost as much.
+  Steps steps{.progress = progress,
+              .total = tile_count(count, part) *
+                       (1 + model.config->blocks + (reference ? reference->config->blocks : 0))};
   std::vector<TokenScore> scores;
   scores.reserve(static_cast<size_t>(windows.scored()));
-  const int64_t last = windows.length - 1;
-  for (size_t w = 0; w < windows.ids.size(); ++w) {
-    for (int64_t from = windows.first; from < last; from += kLogitRows) {
-      const int64_t count = std::min(kLogitRows, last - from),
-                    row = static_cast<int64_t>(w) * windows.length + from;
-      const auto logits_of = [&](const ScoredModel& m) {
-        return m.head == nullptr
-                   ? Matrix<float>()
-                   : m.head->logits(pool, m.hidden.block(row, 0, count, m.hidden.cols()));
-      };
-      const Matrix<float> logits = logits_of(model), others = logits_of(reference);
-      std::vector<TokenScore> batch(static_cast<size_t>(count));
-      pool.parallel_for(count, [&](int64_t i) {
-        batch[static_cast<size_t>(i)] =
-            score_token(logits.row(i), others.empty() ? std::span<const float>() : others.row(i),
-                        windows.ids[w][static_cast<size_t>(from + i + 1)]);
-      });
-      scores.insert(scores.end(), batch.begin(), batch.end());
+  for (int64_t begin = 0; begin < count; begin += part) {
+    const auto ids = std::span(windows.ids)
+                         .subspan(static_cast<size_t>(begin),
+                                  static_cast<size_t>(std::min(part, count - begin)));
+    const Matrix<float> hidden = runner.run(pool, ids, steps),
+                        others = other ? other->run(pool, ids, steps) : Matrix<float>();
+    for (size_t w = 0; w < ids.size(); ++w) {
+      const int64_t row = static_cast<int64_t>(w) * windows.length;
+      for (int64_t from = windows.first; from < windows.length - 1; from += kLogitRows) {
+        const int64_t rows = std::min(kLogitRows, windows.length - 1 - from);
+        const Matrix<float> logits = runner.logits(pool, hidden, row + from, rows),
+                            reference_logits = other ? other->logits(pool, others, row + from, rows)
+                                                     : Matrix<float>();
+        const size_t at = scores.size();
+        scores.resize(at + static_cast<size_t>(rows));
+        pool.parallel_for(rows, [&](int64_t i) {
+          scores[at + static_cast<size_t>(i)] =
+              score_token(logits.row(i), other ? reference_logits.row(i) : std::span<const float>(),
+                          ids[w][static_cast<size_t>(from + i + 1)]);
+        });
+      }
     }
-    if (progress) {
-      progress({.stage = "scoring",
-                .unit = "windows",
-                .done = static_cast<int64_t>(w) + 1,
-                .total = static_cast<int64_t>(windows.ids.size())});
-    }
+    steps.next();
   }
   return scores;
 }

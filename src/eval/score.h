@@ -1,4 +1,4 @@
-// Scores token by token, from the hidden states of one or two models.
+// Scores token by token, of one model or of two side by side.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,9 @@
 
 #include "base/threads.h"
 #include "eval/windows.h"
-#include "model/forward.h"
-#include "watersic/matrix.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -25,16 +26,22 @@ struct TokenScore {
 TokenScore score_token(std::span<const float> logits, std::span<const float> reference,
                        int32_t target);
 
-// A model as its last block left it, and its head.
 struct ScoredModel {
-  const OutputHead* head = nullptr;
-  MatrixView<const float> hidden;  // (windows * length) x hidden
+  const ModelConfig* config = nullptr;
+  const WeightSource* weights = nullptr;
 };
 
-// Scores of all scored positions, window by window. `reference.head` may be null. Logits are
-// computed for a few hundred tokens at a time and never stored.
+// Hidden states that are in memory at once, for each model (256 MiB). Each model's weights are read
+// once for so many.
+constexpr int64_t kHiddenValues = int64_t{1} << 26;
+
+// Scores of all scored positions, window by window; `reference` may be null. The windows run
+// through both models some at a time, as many as kHiddenValues allows, and logits are computed for
+// a few hundred tokens at a time: what is stored for good is the scores. No score depends on
+// `hidden_values`.
 std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& windows,
-                                      const ScoredModel& model, const ScoredModel& reference,
-                                      const ProgressFn& progress);
+                                      const ScoredModel& model, const ScoredModel* reference,
+                                      const ProgressFn& progress,
+                                      int64_t hidden_values = kHiddenValues);
 
 }  // namespace watersic

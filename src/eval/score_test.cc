@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "model/forward.h"
 #include "model/tiny_models.h"
 
 namespace watersic {
@@ -69,8 +70,9 @@ TEST(ScoreToken, OfEqualLogitsTheFirstIsMostLikely) {
 TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
   const ModelConfig config = parse_config(tiny_config("qwen3"), "config.json");
   const MemorySource source = random_model(config, 1), other_source = random_model(config, 2);
+  const ScoredModel model{&config, &source}, reference{&config, &other_source};
   constexpr int kLength = 300;
-  ScoredWindows windows{.ids = random_windows(config, 2, kLength, 3), .length = kLength};
+  ScoredWindows windows{.ids = random_windows(config, 3, kLength, 3), .length = kLength};
   ThreadPool pool(2), single(1);
   const Matrix<float> hidden = forward_all(pool, config, source, windows.ids),
                       other_hidden = forward_all(pool, config, other_source, windows.ids);
@@ -80,11 +82,10 @@ TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
 
   for (const int64_t first : {0, kLength / 2}) {
     windows.first = first;
-    const auto scores =
-        score_windows(pool, windows, {&head, hidden}, {&other_head, other_hidden}, {});
+    const auto scores = score_windows(pool, windows, model, &reference, {});
     ASSERT_EQ(static_cast<int64_t>(scores.size()), windows.scored());
     size_t at = 0;
-    for (size_t w = 0; w < 2; ++w) {
+    for (size_t w = 0; w < 3; ++w) {
       for (int64_t i = first; i + 1 < kLength; ++i, ++at) {
         const int64_t row = static_cast<int64_t>(w) * kLength + i;
         const TokenScore expected = score_token(logits.row(row), other.row(row),
@@ -94,12 +95,35 @@ TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
         EXPECT_NEAR(scores[at].kl, expected.kl, 1e-4);
       }
     }
-    const auto serial =
-        score_windows(single, windows, {&head, hidden}, {&other_head, other_hidden}, {});
-    for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].kl, serial[i].kl);
-    const auto alone = score_windows(pool, windows, {&head, hidden}, {}, {});
+    // Neither the threads nor how many windows are in memory change a bit; one or two here.
+    const auto serial = score_windows(single, windows, model, &reference, {}, 1),
+               pairs =
+                   score_windows(pool, windows, model, &reference, {}, 2 * kLength * config.hidden);
+    for (size_t i = 0; i < scores.size(); ++i) {
+      EXPECT_EQ(scores[i].kl, serial[i].kl);
+      EXPECT_EQ(scores[i].kl, pairs[i].kl);
+    }
+    const auto alone = score_windows(pool, windows, model, nullptr, {});
     for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].nll, alone[i].nll);
   }
+}
+
+TEST(ScoreWindows, TellsOfEachBlock) {
+  const ModelConfig config = parse_config(tiny_config("llama"), "config.json");
+  const MemorySource source = random_model(config, 1);
+  const ScoredModel model{&config, &source};
+  const ScoredWindows windows{.ids = random_windows(config, 3, 8, 3), .length = 8};
+  ThreadPool pool(1);
+  int64_t done = 0, total = 0;
+  score_windows(
+      pool, windows, model, &model,
+      [&](const ProgressEvent& event) {
+        EXPECT_EQ(event.done, ++done);
+        total = event.total;
+      },
+      1);
+  EXPECT_EQ(done, total);
+  EXPECT_EQ(total, 3 * (1 + 2 * config.blocks));
 }
 
 }  // namespace

@@ -2,42 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <iterator>
-#include <string_view>
-
+#include "eval/python_text.h"
 #include "watersic/error.h"
 
 namespace watersic {
-namespace {
-
-// What Python's str.strip leaves nothing of; beyond ASCII, the spaces that UTF-8 text really holds.
-bool is_blank(std::string_view row) {
-  constexpr std::string_view kWide[] = {"\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80",
-                                        "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF",
-                                        "\xE2\x81\x9F", "\xE3\x80\x80"};
-  while (!row.empty()) {
-    const auto c = static_cast<unsigned char>(row[0]);
-    if (c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F)) {
-      row.remove_prefix(1);
-      continue;
-    }
-    // U+2000 to U+200A
-    if (row.size() >= 3 && row.starts_with("\xE2\x80") &&
-        static_cast<unsigned char>(row[2]) >= 0x80 && static_cast<unsigned char>(row[2]) <= 0x8A) {
-      row.remove_prefix(3);
-      continue;
-    }
-    const auto* wide = std::find_if(std::begin(kWide), std::end(kWide),
-                                    [&](auto space) { return row.starts_with(space); });
-    if (wide == std::end(kWide)) return false;
-    row.remove_prefix(wide->size());
-  }
-  return true;
-}
-
-}  // namespace
-
 ScoredWindows scored_windows(std::span<const int32_t> ids, Convention convention, int64_t context,
                              std::optional<int32_t> bos, const std::string& name) {
   const bool llama = convention == Convention::kLlamaCpp;
@@ -69,7 +37,7 @@ std::string wikitext_as_scored(const std::string& raw) {
     // Universal newlines: "\r\n" and "\r" are "\n".
     const size_t end = raw.find_first_of("\r\n", at);
     std::string row = raw.substr(at, end == std::string::npos ? std::string::npos : end - at);
-    const bool blank = is_blank(row);
+    const bool blank = strip(row).empty();
     if (end == std::string::npos) {
       at = raw.size();
     } else {

@@ -33,6 +33,9 @@ bool is_white_space(int32_t c) {
          c == 0x3000;
 }
 
+int32_t lower_case(int32_t character) { return utf8proc_tolower(character); }
+int32_t title_case(int32_t character) { return utf8proc_totitle(character); }
+
 std::string_view without_leading_space(std::string_view text) {
   size_t at = 0;
   while (at < text.size()) {

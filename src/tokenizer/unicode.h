@@ -1,4 +1,4 @@
-// The little of Unicode that the tokenizer needs besides regular expressions.
+// The little of Unicode that tokenizers and benchmarks need besides regular expressions.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,10 @@ void append_character(std::string& text, int32_t character);
 
 // Unicode's White_Space, as Rust's char::is_whitespace.
 bool is_white_space(int32_t character);
+
+// Simple case mappings: of one character to one.
+int32_t lower_case(int32_t character);
+int32_t title_case(int32_t character);
 
 // The same text without the white space at its start or its end.
 std::string_view without_leading_space(std::string_view text);

@@ -1,4 +1,5 @@
 // The program from end to end, on the bundled model.
+#include <algorithm>
 #include <cmath>
 
 #include "io/text.h"
@@ -14,6 +15,17 @@ const std::vector<std::string> kBits = {"bits/file", "bits/coded", "bits/side",
 class Program : public Cli {
  protected:
   Json json(const std::string& name) const { return Json::parse(contents(at(name))); }
+  static std::string data(const std::string& name) {
+    return WATERSIC_SOURCE_DIR "/tests/data/tasks/" + name;
+  }
+  Json questions(const std::string& model, const std::vector<std::string>& more) const {
+    std::vector<std::string> arguments = {
+        "eval",   model,           "--task", "multiple-choice", "--data", data("questions.jsonl"),
+        "--json", at("task.json"), "-q"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    good(arguments);
+    return json("task.json");
+  }
   // All fields are numbers, and finite.
   static void expect_finite(const Json& json, const std::vector<std::string>& fields) {
     for (const std::string& field : fields) {
@@ -65,6 +77,10 @@ TEST_F(Program, QuantizesAndGivesThePerplexityBack) {
     EXPECT_EQ(outcome.err, "");
     const Json result = json("eval.json");
     EXPECT_EQ(result["schema"], "watersic.eval/1");
+    EXPECT_NEAR(result["kl_statistics"]["kl"]["value"].get<double>() / std::log(2),
+                result["kl_bits"].get<double>(), 1e-9);
+    for (const char* part : {"ln of the ratio", "99.9%", "root mean square"})
+      EXPECT_NE(outcome.out.find(part), std::string::npos) << outcome.out;
     EXPECT_FALSE(result["model_id"].get<std::string>().empty());
     EXPECT_EQ(result["context"], 256);
     EXPECT_EQ(result["text_hash"].get<std::string>().size(), 16U);
@@ -82,6 +98,10 @@ TEST_F(Program, QuantizesAndGivesThePerplexityBack) {
   EXPECT_GT(file["top1"], 0.6);
   EXPECT_LT(file["perplexity"], 1.15 * original["perplexity"].get<double>());
 
+  // A file answers questions as a folder does.
+  const Json answered = questions(at("m.wsic"), {"--reference", bundled()});
+  EXPECT_EQ(answered["model_id"], file["model_id"]);
+  EXPECT_GT(answered["agreement"]["acc"].get<double>(), 0.7);
   good({"export", at("m.wsic"), "--to", "safetensors", "-o", at("exported"), "--quiet"});
   const Json exported = eval(at("exported"));
   EXPECT_NEAR(exported["nll"].get<double>(), file["nll"].get<double>(), 2e-3);
@@ -108,6 +128,34 @@ TEST_F(Program, BothConventionsAndWikitext) {
   EXPECT_EQ(hf["tokens"].get<int>(), 63 * hf["windows"].get<int>());
   EXPECT_EQ(llama["tokens"].get<int>(), 31 * llama["windows"].get<int>());
   EXPECT_NE(hf["text_hash"], wiki["text_hash"]);
+}
+
+TEST_F(Program, AnswersQuestions) {
+  const Json json = questions(bundled(), {"--picks", at("picks.csv")});
+  EXPECT_EQ(json["schema"], "watersic.task/1");
+  EXPECT_EQ(json["questions"], 11);
+  EXPECT_EQ(json["shots"], 0);
+  EXPECT_GT(json["acc"].get<double>(), 0.5);  // three books' worth of English suffices
+  const std::string picks = contents(at("picks.csv"));
+  EXPECT_EQ(std::count(picks.begin(), picks.end(), '\n'), 12);
+  const Json limited = questions(bundled(), {"--shots", "2", "--limit", "5", "--no-bos"});
+  EXPECT_EQ(limited["questions"], 5);
+  EXPECT_EQ(limited["shots"], 2);
+  EXPECT_EQ(limited["bos"], false);
+  EXPECT_NE(limited["prompts_hash"], json["prompts_hash"]);
+
+  const Outcome mmlu = good({"eval", bundled(), "--task", "mmlu", "--data", data("mmlu"), "-q"});
+  EXPECT_NE(mmlu.out.find("\n  natural_philosophy "), std::string::npos) << mmlu.out;
+  EXPECT_EQ(mmlu.out.find("acc_norm"), std::string::npos) << mmlu.out;
+  const Outcome hellaswag = good({"eval", bundled(), "--task", "hellaswag", "--data",
+                                  data("hellaswag_val.jsonl"), "--reference", bundled(), "-q"});
+  for (const char* part : {"hellaswag, 0-shot, 10 questions", "acc_tokens", "100.00%"})
+    EXPECT_NE(hellaswag.out.find(part), std::string::npos) << hellaswag.out;
+  bad({"eval", bundled(), "--task", "mmlu", "--data", data("questions.bin"), "-q"},
+      {"questions.bin", "dev/ and test/"});
+  bad({"eval", bundled(), "--task", "hellaswag", "--data", data("arc.jsonl"), "--json",
+       at("x.json"), "-q"},
+      {"arc.jsonl: line 1", "activity_label"});
 }
 
 TEST_F(Program, TokenizesAsHuggingFaceDoes) {

@@ -55,6 +55,13 @@ TEST_F(Usage, WrongUsageIsTwo) {
   wrong({"quantize", "m", "-o", "o", "--bits", "2", "--threads", "-1"}, "--threads");
   wrong({"eval", "m"}, "--text");
   wrong({"eval", "m", "--text", "t", "--convention", "mine"}, "mine");
+  wrong({"eval", "m", "--text", "t", "--task", "mmlu", "--data", "d"}, "--task");
+  wrong({"eval", "m", "--task", "chess", "--data", "d"}, "chess");
+  wrong({"eval", "m", "--task", "mmlu"}, "--data");
+  wrong({"eval", "m", "--text", "t", "--shots", "5"}, "--task");
+  wrong({"eval", "m", "--task", "mmlu", "--data", "d", "--context", "64"}, "--text");
+  wrong({"eval", "m", "--task", "mmlu", "--data", "d", "--examples", "e"}, "--shots");
+  wrong({"eval", "m", "--task", "mmlu", "--data", "d", "--limit", "0"}, "--limit");
   wrong({"layer", "--weights", "w", "--bits", "2"}, "--covariance");
   wrong({"layer", "--weights", "w", "--covariance", "s", "--bits", "2", "--frobnicate"},
         "--frobnicate");
