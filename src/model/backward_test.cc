@@ -292,10 +292,11 @@ TEST_P(Backward, TheWholeModel) {
           std::ranges::copy(others.row(first + i), reference.row(i).begin());
         return kl_loss(pool, 1, reference, logits);
       },
-      [&](int64_t block, Linear linear, MatrixView<const float> dW) {
+      [&](int64_t block, Linear linear, MatrixView<const float> W, MatrixView<const float> dW) {
         Matrix<float> copy(dW.rows(), dW.cols());
         for (int64_t i = 0; i < dW.rows(); ++i) std::ranges::copy(dW.row(i), copy.row(i).begin());
         const std::string name = linear_sites(config_, block)[static_cast<size_t>(linear)].name;
+        EXPECT_EQ(W(1, 2), source_.matrix(name)(1, 2));
         EXPECT_TRUE(gradients.emplace(name, std::move(copy)).second) << name;
       });
   ASSERT_EQ(static_cast<int64_t>(gradients.size()), kLinears * config_.blocks);
@@ -339,7 +340,7 @@ TEST_P(Backward, BytesDoNotDependOnTheThreads) {
             targets.push_back(static_cast<int32_t>(i % config_.vocabulary));
           return nll_loss(pool, 0.01F, targets, logits);
         },
-        [&](int64_t, Linear, MatrixView<const float> dW) {
+        [&](int64_t, Linear, MatrixView<const float>, MatrixView<const float> dW) {
           for (int64_t i = 0; i < dW.rows(); ++i)
             all.insert(all.end(), dW.row(i).begin(), dW.row(i).end());
         });

@@ -108,9 +108,12 @@ double model_backward(ThreadPool& pool, const ModelConfig& config, const WeightS
   }
 
   for (int64_t block = config.blocks - 1; block >= 0; --block) {
-    backward_block(pool, config, rope, load_block(pool, config, source, block), length,
-                   inputs.back(), dX,
-                   [&](Linear linear, MatrixView<const float> dW) { gradient(block, linear, dW); });
+    const BlockWeights weights = load_block(pool, config, source, block);
+    backward_block(pool, config, rope, weights, length, inputs.back(), dX,
+                   [&](Linear linear, MatrixView<const float> dW) {
+                     gradient(block, linear, weights.linear[static_cast<size_t>(linear)].weight,
+                              dW);
+                   });
     inputs.pop_back();
   }
   return total;
