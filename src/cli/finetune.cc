@@ -95,12 +95,13 @@ void add_finetune(CLI::App& program) {
       ->type_name("N");
   command
       ->add_option("--learning-rate", options.learning_rate,
-                   "Of the first step, relative to a scale (default 5e-4)")
+                   "Of the first step, relative to a scale (default 0.6 over the number of steps, "
+                   "within 5e-4 and 1e-2)")
       ->check(rate)
       ->type_name("X");
   command
       ->add_option("--final-learning-rate", options.final_learning_rate,
-                   "Of the last, along half a cosine (default 5e-6)")
+                   "Of the last, along half a cosine (default a hundredth of the first)")
       ->check(rate)
       ->type_name("Y");
   command->add_option("--seed", options.seed, "Seed of all that is random (default 1)")

@@ -44,9 +44,9 @@ void check(const FinetuneOptions& options) {
   at_least_one("batch", options.batch);
   if (options.calibration.source == CalibrationOptions::Source::kNone)
     throw Error("calibration: expected a text or self, found none: there is nothing to train on");
-  const auto rate = [](const char* what, double value) {
-    if (!(value >= 0 && value <= 1))
-      throw Error(fmt::format("{}: expected 0 to 1, found {}", what, value));
+  const auto rate = [](const char* what, const std::optional<double>& value) {
+    if (value && !(*value >= 0 && *value <= 1))
+      throw Error(fmt::format("{}: expected 0 to 1, found {}", what, *value));
   };
   rate("learning rate", options.learning_rate);
   rate("final learning rate", options.final_learning_rate);
@@ -150,6 +150,7 @@ class Finetuner {
     const auto count = static_cast<int64_t>(training_.windows.size());
     const int64_t each = (count + options_.batch - 1) / options_.batch;
     report_.steps = each * options_.epochs;
+    settle_learning_rates();
     std::vector<double> factors(tuned_.count(), 1.0), best = factors;
     Adam adam(factors.size());
     Rng rng(options_.seed);
@@ -197,12 +198,20 @@ class Finetuner {
     tuned_.set(best);
   }
 
+  void settle_learning_rates() {
+    const double moves = 0.6 / static_cast<double>(report_.steps);
+    options_.learning_rate = options_.learning_rate.value_or(std::clamp(moves, 5e-4, 1e-2));
+    options_.final_learning_rate =
+        options_.final_learning_rate.value_or(*options_.learning_rate / 100);
+    report_.options = options_;
+  }
+
   // Half a cosine from the first step to the last.
   double learning_rate(int64_t step) const {
     const double last = static_cast<double>(std::max<int64_t>(1, report_.steps - 1));
     const double fraction = (1 + std::cos(std::numbers::pi * static_cast<double>(step) / last)) / 2;
-    return options_.final_learning_rate +
-           (options_.learning_rate - options_.final_learning_rate) * fraction;
+    return *options_.final_learning_rate +
+           (*options_.learning_rate - *options_.final_learning_rate) * fraction;
   }
 
   // The mean KL over the batch's tokens, in bits, and its gradient in nats. The batch runs in parts

@@ -40,21 +40,23 @@ class Finetune : public testing::Test {
                        const std::function<void(QuantizeOptions&)>& change) {
     QuantizeOptions options;
     options.method = method;
-    options.calibration = {.source = Source::kSelf, .samples = 8, .sequence_length = 32};
+    options.calibration = {.source = Source::kSelf, .samples = 32, .sequence_length = 32};
+    options.model = {
+        .drift = false, .residual = false, .attention_weighting = false, .mixing = false};
     options.limits = false;
     options.threads = 2;
     change(options);
     quantize_model(file("model"), file(name), options);
   }
-  // Two epochs of four steps.
+  // Two epochs of eight steps.
   static FinetuneOptions options() {
     FinetuneOptions out;
     out.reference = file("model");
-    out.calibration = {.source = Source::kSelf, .samples = 16, .sequence_length = 32};
-    out.held_out = 4;
+    out.calibration = {.source = Source::kSelf, .samples = 64, .sequence_length = 64};
+    out.held_out = 8;
     out.epochs = 2;
-    out.batch = 4;
-    out.learning_rate = 2e-2;
+    out.batch = 8;
+    out.learning_rate = 5e-3;
     out.final_learning_rate = 1e-3;
     out.threads = 2;
     return out;
@@ -77,16 +79,18 @@ TestFolder* Finetune::folder_ = nullptr;
 
 TEST_F(Finetune, BringsTheModelNearerAndChangesItsScalesAlone) {
   const FinetuneReport report = finetune(file("two.wsic"), file("out.wsic"), options());
-  EXPECT_LT(report.kl_bits_after, 0.97 * report.kl_bits_before);
+  EXPECT_LT(report.kl_bits_after, report.kl_bits_before);
   ASSERT_GT(report.best_epoch, 0);
   ASSERT_EQ(report.epochs.size(), 2U);
+  // A random model generalizes little; what it is trained on it learns.
+  EXPECT_LT(report.epochs[1].kl_bits, 0.9 * report.epochs[0].kl_bits);
   EXPECT_EQ(report.kl_bits_after,
             report.epochs[static_cast<size_t>(report.best_epoch - 1)].held_out_kl_bits);
-  EXPECT_EQ(report.steps, 8);
+  EXPECT_EQ(report.steps, 16);
   EXPECT_NEAR(report.epochs[1].learning_rate, 1e-3, 1e-12);
   EXPECT_GT(report.epochs[0].learning_rate, 1e-3);
-  EXPECT_EQ(report.windows, 16);
-  EXPECT_EQ(report.held_out_windows, 4);
+  EXPECT_EQ(report.windows, 64);
+  EXPECT_EQ(report.held_out_windows, 8);
   // Two blocks: rows and columns of q, k, v, o, gate, up and down.
   EXPECT_EQ(report.parameters, 2 * (2 * 256 + 2 * 192 + 2 * 320 + 320));
   EXPECT_EQ(report.output_bytes,
@@ -133,6 +137,22 @@ TEST_F(Finetune, BringsTheModelNearerAndChangesItsScalesAlone) {
   EXPECT_LE(second.kl_bits_after, second.kl_bits_before);
 }
 
+TEST_F(Finetune, TheLearningRateFollowsTheSteps) {
+  FinetuneOptions open = options();
+  open.epochs = 1;
+  open.calibration.sequence_length = 8;
+  open.learning_rate = open.final_learning_rate = std::nullopt;
+  for (const auto& [samples, batch, steps, rate] :
+       {std::tuple(4, 4, 1, 1e-2), std::tuple(75, 1, 75, 8e-3)}) {
+    open.calibration.samples = samples;
+    open.batch = batch;
+    const FinetuneReport report = finetune(file("two.wsic"), file("out.wsic"), open);
+    EXPECT_EQ(report.steps, steps);
+    EXPECT_NEAR(*report.options.learning_rate, rate, 1e-12);
+    EXPECT_NEAR(*report.options.final_learning_rate, rate / 100, 1e-12);
+  }
+}
+
 TEST_F(Finetune, TheThreadsChangeNothing) {
   FinetuneOptions one = options();
   one.epochs = 1;
@@ -173,15 +193,13 @@ TEST_F(Finetune, OtherKindsOfScales) {
       {"rotated", Method::kHuffmanGptq, [](QuantizeOptions& o) { o.rotate = true; }},
       {"pooled", Method::kWatersic, [](QuantizeOptions& o) {
          o.coder = Coder::kPooled;
-         o.bits = 3;
+         o.bits = 2;
        }}};
   for (const Kind& kind : kinds) {
     SCOPED_TRACE(kind.name);
     const std::string input = std::string(kind.name) + ".wsic";
     quantize(input, kind.method, kind.change);
-    FinetuneOptions few = options();
-    few.learning_rate = 1e-2;
-    const FinetuneReport report = finetune(file(input), file("out.wsic"), few);
+    const FinetuneReport report = finetune(file(input), file("out.wsic"), options());
     EXPECT_LT(report.kl_bits_after, report.kl_bits_before);
     EXPECT_LT(report.output_bits, report.input_bits + 0.1);
     const ContainerReader before(file(input)), after(file("out.wsic"));
@@ -220,7 +238,7 @@ TEST_F(Finetune, ErrorsNameWhatIsWrongAndLeaveNothing) {
   write_file(file("short.txt"), text);
   wrong.calibration.source = Source::kText;
   wrong.calibration.file = file("short.txt");
-  EXPECT_NE(error_of(wrong).find("more than the 4 held-out windows of 32 tokens"),
+  EXPECT_NE(error_of(wrong).find("more than the 8 held-out windows of 64 tokens"),
             std::string::npos)
       << error_of(wrong);
   // A reference that speaks of other tokens.
@@ -247,7 +265,7 @@ TEST_F(Finetune, ProgressIsTold) {
   }
   EXPECT_EQ(events.front().stage, "sampling calibration text");
   EXPECT_EQ(details, 3);  // before, and after each epoch
-  EXPECT_EQ(last, 8);
+  EXPECT_EQ(last, 16);
 }
 
 }  // namespace
