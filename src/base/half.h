@@ -44,6 +44,13 @@ inline uint16_t half_from_float(float f) {
   return static_cast<uint16_t>(sign | ((rebiased + 0xFFF + ((rebiased >> 13) & 1)) >> 13));
 }
 
+// The nearest finite half whose last `zeros` bits, at most 10, are zero: fewer bits to store.
+inline uint16_t half_with_zeros(float f, int zeros) {
+  const uint32_t half = half_from_float(f), unit = 1U << zeros;
+  const uint32_t magnitude = ((half & 0x7FFF) + unit / 2) / unit * unit;
+  return static_cast<uint16_t>((half & 0x8000) | (magnitude < 0x7C00 ? magnitude : 0x7C00 - unit));
+}
+
 // `value` rounded to a half times 2^exponent.
 inline double round_to_half(double value, int exponent) {
   const auto scaled = static_cast<float>(std::ldexp(value, -exponent));

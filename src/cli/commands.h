@@ -14,6 +14,7 @@ namespace watersic::cli {
 
 void add_quantize(CLI::App& program);
 void add_eval(CLI::App& program);
+void add_finetune(CLI::App& program);
 void add_layer(CLI::App& program);
 void add_limit(CLI::App& program);
 void add_inspect(CLI::App& program);

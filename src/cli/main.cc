@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   add_quantize(program);
   add_eval(program);
+  add_finetune(program);
   add_layer(program);
   add_limit(program);
   add_inspect(program);

@@ -16,7 +16,6 @@ namespace {
 constexpr int64_t kTileRows = 256;  // of tokens, within a window
 constexpr int64_t kTileCols = 512;  // of outputs
 constexpr int64_t kRowTile = 64;    // of tokens, for what goes row by row
-constexpr int64_t kQueryTile = 128;
 
 // A part of a layer's output: rows [i, i + rows) of a batch, all in one window, and outputs
 // [j, j + cols).
@@ -51,52 +50,19 @@ void linear_tile(ThreadPool& pool, const LinearWeights& layer, MatrixView<const 
     for (int64_t c = 0; c < tile.cols; ++c) y(r, c) += layer.bias[static_cast<size_t>(tile.j + c)];
 }
 
-// Y = X W^T + bias + beta Y, window by window.
-void apply_linear(ThreadPool& pool, const LinearWeights& layer, int64_t length,
-                  MatrixView<const float> X, float beta, MatrixView<float> Y) {
-  assert(Y.rows() == X.rows() && Y.cols() == layer.weight.rows());
-  for_each_tile(pool, X.rows(), length, Y.cols(), [&](const Tile& tile) {
-    linear_tile(pool, layer, X, tile, beta, Y.block(tile.i, tile.j, tile.rows, tile.cols));
-  });
-}
-
-// Each row's heads: normalized where there is a norm, then rotated to the row's position.
-void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
-                 std::span<const float> norm, std::span<const int64_t> positions,
-                 MatrixView<float> Y) {
-  const auto head_dim = static_cast<size_t>(config.head_dim);
-  pool.parallel_for(tile_count(Y.rows(), kRowTile), [&](int64_t tile) {
-    const int64_t end = std::min(Y.rows(), (tile + 1) * kRowTile);
-    for (int64_t i = tile * kRowTile; i < end; ++i) {
-      for (size_t begin = 0; begin < static_cast<size_t>(Y.cols()); begin += head_dim) {
-        const auto head = Y.row(i).subspan(begin, head_dim);
-        if (!norm.empty()) rms_norm(head, norm, config.norm_epsilon, head);
-        rope.rotate(positions[static_cast<size_t>(i)], head);
-      }
-    }
-  });
-}
-
-// One head of one window: out = softmax(causal Q K^T / sqrt(d)) V, by tiles of queries, so that at
-// most kQueryTile x length probabilities exist at a time. Adds to received[j], unless it is empty,
-// the probabilities of all queries for key j.
-void attend(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
-            MatrixView<const float> V, MatrixView<float> out, std::span<double> received) {
+// One head of one window, by tiles of queries. Adds to received[j], unless it is empty, the
+// probabilities of all queries for key j.
+void attend_head(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
+                 MatrixView<const float> V, MatrixView<float> out, std::span<double> received) {
   const int64_t length = Q.rows(), d = Q.cols();
-  const float scale = 1.0F / std::sqrt(static_cast<float>(d));
   Matrix<float> buffer(std::min(kQueryTile, length), length);
   for (int64_t begin = 0; begin < length; begin += kQueryTile) {
     const int64_t rows = std::min(kQueryTile, length - begin), seen = begin + rows;
     const MatrixView<float> P = buffer.view().block(0, 0, rows, seen);
-    gemm(pool, Op::kNone, Op::kTranspose, scale, Q.block(begin, 0, rows, d), K.block(0, 0, seen, d),
-         0.0F, P);
-    for (int64_t i = 0; i < rows; ++i) {
-      const auto past = static_cast<size_t>(begin + i + 1);
-      softmax(P.row(i).first(past));
-      std::fill(P.row(i).begin() + static_cast<int64_t>(past), P.row(i).end(), 0.0F);
-      if (received.empty()) continue;
-      for (size_t j = 0; j < past; ++j) received[j] += static_cast<double>(P.row(i)[j]);
-    }
+    attention_weights(pool, Q.block(begin, 0, rows, d), K.block(0, 0, seen, d), begin, P);
+    for (int64_t i = 0; i < rows && !received.empty(); ++i)
+      for (int64_t j = 0; j <= begin + i; ++j)
+        received[static_cast<size_t>(j)] += static_cast<double>(P(i, j));
     gemm(pool, Op::kNone, Op::kNone, 1.0F, P, V.block(0, 0, seen, d), 0.0F,
          out.block(begin, 0, rows, d));
   }
@@ -144,6 +110,30 @@ Matrix<float> attention_input(ThreadPool& pool, const ModelConfig& config,
   return normalized(pool, config, weights, weights.attention_norm, "input of q, k, v", X);
 }
 
+void apply_linear(ThreadPool& pool, const LinearWeights& layer, int64_t length,
+                  MatrixView<const float> X, float beta, MatrixView<float> Y) {
+  assert(Y.rows() == X.rows() && Y.cols() == layer.weight.rows());
+  for_each_tile(pool, X.rows(), length, Y.cols(), [&](const Tile& tile) {
+    linear_tile(pool, layer, X, tile, beta, Y.block(tile.i, tile.j, tile.rows, tile.cols));
+  });
+}
+
+void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                 std::span<const float> norm, std::span<const int64_t> positions,
+                 MatrixView<float> Y) {
+  const auto head_dim = static_cast<size_t>(config.head_dim);
+  pool.parallel_for(tile_count(Y.rows(), kRowTile), [&](int64_t tile) {
+    const int64_t end = std::min(Y.rows(), (tile + 1) * kRowTile);
+    for (int64_t i = tile * kRowTile; i < end; ++i) {
+      for (size_t begin = 0; begin < static_cast<size_t>(Y.cols()); begin += head_dim) {
+        const auto head = Y.row(i).subspan(begin, head_dim);
+        if (!norm.empty()) rms_norm(head, norm, config.norm_epsilon, head);
+        rope.rotate(positions[static_cast<size_t>(i)], head);
+      }
+    }
+  });
+}
+
 Heads project_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                     const BlockWeights& weights, int64_t length, std::span<const int64_t> positions,
                     MatrixView<const float> A) {
@@ -158,22 +148,39 @@ Heads project_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable
   return heads;
 }
 
-Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
-                        const BlockWeights& weights, int64_t length, MatrixView<const float> A,
-                        std::vector<float>* received) {
-  const int64_t tokens = A.rows(), d = config.head_dim, group = config.heads / config.kv_heads;
+std::vector<int64_t> window_positions(int64_t tokens, int64_t length) {
   std::vector<int64_t> positions;
+  positions.reserve(static_cast<size_t>(tokens));
   for (int64_t i = 0; i < tokens; ++i) positions.push_back(i % length);
-  const auto [Q, K, V] = project_heads(pool, config, rope, weights, length, positions, A);
+  return positions;
+}
+
+void attention_weights(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
+                       int64_t begin, MatrixView<float> P) {
+  const float scale = 1.0F / std::sqrt(static_cast<float>(Q.cols()));
+  gemm(pool, Op::kNone, Op::kTranspose, scale, Q, K, 0.0F, P);
+  for (int64_t i = 0; i < P.rows(); ++i) {
+    const auto past = static_cast<size_t>(begin + i + 1);
+    softmax(P.row(i).first(past));
+    std::fill(P.row(i).begin() + static_cast<int64_t>(past), P.row(i).end(), 0.0F);
+  }
+}
+
+Matrix<float> attend(ThreadPool& pool, const ModelConfig& config, int64_t length,
+                     const Heads& heads, std::vector<float>* received) {
+  const int64_t tokens = heads.Q.rows(), d = config.head_dim;
+  const int64_t group = config.heads / config.kv_heads;
   Matrix<float> H(tokens, config.query_size());
   Matrix<double> sums;  // a row for each window and head
   if (received != nullptr) sums = Matrix<double>(tokens / length * config.heads, length);
-  pool.parallel_for(tokens / length * config.heads, [&, &Q = Q, &K = K, &V = V](int64_t tile) {
+  pool.parallel_for(tokens / length * config.heads, [&](int64_t tile) {
     const int64_t first = tile / config.heads * length, head = tile % config.heads;
     const int64_t kv = head / group * d;
-    attend(pool, Q.view().block(first, head * d, length, d), K.view().block(first, kv, length, d),
-           V.view().block(first, kv, length, d), H.view().block(first, head * d, length, d),
-           received != nullptr ? sums.row(tile) : std::span<double>());
+    attend_head(pool, heads.Q.view().block(first, head * d, length, d),
+                heads.K.view().block(first, kv, length, d),
+                heads.V.view().block(first, kv, length, d),
+                H.view().block(first, head * d, length, d),
+                received != nullptr ? sums.row(tile) : std::span<double>());
   });
   if (received != nullptr) {
     received->assign(static_cast<size_t>(tokens), 0.0F);
@@ -186,6 +193,16 @@ Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeT
           static_cast<float>(sum / static_cast<double>(config.heads * (length - j)));
     }
   }
+  return H;
+}
+
+Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                        const BlockWeights& weights, int64_t length, MatrixView<const float> A,
+                        std::vector<float>* received) {
+  Matrix<float> H = attend(
+      pool, config, length,
+      project_heads(pool, config, rope, weights, length, window_positions(A.rows(), length), A),
+      received);
   check_finite(pool, weights.block, "input of o", H);
   return H;
 }

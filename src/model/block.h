@@ -49,10 +49,7 @@ BlockWeights load_block(ThreadPool& pool, const ModelConfig& config, const Weigh
 Matrix<float> attention_input(ThreadPool& pool, const ModelConfig& config,
                               const BlockWeights& weights, MatrixView<const float> X);
 // Causal grouped-query attention over the heads, with q/k norms and rotary embeddings: tokens x
-// (heads * head_dim). `rope` reaches at least over `length` positions. Into `received`, if given,
-// goes how much attention each token gets from those that can see it, one number a token: p_j = 1 /
-// (heads (length - j)) sum over heads and i >= j of the probability A[i, j] (WaterSIC, arXiv
-// 2603.04956, section 4.3).
+// (heads * head_dim). `rope` reaches at least over `length` positions. `received`: see attend.
 Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                         const BlockWeights& weights, int64_t length, MatrixView<const float> A,
                         std::vector<float>* received = nullptr);
@@ -75,6 +72,31 @@ struct Heads {
 Heads project_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                     const BlockWeights& weights, int64_t length, std::span<const int64_t> positions,
                     MatrixView<const float> A);
+
+// softmax(causal Q K^T / sqrt(d)) V, head by head: tokens x (heads * head_dim). Into `received`, if
+// given, goes how much attention each token gets from those that can see it, one number a token:
+// p_j = 1 / (heads (length - j)) sum over heads and i >= j of the probability A[i, j] (WaterSIC,
+// arXiv 2603.04956, section 4.3).
+Matrix<float> attend(ThreadPool& pool, const ModelConfig& config, int64_t length,
+                     const Heads& heads, std::vector<float>* received = nullptr);
+
+// Parts that the backward pass computes again (block_backward.h).
+//
+// Y = X W^T + bias + beta Y, window by window.
+void apply_linear(ThreadPool& pool, const LinearWeights& layer, int64_t length,
+                  MatrixView<const float> X, float beta, MatrixView<float> Y);
+// Each row's heads in place: normalized where there is a norm, then rotated to the row's position.
+void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
+                 std::span<const float> norm, std::span<const int64_t> positions,
+                 MatrixView<float> Y);
+// P := softmax(causal Q K^T / sqrt(d)) for the queries at positions [begin, begin + P.rows()) of a
+// window and the keys before and at the last of them, P.cols() = begin + P.rows(): one head.
+void attention_weights(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
+                       int64_t begin, MatrixView<float> P);
+constexpr int64_t kQueryTile = 128;  // queries of a head whose P is in memory at once
+
+// Where each token of a batch stands in its window.
+std::vector<int64_t> window_positions(int64_t tokens, int64_t length);
 
 // Sees the inputs of a stage's linear layers, tokens x inputs.
 using CaptureFn = std::function<void(Capture, MatrixView<const float>)>;

@@ -6,6 +6,7 @@
 #include <cassert>
 
 #include "linalg/blas.h"
+#include "model/operators_backward.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -32,6 +33,14 @@ Matrix<float> OutputHead::logits(ThreadPool& pool, MatrixView<const float> X) co
   Matrix<float> logits(X.rows(), head_.rows());
   gemm(pool, Op::kNone, Op::kTranspose, 1.0F, Y, head_, 0.0F, logits);
   return logits;
+}
+
+Matrix<float> OutputHead::backward(ThreadPool& pool, MatrixView<const float> X,
+                                   MatrixView<const float> dlogits) const {
+  Matrix<float> dX(X.rows(), X.cols());
+  gemm(pool, Op::kNone, Op::kNone, 1.0F, dlogits, head_, 0.0F, dX);
+  rms_norm_backward(pool, X, norm_, epsilon_, dX);
+  return dX;
 }
 
 Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,

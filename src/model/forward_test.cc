@@ -7,152 +7,14 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <numbers>
 
 #include "model/checkpoint.h"
+#include "model/reference_model.h"
 #include "model/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {
 namespace {
-
-using Row = std::vector<double>;
-using Rows = std::vector<Row>;
-
-class Reference {
- public:
-  Reference(const ModelConfig& config, const WeightSource& source)
-      : config_(config), source_(source) {}
-
-  // Logits of each token of a window; keeps the inputs of the linear layers.
-  Rows logits(const std::vector<int32_t>& window) {
-    const Matrix<float> embedding = source_.matrix(kEmbedding);
-    Rows x;
-    for (const int32_t id : window)
-      x.emplace_back(embedding.row(id).begin(), embedding.row(id).end());
-    for (int64_t block = 0; block < config_.blocks; ++block) run_block(block, x);
-    for (Row& row : x) row = norm(row, kFinalNorm);
-    return linear(x, config_.tied_embeddings ? kEmbedding : kHead, false);
-  }
-
-  std::map<std::pair<int64_t, Capture>, Rows> captured;
-
- private:
-  void run_block(int64_t block, Rows& x) {
-    const auto name = [&](const char* part) { return block_tensor(block, part); };
-    const bool qkv_bias = config_.qkv_bias, o_bias = config_.o_bias, mlp_bias = config_.mlp_bias;
-    Rows a;
-    for (const Row& row : x) a.push_back(norm(row, name("input_layernorm.weight")));
-    captured[{block, Capture::kQkv}] = a;
-    Rows q = linear(a, name("self_attn.q_proj.weight"), qkv_bias);
-    Rows k = linear(a, name("self_attn.k_proj.weight"), qkv_bias);
-    const Rows v = linear(a, name("self_attn.v_proj.weight"), qkv_bias);
-    for (size_t t = 0; t < x.size(); ++t) {
-      place(q[t], t, name("self_attn.q_norm.weight"));
-      place(k[t], t, name("self_attn.k_norm.weight"));
-    }
-    const auto d = static_cast<size_t>(config_.head_dim);
-    const auto group = static_cast<size_t>(config_.heads / config_.kv_heads);
-    Rows h(x.size(), Row(static_cast<size_t>(config_.query_size())));
-    for (size_t head = 0; head < static_cast<size_t>(config_.heads); ++head) {
-      const size_t kv = head / group;
-      for (size_t t = 0; t < x.size(); ++t) {
-        Row p;
-        double sum = 0;
-        for (size_t s = 0; s <= t; ++s) {
-          double score = 0;
-          for (size_t i = 0; i < d; ++i) score += q[t][head * d + i] * k[s][kv * d + i];
-          p.push_back(std::exp(score / std::sqrt(static_cast<double>(d))));
-          sum += p.back();
-        }
-        for (size_t s = 0; s <= t; ++s)
-          for (size_t i = 0; i < d; ++i) h[t][head * d + i] += p[s] / sum * v[s][kv * d + i];
-      }
-    }
-    captured[{block, Capture::kO}] = h;
-    add(x, linear(h, name("self_attn.o_proj.weight"), o_bias));
-
-    Rows m;
-    for (const Row& row : x) m.push_back(norm(row, name("post_attention_layernorm.weight")));
-    captured[{block, Capture::kGateUp}] = m;
-    Rows g = linear(m, name("mlp.gate_proj.weight"), mlp_bias);
-    const Rows u = linear(m, name("mlp.up_proj.weight"), mlp_bias);
-    for (size_t t = 0; t < g.size(); ++t)
-      for (size_t i = 0; i < g[t].size(); ++i)
-        g[t][i] = g[t][i] / (1 + std::exp(-g[t][i])) * u[t][i];
-    captured[{block, Capture::kDown}] = g;
-    add(x, linear(g, name("mlp.down_proj.weight"), mlp_bias));
-  }
-
-  static void add(Rows& x, const Rows& y) {
-    for (size_t t = 0; t < x.size(); ++t)
-      for (size_t i = 0; i < x[t].size(); ++i) x[t][i] += y[t][i];
-  }
-
-  Rows linear(const Rows& x, const std::string& name, bool bias) const {
-    const Matrix<float> W = source_.matrix(name);
-    Rows y;
-    for (const Row& row : x) {
-      Row out;
-      for (int64_t i = 0; i < W.rows(); ++i) {
-        double sum = 0;
-        for (int64_t j = 0; j < W.cols(); ++j)
-          sum += static_cast<double>(W(i, j)) * row[static_cast<size_t>(j)];
-        out.push_back(sum);
-      }
-      y.push_back(out);
-    }
-    if (bias) {
-      const Matrix<float> b = source_.matrix(name.substr(0, name.size() - 6) + "bias");
-      for (Row& row : y)
-        for (size_t i = 0; i < row.size(); ++i) row[i] += static_cast<double>(b.values()[i]);
-    }
-    return y;
-  }
-
-  Row norm(const Row& x, const std::string& name) const {
-    const Matrix<float> weight = source_.matrix(name);
-    double square = 0;
-    for (const double value : x) square += value * value / static_cast<double>(x.size());
-    Row y;
-    for (size_t i = 0; i < x.size(); ++i)
-      y.push_back(x[i] / std::sqrt(square + config_.norm_epsilon) *
-                  static_cast<double>(weight.values()[i]));
-    return y;
-  }
-
-  double frequency(size_t i) const {
-    const RopeConfig& rope = config_.rope;
-    const double f =
-        std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config_.head_dim));
-    if (rope.type == RopeConfig::Type::kDefault) return f;
-    if (rope.type == RopeConfig::Type::kLinear) return f / rope.factor;
-    // Turns of this pair within the original context, from `low` to `high`: the part kept.
-    const double turns = rope.original_max_positions * f / (2 * std::numbers::pi);
-    const double kept = std::clamp((turns - rope.low_frequency_factor) /
-                                       (rope.high_frequency_factor - rope.low_frequency_factor),
-                                   0.0, 1.0);
-    return kept * f + (1 - kept) * f / rope.factor;
-  }
-
-  void place(Row& heads, size_t position, const std::string& norm_name) const {
-    const auto d = static_cast<size_t>(config_.head_dim);
-    for (size_t begin = 0; begin < heads.size(); begin += d) {
-      Row head(heads.begin() + static_cast<int64_t>(begin),
-               heads.begin() + static_cast<int64_t>(begin + d));
-      if (config_.qk_norm) head = norm(head, norm_name);
-      for (size_t i = 0; i < d / 2; ++i) {
-        const double angle = static_cast<double>(position) * frequency(i);
-        const double a = head[i], b = head[i + d / 2];
-        heads[begin + i] = a * std::cos(angle) - b * std::sin(angle);
-        heads[begin + i + d / 2] = a * std::sin(angle) + b * std::cos(angle);
-      }
-    }
-  }
-
-  const ModelConfig& config_;
-  const WeightSource& source_;
-};
 
 // ||A - B|| / ||B||, A's rows from `first` on.
 double relative_error(MatrixView<const float> A, int64_t first, const Rows& B) {
@@ -194,7 +56,7 @@ TEST_P(Forward, AgreesWithTheDefinition) {
   const Matrix<float> logits = OutputHead(config_, source_).logits(pool, X);
   ASSERT_EQ(captured.size(), static_cast<size_t>(4 * config_.blocks));
   for (size_t w = 0; w < windows.size(); ++w) {
-    Reference reference(config_, source_);
+    ReferenceModel reference(config_, source_);
     const auto first = static_cast<int64_t>(w) * length;
     EXPECT_LT(relative_error(logits, first, reference.logits(windows[w])), 5e-6);
     for (const auto& [where, input] : captured) {

@@ -58,4 +58,15 @@ void RopeTable::rotate(int64_t position, std::span<float> head) const {
   }
 }
 
+void RopeTable::rotate_back(int64_t position, std::span<float> head) const {
+  const size_t half = head.size() / 2;
+  assert(static_cast<int64_t>(half) == cosines_.cols());
+  const auto cosines = cosines_.row(position), sines = sines_.row(position);
+  for (size_t i = 0; i < half; ++i) {
+    const float a = head[i], b = head[i + half];
+    head[i] = a * cosines[i] + b * sines[i];
+    head[i + half] = b * cosines[i] - a * sines[i];
+  }
+}
+
 }  // namespace watersic

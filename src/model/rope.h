@@ -22,6 +22,8 @@ class RopeTable {
   int64_t length() const { return cosines_.rows(); }
   // Rotates one head's vector in place.
   void rotate(int64_t position, std::span<float> head) const;
+  // The inverse, which is also the transpose: takes gradients back.
+  void rotate_back(int64_t position, std::span<float> head) const;
 
  private:
   Matrix<float> cosines_, sines_;  // length x head_dim / 2

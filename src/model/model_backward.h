@@ -1,0 +1,46 @@
+// The gradient of a loss on a model's logits with respect to the weights of its linear layers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/threads.h"
+#include "model/config.h"
+#include "model/forward.h"
+#include "model/weights.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// The loss of some tokens: rows [first, first + logits.rows()) of the batch, window by window.
+// Takes their logits and leaves the loss's gradient with respect to them.
+using LossFn = std::function<double(int64_t first, MatrixView<float> logits)>;
+
+// As WeightGradientFn; of which block, and with the weight itself.
+using ModelGradientFn = std::function<void(int64_t block, Linear, MatrixView<const float> W,
+                                           MatrixView<const float> dW)>;
+
+// The sum of the loss over the tokens of `windows`, all of one length, and its gradient with
+// respect to every linear weight, from the last block to the first. The windows run as one batch:
+// in memory are the inputs of all blocks for it, one block's weights, and the logits of kLossRows
+// tokens; the weights are loaded twice.
+constexpr int64_t kLossRows = 256;
+double model_backward(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                      const OutputHead& head, std::span<const std::vector<int32_t>> windows,
+                      const LossFn& loss, const ModelGradientFn& gradient);
+
+// Two losses. Both give the sum over the rows, in nats, and leave the gradient of that sum times
+// `scale` in `logits`. Exponentials in float32, sums in float64.
+//
+// KL(softmax(reference) || softmax(logits)); `reference` is spoilt.
+double kl_loss(ThreadPool& pool, float scale, MatrixView<float> reference,
+               MatrixView<float> logits);
+// -log softmax(logits)[target]. Where the targets were drawn from the model itself, the mean over
+// windows of <dW, E>^2 estimates the Fisher form of E: half of it is the KL, summed over a window,
+// of changing W by E.
+double nll_loss(ThreadPool& pool, float scale, std::span<const int32_t> targets,
+                MatrixView<float> logits);
+
+}  // namespace watersic
