@@ -90,7 +90,7 @@ Html legend(const Study& study) {
 }
 
 std::string title_of(const Bench& bench) {
-  return fmt::format("Text {}, {} convention, context {}", bench.text_hash.substr(0, 8),
+  return fmt::format("Text {}, {} convention, context {}", head_of(bench.text_hash, 8),
                      bench.convention, bench.context) +
          (bench.reference.empty() ? "" : ", against " + base_name(bench.reference));
 }

@@ -16,6 +16,9 @@ namespace watersic::report {
 // tab and newline) as U+FFFD.
 std::string escape(std::string_view text);
 
+// The first `bytes` of a text in UTF-8, or a few less: no character is cut.
+std::string_view head_of(std::string_view text, size_t bytes);
+
 class Html {
  public:
   Html() = default;

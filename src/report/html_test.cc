@@ -11,6 +11,14 @@ TEST(Html, EscapesWhatMarkupMeansSomethingBy) {
   EXPECT_EQ(escape(std::string_view("\0\x1b\x7f", 3)), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
+TEST(Html, AHeadCutsNoCharacter) {
+  EXPECT_EQ(head_of("abcdef", 3), "abc");
+  EXPECT_EQ(head_of("aγγ", 2), "a");
+  EXPECT_EQ(head_of("aγγ", 3), "aγ");
+  EXPECT_EQ(head_of("aγγ", 9), "aγγ");
+  EXPECT_EQ(head_of("γ", 1), "");
+}
+
 TEST(Html, EscapesEveryStringButNotItself) {
   const std::string text = "<i>";
   const Html inside = html("<b title=\"{}\">{}</b>", "\"", text);

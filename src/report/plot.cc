@@ -10,10 +10,7 @@ constexpr double kLine = 15;  // pixels from one name to the next
 
 std::string shortened(const std::string& text) {
   constexpr size_t kMost = 24;
-  if (text.size() <= kMost) return text;
-  size_t end = kMost - 1;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end) + "…";
+  return text.size() <= kMost ? text : std::string(head_of(text, kMost - 1)) + "…";
 }
 
 }  // namespace

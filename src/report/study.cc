@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "report/html.h"
 #include "report/numbers.h"
 
 namespace watersic::report {
@@ -103,7 +104,7 @@ void label_runs(Study& study) {
   const std::vector<std::string> plain_labels = study.labels;
   for (size_t i = 0; i < study.runs.size(); ++i) {
     if (std::count(plain_labels.begin(), plain_labels.end(), plain_labels[i]) > 1)
-      study.labels[i] += fmt::format(" ({})", study.runs[i].model_id.substr(0, 8));
+      study.labels[i] += fmt::format(" ({})", head_of(study.runs[i].model_id, 8));
   }
 }
 

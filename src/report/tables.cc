@@ -201,7 +201,7 @@ Html evaluations_table(const Study& study) {
     if (!e.task.empty()) continue;
     table.row();
     table.text(study.evaluation_labels[i]);
-    table.text(e.text_hash.substr(0, 8));
+    table.text(std::string(head_of(e.text_hash, 8)));
     table.text(e.convention);
     table.number(static_cast<double>(e.context), grouped(e.context));
     for (const auto& field : fields) table.number_if(field.value(e), field.form);
