@@ -55,33 +55,36 @@ Html errors_chart(const Run& run) {
       same->kinds.push_back(kind.name);
     }
   }
-  if (lines.empty()) return {};
-  // An input that nothing was quantized before has no error; it has no place on a logarithmic axis.
+  // An input that nothing was quantized before has no error, and no place on a logarithmic axis.
   std::vector<double> positive = all;
   std::erase_if(positive, [](double v) { return v <= 0; });
+  if (positive.empty()) return {};
   const bool zeros = positive.size() < all.size();
   const std::vector<std::string> labels = block_labels(run);
-  Plot plot(Axis::places(labels, 12), axis_for(positive.empty() ? all : positive, 5), 240,
-            "relative error at the layers' inputs by block", line_css(labels.size()));
+  Plot plot(Axis::places(labels, 12), axis_for(positive, 5), 240,
+            "squared relative error at the layers' inputs by block", line_css(labels.size()));
   for (size_t s = 0; s < lines.size(); ++s) {
     std::vector<Point> points;
     for (const auto& [x, y] : lines[s].values)
-      if (y > 0 || positive.empty()) points.push_back({.x = x, .y = y});
+      if (y > 0) points.push_back({.x = x, .y = y});
     if (points.empty()) continue;
     plot.curve(points, s);
     const std::string name = joined(lines[s].kinds);
     for (const Point& p : points)
       plot.mark(p, s,
-                fmt::format("Input of {}, block {}\nrelative error {}", name,
+                fmt::format("Input of {}, block {}\nsquared relative error {}", name,
                             labels[static_cast<size_t>(p.x)], significant(p.y, 4)));
     plot.name(points.back(), name, s);
   }
   Html legend;
   for (size_t s = 0; s < lines.size(); ++s) legend.add(legend_entry(joined(lines[s].kinds), s));
-  return figure("Error at the layers' inputs",
-                std::string("relative to the original model, by block") +
-                    (zeros ? "; inputs without error are left out" : ""),
-                html("<p class=\"legend\">{}</p>{}", legend, plot.html()));
+  return figure(
+      "Error at the layers' inputs",
+      std::string(
+          "mean square of the difference from the original model's input, over the mean square "
+          "of that; by block") +
+          (zeros ? "; inputs without error are left out" : ""),
+      html("<p class=\"legend\">{}</p>{}", legend, plot.html()));
 }
 
 // The searches of one kind of stage, a block each.
@@ -180,7 +183,7 @@ Html gain_chart(const Searches& s, const std::vector<std::string>& labels) {
     plot.name(points.back(), kNames[which], which);
   }
   return figure("What mixing was worth, " + joined(s.kinds),
-                "the least error found, over the error without mixing; by block",
+                "the least error at the next stage's input, over that without mixing; by block",
                 html("<p class=\"legend\">{}{}</p>{}", legend_entry(kNames[0], 0),
                      legend_entry(kNames[1], 1), plot.html()));
 }
@@ -192,7 +195,7 @@ Html course_charts(const Run& run, Absences& absent) {
   if (run.layers.empty()) return out;
   const Html errors = errors_chart(run);
   if (errors.empty())
-    absent.push_back("Error at the layers' inputs: the run file holds no capture_error");
+    absent.push_back("Error at the layers' inputs: the run file holds no capture_error above 0");
   out.add(errors);
   const std::vector<std::string> labels = block_labels(run);
   const std::vector<Searches> all = searches_of(run);

@@ -45,7 +45,10 @@ std::string signed_fixed(double value, int decimals) {
 
 std::string plain(double value) { return with_minus(fmt::format("{:.6g}", value)); }
 
-std::string bits_word(double bits) { return plain(bits) + (bits == 1 ? " bit" : " bits"); }
+std::string bits_word(double bits) {
+  const std::string number = plain(std::round(1000 * bits) / 1000);
+  return number + (number == "1" ? " bit" : " bits");
+}
 
 std::string grouped(int64_t value) {
   std::string digits = std::to_string(value);

@@ -16,7 +16,7 @@ std::string signed_fixed(double value, int decimals);  // "+1.25", "−0.30"
 // Without trailing zeros: 2, 2.5, 0.001.
 std::string plain(double value);
 
-std::string bits_word(double bits);  // 2 bits, 1 bit
+std::string bits_word(double bits);  // 2 bits, 1 bit, 1.987 bits
 
 std::string grouped(int64_t value);                   // 4 423 680, with thin spaces
 std::string bytes(double value);                      // 3.10 MiB

@@ -117,13 +117,19 @@ Html run_section(const Study& study, size_t i) {
       .add(spread_charts(run, colour, absent))
       .add(course_charts(run, absent))
       .add(stage_charts(run, colour, absent));
-  const Html table = layers_table(run);
+  const Html table = layers_table(run), outliers = outliers_table(run);
+  if (!outliers.empty())
+    charts.add("<h4>Outliers in the inputs of down_proj: candidates for --zero-rows</h4>{}",
+               outliers);
+  std::string about = run.version.empty() ? "" : ", written by watersic " + run.version;
+  if (!run.kept.empty())
+    about += fmt::format("; {} {} kept in 16 bits", run.kept.size(),
+                         run.kept.size() == 1 ? "layer" : "layers");
   return html(
       "<section class=\"run\" id=\"run-{}\"><h3>{}</h3><p class=\"file\">{}{}</p>{}{}"
       "<details><summary>Options</summary>{}</details>{}</section>\n",
-      i, legend_entry(study.labels[i], colour), run.output.empty() ? run.file : run.output,
-      run.version.empty() ? "" : ", written by watersic " + run.version, charts,
-      left_out(absent, "Not shown of this run"), options_list(run),
+      i, legend_entry(study.labels[i], colour), run.output.empty() ? run.file : run.output, about,
+      charts, left_out(absent, "Not shown of this run"), options_list(run),
       table.empty() ? Html() : html("<div class=\"wide\"><h4>Every layer</h4>{}</div>", table));
 }
 

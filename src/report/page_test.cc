@@ -70,6 +70,7 @@ TEST(Page, ShowsEverythingThatARunHolds) {
   for (const char* chart : kCharts) EXPECT_TRUE(has(page, std::string("<b>") + chart)) << chart;
   EXPECT_TRUE(has(page, "<dd>0.0161<small>"));
   EXPECT_TRUE(has(page, ">hellaswag<"));
+  EXPECT_TRUE(has(page, ">322<"));  // an outlier
   EXPECT_TRUE(has(page, "layers.2.mlp.gate_proj"));
   EXPECT_FALSE(has(page, "Not shown of this run"));
   expect_balanced(page);
@@ -103,6 +104,19 @@ TEST(Page, ALayerThatLacksWhatOthersHaveIsCounted) {
   const std::string page = page_of({run});
   EXPECT_TRUE(has(page, "<b>Gap by layer"));
   EXPECT_TRUE(has(page, "<li>Limit and gap of 1 layer: "));
+}
+
+TEST(Page, KeptLayersAreInTheTableOnly) {
+  Json run = sample_run("watersic", 2, "a");
+  run["layers"].push_back({{"name", "lm_head.weight"},
+                           {"rows", 64},
+                           {"cols", 32},
+                           {"kept", true},
+                           {"bits", sample_bits(16)}});
+  const std::string page = page_of({run});
+  EXPECT_TRUE(has(page, "1 layer kept in 16 bits"));
+  EXPECT_TRUE(has(page, ">lm_head</th>"));
+  EXPECT_FALSE(has(page, "<h5>lm_head"));
 }
 
 TEST(Page, RunsWithoutLayersAndEvaluationsWithoutRuns) {

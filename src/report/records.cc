@@ -34,7 +34,9 @@ Bits read_bits(const JsonFields& json) {
 Quantiles read_quantiles(const JsonFields& json, const std::string& field) {
   if (!json.has(field)) return {};
   Quantiles values;
-  for (const Json& value : json.array(field)) {
+  const Json& array = json.array(field);
+  if (array.empty()) return {};
+  for (const Json& value : array) {
     const bool good = value.is_number() && (values.empty() || value.get<double>() >= values.back());
     if (!good) json.fail(field, "numbers that do not fall");
     values.push_back(value.get<double>());
@@ -107,7 +109,7 @@ void flatten(const Json& json, const std::string& path,
       flatten(value, path.empty() ? key : path + "." + key, out);
   } else if (json.is_string()) {
     if (!json.get_ref<const std::string&>().empty()) out.emplace_back(path, json);
-  } else if (!json.is_null()) {
+  } else if (!json.is_null() && !(json.is_array() && json.empty())) {
     out.emplace_back(path, json.dump());
   }
 }
@@ -120,7 +122,7 @@ Run read_run(const JsonFields& json) {
           .model_id = json.text("model_id"),
           .version = json.text("version", ""),
           .method = options.text("method"),
-          .target_bits = options.number("bits"),
+          .target_bits = totals.number("target_bits", options.number("bits")),
           .bits = read_bits(totals.object("bits")),
           .quantized_weights = count(totals, "quantized_weights"),
           .file_bytes = count(totals, "file_bytes"),
@@ -129,9 +131,19 @@ Run read_run(const JsonFields& json) {
   flatten(options.json(), "", run.options);
   if (json.has("layers")) {
     const Json& layers = json.array("layers");
-    for (size_t i = 0; i < layers.size(); ++i)
-      run.layers.push_back(
-          read_layer(JsonFields(layers[i], fmt::format("{}: layers[{}]", json.name(), i))));
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const JsonFields layer(layers[i], fmt::format("{}: layers[{}]", json.name(), i));
+      (layer.boolean("kept", false) ? run.kept : run.layers).push_back(read_layer(layer));
+    }
+  }
+  if (json.has("outliers")) {
+    const Json& outliers = json.array("outliers");
+    for (size_t i = 0; i < outliers.size(); ++i) {
+      const JsonFields outlier(outliers[i], fmt::format("{}: outliers[{}]", json.name(), i));
+      run.outliers.push_back({.block = outlier.integer("block"),
+                              .row = outlier.integer("row"),
+                              .ratio = outlier.number("ratio")});
+    }
   }
   if (json.has("stages")) {
     const Json& stages = json.array("stages");

@@ -47,16 +47,24 @@ struct Stage {
   std::optional<int64_t> peak_bytes;
 };
 
+// A feature of down_proj's input that is far larger than the others.
+struct Outlier {
+  int64_t block = 0, row = 0;
+  double ratio = 0;  // of its second moment to the median
+};
+
 struct Run {
   std::string file;  // that it was read from
   std::string model, output, model_id, version, method;
   // Everything the run was made with, flattened: {"calibration.samples", "128"}.
   std::vector<std::pair<std::string, std::string>> options;
-  double target_bits = 0;
+  double target_bits = 0;  // of a fixed grid: its width
   Bits bits;
   int64_t quantized_weights = 0, file_bytes = 0, kept_bytes = 0;
   double seconds = 0;
-  std::vector<Layer> layers;
+  std::vector<Layer> layers;  // quantized
+  std::vector<Layer> kept;    // in 16 bits: name, shape, bits and input error only
+  std::vector<Outlier> outliers;
   std::vector<Stage> stages;
 };
 

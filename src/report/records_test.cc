@@ -57,6 +57,16 @@ TEST(Records, ARunIsReadWhole) {
   EXPECT_EQ(run.options, options);
 }
 
+TEST(Records, KeptLayersStandApart) {
+  Json json = sample_run("watersic", 2, "id");
+  json["layers"][2]["kept"] = true;
+  json["layers"][3]["kept"] = false;
+  const auto run = read_run(json);
+  EXPECT_EQ(run.layers.size(), 8U);
+  ASSERT_EQ(run.kept.size(), 1U);
+  EXPECT_EQ(run.kept[0].kind, "gate_proj");
+}
+
 TEST(Records, WhatARunMayLack) {
   Json json = sample_run("watersic", 2, "id");
   for (const char* field : {"stages", "layers", "version", "output"}) json.erase(field);
@@ -67,10 +77,12 @@ TEST(Records, WhatARunMayLack) {
                             "column_bits", "row_scales", "column_factors", "mixing"})
     json["layers"][0].erase(field);
   json["layers"][1]["gap"] = nullptr;
+  json["layers"][1]["row_scales"] = Json::array();
   const auto run = read_run(json);
   EXPECT_FALSE(run.layers[0].mixing);
   EXPECT_FALSE(run.layers[0].gap);
   EXPECT_FALSE(run.layers[1].gap);
+  EXPECT_TRUE(run.layers[1].row_scales.empty());
 }
 
 TEST(Records, NamesOfLayers) {
@@ -135,6 +147,7 @@ TEST(Records, ErrorsNameFileAndField) {
   bad(changed(run, "/layers/3/column_bits/7", nullptr), {"f.json: layers[3]: column_bits"});
   bad(changed(run, "/layers/3/row_scales", {1}), {"f.json: layers[3]: row_scales"});
   bad(changed(run, "/layers/0/mixing/points/1", 4), {"f.json: layers[0]: mixing: points[1]"});
+  bad(changed(run, "/outliers/0", {1}), {"f.json: outliers[0]"});
   bad(changed(run, "/stages/1/seconds", "x"), {"f.json: stages[1]: seconds"});
   bad(without(eval, "", "perplexity"), {"f.json: perplexity"});
   bad(changed(eval, "/kl_bits", "x"), {"f.json: kl_bits"});

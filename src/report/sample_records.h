@@ -72,6 +72,7 @@ inline Json sample_run(const std::string& method, double bits, const std::string
               {"stages",
                {{{"stage", "statistics"}, {"seconds", 4.0}, {"peak_bytes", 1 << 26}},
                 {{"stage", "quantizing"}, {"seconds", 8.0}, {"peak_bytes", 1 << 27}}}},
+              {"outliers", {{{"block", 1}, {"row", 17}, {"ratio", 321.5}}}},
               {"layers", Json::array()}};
   for (int block = 0; block < 3; ++block) {
     for (const char* kind : {"q_proj", "k_proj"})

@@ -16,24 +16,27 @@ struct Spread {
   std::string things;        // "columns"
   std::string meaning;
   Quantiles Layer::*values;
-  int64_t Layer::*count;  // how many things a layer has, about: dead ones are few
-  double reference;       // where the scale does nothing; NaN for none
+  bool columns;      // or rows: how many a layer has
+  double reference;  // where the scale does nothing; NaN for none
   int decimals;
 };
 
 const Spread kSpreads[] = {
     {"Column rates", "column_bits", "columns", "bits: the empirical entropy of a column's integers",
-     &Layer::column_bits, &Layer::cols, NAN, 2},
+     &Layer::column_bits, true, NAN, 2},
     {"Row scales t", "row_scales", "rows", "the factor that the rescalers give a row",
-     &Layer::row_scales, &Layer::rows, 1, 3},
+     &Layer::row_scales, false, 1, 3},
     {"Column factors γ", "column_factors", "columns", "the factor that the rescalers give a column",
-     &Layer::column_factors, &Layer::cols, 1, 3}};
+     &Layer::column_factors, true, 1, 3}};
+
+double count_of(const Layer& layer, const Spread& spread) {
+  return static_cast<double>(spread.columns ? layer.cols - layer.dead.value_or(0) : layer.rows);
+}
 
 // Over the whole model, as a histogram.
 Html histogram(const Run& run, const Spread& spread, size_t colour) {
   Mixture mixture;
-  for (const Layer& layer : run.layers)
-    mixture.add(layer.*spread.values, static_cast<double>(layer.*spread.count));
+  for (const Layer& layer : run.layers) mixture.add(layer.*spread.values, count_of(layer, spread));
   if (mixture.empty()) return {};
   // A few extreme values would leave no room for the others.
   const Axis x = Axis::linear(mixture.quantile(0.002), mixture.quantile(0.998), 5);
@@ -108,8 +111,7 @@ Html bands(const Run& run, const Spread& spread, size_t colour) {
        .sum =
            [&spread](const auto& layers) {
              Mixture mixture;
-             for (const Layer* l : layers)
-               mixture.add(l->*spread.values, static_cast<double>(l->*spread.count));
+             for (const Layer* l : layers) mixture.add(l->*spread.values, count_of(*l, spread));
              return mixture.empty() ? "" : fixed(mixture.quantile(0.5), spread.decimals);
            }});
 }

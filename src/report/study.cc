@@ -14,10 +14,13 @@ namespace {
 
 using Options = std::vector<std::pair<std::string, std::string>>;
 
-// What makes two runs points of one curve: everything but the rate.
+// What makes two runs points of one curve: everything but the rate, and whether limits are
+// reported.
 Options curve_of(const Run& run) {
   Options options = run.options;
-  std::erase_if(options, [](const auto& option) { return option.first == "bits"; });
+  std::erase_if(options, [](const auto& option) {
+    return option.first == "bits" || option.first == "file_size" || option.first == "limits";
+  });
   options.emplace_back("model", run.model);
   return options;
 }

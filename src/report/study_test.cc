@@ -64,6 +64,14 @@ TEST(Study, OtherOptionsAreAnotherCurveAndNamed) {
   EXPECT_EQ(joined({plain, other}).series[1].name, "watersic, other");
 }
 
+TEST(Study, ATargetThatFollowsFromAFileSizeIsOfTheSameCurve) {
+  Json sized = with_option(sample_run("watersic", 2, "b"), "file_size", 300000);
+  sized["totals"]["target_bits"] = 1.98765;
+  const Study study = joined({with_option(sample_run("watersic", 2, "a"), "file_size", 0), sized});
+  EXPECT_EQ(study.series.size(), 1U);
+  EXPECT_EQ(study.labels[1], "watersic, 1.988 bits");
+}
+
 TEST(Study, LabelsAreDistinct) {
   const Study study = joined(
       {sample_run("watersic", 2, "aaaaaaaaaaaa"), sample_run("watersic", 2, "bbbbbbbbbbbb")});

@@ -281,6 +281,8 @@ Html tasks_table(const Study& study, Absences& absent) {
 
 Html layers_table(const Run& run) {
   using L = Layer;
+  std::vector<Layer> layers = run.layers;
+  layers.insert(layers.end(), run.kept.begin(), run.kept.end());
   const auto fields = present<L>(
       {{{"target", "bits a weight"}, [](const L& l) { return l.target_bits; }, with_decimals(4)},
        {{"file", "bits a weight, all included"},
@@ -304,7 +306,7 @@ Html layers_table(const Run& run) {
        {{"relative", "distortion over the power of the outputs"},
         [](const L& l) { return l.relative_distortion; },
         with_digits(3)},
-       {{"input error", "relative to the original model's input"},
+       {{"input error", "squared, relative to the original model's input"},
         [](const L& l) { return l.capture_error; },
         with_digits(3)},
        {{"sensitivity", ""}, [](const L& l) { return l.sensitivity; }, with_digits(3)},
@@ -312,11 +314,11 @@ Html layers_table(const Run& run) {
        {{"damping", "over the mean of the diagonal"}, [](const L& l) { return l.damping; }, plain},
        {{"step", "c"}, [](const L& l) { return l.step; }, with_digits(4)},
        {{"time", ""}, [](const L& l) { return l.seconds; }, duration}},
-      run.layers);
+      layers);
   std::vector<Table::Column> heads{{"layer", "", false}, {"shape", "rows x columns"}};
   for (const auto& field : fields) heads.push_back(field.column);
   Table table(heads);
-  for (const Layer& layer : run.layers) {
+  for (const Layer& layer : layers) {
     table.row();
     std::string name = layer.name;
     if (name.starts_with("model.")) name.erase(0, 6);
@@ -325,6 +327,19 @@ Html layers_table(const Run& run) {
     table.number(static_cast<double>(layer.rows) * static_cast<double>(layer.cols),
                  fmt::format("{} × {}", layer.rows, layer.cols));
     for (const auto& field : fields) table.number_if(field.value(layer), field.form);
+  }
+  return table.empty() ? Html() : table.html();
+}
+
+Html outliers_table(const Run& run) {
+  Table table({{"block", "", false},
+               {"row", "of gate_proj and up_proj"},
+               {"ratio", "of its second moment to the median"}});
+  for (const Outlier& outlier : run.outliers) {
+    table.row();
+    table.text(std::to_string(outlier.block));
+    table.number(static_cast<double>(outlier.row), std::to_string(outlier.row));
+    table.number(outlier.ratio, significant(outlier.ratio, 3));
   }
   return table.empty() ? Html() : table.html();
 }

@@ -13,6 +13,7 @@ Html evaluations_table(const Study& study);  // empty where there are none
 Html kl_tables(const Study& study, Absences& absent);
 Html tasks_table(const Study& study, Absences& absent);
 Html layers_table(const Run& run);
+Html outliers_table(const Run& run);  // empty where there are none
 Html options_list(const Run& run);
 
 }  // namespace watersic::report
