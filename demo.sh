@@ -33,6 +33,11 @@ for method in "${methods[@]}"; do
     --json demo/"$method".eval.json
 done
 
+say 'All of it on one page'
+files=(demo/original.json)
+for method in "${methods[@]}"; do files+=(demo/"$method".run.json demo/"$method".eval.json); done
+$watersic report "${files[@]}" -o demo/report.html
+
 field() { tools/json-field "$1" "$2"; }
 row() { printf '%-14s %11s %8s %11s %9s %8s %9s\n' "$@"; }
 decimals() { LC_ALL=C printf "%.$1f" "$2"; }
@@ -62,4 +67,6 @@ entropy-coded). The file also holds the embeddings, the norms and the tokenizer,
 they are. KL: from the original's distribution to the quantized model's, for each token. Perplexity
 and KL are measured on text that the original model wrote (demo/eval.txt, seed 2), not on books;
 the calibration text is the model's own, too (seed 1).
+
+Open demo/report.html in a browser: curves, every layer, where the bits and the time went.
 NOTES

@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   add_inspect(program);
   add_verify(program);
   add_export(program);
+  add_report(program);
   add_tokenize(program);
   add_sample(program);
   add_synth(program);

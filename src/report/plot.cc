@@ -1,0 +1,168 @@
+#include "report/plot.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace watersic::report {
+namespace {
+
+constexpr double kLine = 15;  // pixels from one name to the next
+
+std::string shortened(const std::string& text) {
+  constexpr size_t kMost = 24;
+  return text.size() <= kMost ? text : std::string(head_of(text, kMost - 1)) + "…";
+}
+
+}  // namespace
+
+Plot::Plot(Axis x, Axis y, int height, std::string spoken, std::string css)
+    : x_(std::move(x)),
+      y_(std::move(y)),
+      height_(height),
+      spoken_(std::move(spoken)),
+      css_(std::move(css)) {}
+
+void Plot::curve(const std::vector<Point>& points, size_t colour) {
+  if (points.size() < 2) return;
+  std::string path;
+  for (const Point& p : points)
+    path += fmt::format("{}{:.2f} {:.2f}", path.empty() ? "M" : "L", across(p.x), down(p.y));
+  content_.add(
+      "<svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" class=\"c{}\">"
+      "<path class=\"curve\" d=\"{}\"/></svg>",
+      colour % kColours, path);
+}
+
+void Plot::mark(Point at, size_t colour, const std::string& tip) {
+  content_.add(
+      "<g class=\"mark c{}\" data-tip=\"{}\"><circle class=\"hit\" cx=\"{:.2f}%\" cy=\"{:.2f}%\" "
+      "r=\"11\"/><use href=\"#m{}\" x=\"{:.2f}%\" y=\"{:.2f}%\"/></g>",
+      colour % kColours, tip, across(at.x), down(at.y), colour % kMarks, across(at.x), down(at.y));
+}
+
+void Plot::dot(Point at, size_t colour) {
+  content_.add("<circle class=\"dot c{}\" cx=\"{:.2f}%\" cy=\"{:.2f}%\"/>", colour % kColours,
+               across(at.x), down(at.y));
+}
+
+void Plot::stem(double x, double from, double to, size_t colour, const std::string& css) {
+  content_.add(
+      "<line class=\"stem c{} {}\" x1=\"{:.2f}%\" x2=\"{:.2f}%\" y1=\"{:.2f}%\" y2=\"{:.2f}%\"/>",
+      colour % kColours, css, across(x), across(x), down(from), down(to));
+}
+
+void Plot::bar(double left, double right, double from, double to, size_t colour,
+               const std::string& tip) {
+  content_.add(
+      "<g data-tip=\"{}\"><rect class=\"hit\" x=\"{:.2f}%\" y=\"0\" width=\"{:.2f}%\" "
+      "height=\"100%\"/><rect class=\"bar c{}\" x=\"{:.2f}%\" y=\"{:.2f}%\" width=\"{:.2f}%\" "
+      "height=\"{:.2f}%\"/></g>",
+      tip, across(left), across(right) - across(left), colour % kColours, across(left), down(to),
+      across(right) - across(left), down(from) - down(to));
+}
+
+void Plot::dash(Point at, size_t count, const std::string& css) {
+  const double half = 38 / static_cast<double>(std::max<size_t>(count, 1));
+  content_.add(
+      "<line class=\"dash {}\" x1=\"{:.2f}%\" x2=\"{:.2f}%\" y1=\"{:.2f}%\" y2=\"{:.2f}%\"/>", css,
+      across(at.x) - half, across(at.x) + half, down(at.y), down(at.y));
+}
+
+void Plot::rule(double y, const std::string& label) {
+  const bool top = down(y) / 100 * height_ < kLine;
+  content_.add(
+      "<line class=\"rule\" x1=\"0\" x2=\"100%\" y1=\"{0:.2f}%\" y2=\"{0:.2f}%\"/>"
+      "<text class=\"rule-name\" x=\"0\" dx=\"4\" y=\"{0:.2f}%\" dy=\"{1}\">{2}</text>",
+      down(y), top ? 14 : -5, label);
+}
+
+void Plot::rule_at(double x, const std::string& label) {
+  const bool right = across(x) > 60;
+  content_.add(
+      "<line class=\"rule\" x1=\"{:.2f}%\" x2=\"{:.2f}%\" y1=\"0\" y2=\"100%\"/>"
+      "<text class=\"rule-name\" x=\"{:.2f}%\" dx=\"{}\" y=\"0\" dy=\"11\" "
+      "text-anchor=\"{}\">{}</text>",
+      across(x), across(x), across(x), right ? -5 : 5, right ? "end" : "start", label);
+}
+
+void Plot::area(double x, size_t count, const std::string& tip) {
+  const double width = 100 / static_cast<double>(std::max<size_t>(count, 1));
+  content_.add(
+      "<rect class=\"hit\" x=\"{:.2f}%\" y=\"0\" width=\"{:.2f}%\" height=\"100%\" "
+      "data-tip=\"{}\"/>",
+      across(x) - width / 2, width, tip);
+}
+
+void Plot::name(Point at, const std::string& text, size_t colour) {
+  names_.push_back({.left = across(at.x),
+                    .top = down(at.y) / 100 * height_,
+                    .text = shortened(text),
+                    .colour = colour % kColours});
+}
+
+// From top to bottom; each takes the free place that is nearest to its point.
+Html Plot::names() const {
+  std::vector<Name> sorted = names_;
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Name& a, const Name& b) { return a.top < b.top; });
+  Html out;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    const double wanted = sorted[i].top;
+    const auto is_free = [&](double top) {
+      return std::none_of(
+          sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(i), [&](const Name& other) {
+            return std::abs(other.top - top) < kLine && std::abs(other.left - sorted[i].left) < 45;
+          });
+    };
+    for (int k = 0; k < 40 && !is_free(sorted[i].top); ++k)
+      sorted[i].top = wanted + (k % 2 == 0 ? 1 : -1) * (k / 2 + 1) * kLine / 2;
+    out.add("<text class=\"name c{}\" x=\"{:.2f}%\" dx=\"10\" y=\"{:.1f}\" dy=\"4\">{}</text>",
+            sorted[i].colour, sorted[i].left, sorted[i].top, sorted[i].text);
+  }
+  return out;
+}
+
+Html Plot::html() const {
+  Html grid;
+  for (const Axis::Tick& tick : y_.ticks()) {
+    grid.add(
+        "<line class=\"grid y\" x1=\"0\" x2=\"100%\" y1=\"{0:.2f}%\" y2=\"{0:.2f}%\"/>"
+        "<text class=\"y\" x=\"0\" dx=\"-7\" y=\"{0:.2f}%\" dy=\"4\" "
+        "text-anchor=\"end\">{1}</text>",
+        down(tick.value), tick.label);
+  }
+  grid.add("<line class=\"base\" x1=\"0\" x2=\"100%\" y1=\"100%\" y2=\"100%\"/>");
+  for (const Axis::Tick& tick : x_.ticks())
+    grid.add("<text x=\"{:.2f}%\" y=\"100%\" dy=\"17\" text-anchor=\"middle\">{}</text>",
+             across(tick.value), tick.label);
+  if (!across_is_.empty())
+    grid.add("<text x=\"100%\" y=\"100%\" dy=\"34\" text-anchor=\"end\">{}</text>", across_is_);
+  size_t longest = 0;
+  for (const Name& name : names_) longest = std::max(longest, name.text.size());
+  return report::html(
+      "<div class=\"plot {}\" style=\"--h:{}px;--names:{}px\"><svg class=\"drawing\" role=\"img\" "
+      "aria-label=\"{}\">{}{}{}</svg></div>",
+      css_ + (across_is_.empty() ? "" : " across"), height_, 18 + 7 * longest, spoken_, grid,
+      content_, names());
+}
+
+Html mark_definitions() {
+  const char* kPaths[kMarks] = {"M-4.5 0A4.5 4.5 0 1 1 4.5 0A4.5 4.5 0 1 1 -4.5 0Z",  // circle
+                                "M-4 -4H4V4H-4Z",                                     // square
+                                "M0 -5.2L5 3.9H-5Z",                                  // triangle
+                                "M0 -5.6L5.2 0L0 5.6L-5.2 0Z",                        // diamond
+                                "M0 5.2L5 -3.9H-5Z",  // triangle on its head
+                                "M-1.5 -5H1.5V-1.5H5V1.5H1.5V5H-1.5V1.5H-5V-1.5H-1.5Z"};  // cross
+  Html paths;
+  for (size_t i = 0; i < kMarks; ++i) paths.add("<path id=\"m{}\" d=\"{}\"/>", i, kPaths[i]);
+  return html("<svg class=\"definitions\" aria-hidden=\"true\"><defs>{}</defs></svg>", paths);
+}
+
+Html legend_entry(const std::string& name, size_t colour) {
+  return html(
+      "<span class=\"entry\"><svg class=\"key c{}\" aria-hidden=\"true\"><use href=\"#m{}\" "
+      "x=\"7\" y=\"7\"/></svg>{}</span>",
+      colour % kColours, colour % kMarks, name);
+}
+
+}  // namespace watersic::report
