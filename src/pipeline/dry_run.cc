@@ -120,9 +120,8 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
     if (std::filesystem::exists(model_dir / name))
       rest += static_cast<int64_t>(std::filesystem::file_size(model_dir / name) / 4);
   const auto weights = static_cast<double>(plan.quantized_weights);
-  plan.bits = options.file_size > 0
-                  ? 8 * static_cast<double>(options.file_size - rest) / weights
-                  : options.bits;
+  plan.bits = options.file_size > 0 ? 8 * static_cast<double>(options.file_size - rest) / weights
+                                    : options.bits;
   const RateBudget budget(plan.bits, plan.quantized_weights, fixed_weights, fixed_bits);
   for (const auto& block : layers) {
     for (const LayerPlan& layer : block) {
@@ -134,8 +133,8 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                                                    : budget.rate(layer.weights(), 0),
                              .kept = layer.keep});
       if (!layer.keep)
-        plan.file_bytes += static_cast<int64_t>(
-            plan.layers.back().bits * static_cast<double>(layer.weights()) / 8);
+        plan.file_bytes += static_cast<int64_t>(plan.layers.back().bits *
+                                                static_cast<double>(layer.weights()) / 8);
     }
   }
   plan.file_bytes += rest;

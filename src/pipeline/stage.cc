@@ -44,15 +44,19 @@ bool is_gptq(const LayerPlan& layer) {
 void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& plan,
                   const RateBudget& budget) {
   // By shape and options that matter; layers of different blocks are mostly alike.
-  std::map<std::tuple<int64_t, int64_t, int, bool>, double> known;
+  std::map<std::tuple<int64_t, int64_t, int, bool, int, double>, double> known;
   for (const auto& block : plan) {
     for (const LayerPlan& layer : block) {
       const Method method = layer.options.method;
       if (layer.keep || method == Method::kGptq || method == Method::kRtn) continue;
       QuantizerOptions options = layer.options;
       if (!layer.fixed) options.bits = std::clamp(budget.average(), 0.05, 16.0);
-      const std::tuple key{layer.site.rows, layer.site.cols, static_cast<int>(method),
-                           options.rescalers};
+      const std::tuple key{layer.site.rows,
+                           layer.site.cols,
+                           static_cast<int>(method),
+                           options.rescalers,
+                           options.trellis.value_or(-1),
+                           options.bits};
       if (!known.contains(key))
         known[key] = minimum_bits(pool, layer.site.rows, layer.site.cols, options, stored_size);
       const double bits = layer.fixed ? layer.options.bits : budget.average();
@@ -230,6 +234,7 @@ FinishedStage StageQuantizer::run(Capture stage, const std::vector<LayerPlan>& l
   if (stage == Capture::kDown && streams_ != nullptr) out.outliers = outliers();
   RateBudget budget = budget_;
   for (const LayerPlan& layer : layers) {
+    if (streams_ != nullptr) streams_->tick();
     out.tensors.emplace_back();
     if (layer.keep) {
       out.layers.push_back(kept(layer));

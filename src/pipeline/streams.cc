@@ -25,7 +25,7 @@ Streams::Streams(ThreadPool& pool, const ModelConfig& config, int64_t length, Ma
 void Streams::for_each_batch(const std::function<void(const Batch&)>& body) {
   const int64_t windows = std::max<int64_t>(1, kBatchTokens / length_), step = windows * length_;
   for (int64_t row = 0; row < X_.rows(); row += step) {
-    if (tick_) tick_();
+    tick();
     const Batch batch{row, std::min(step, X_.rows() - row)};
     try {
       body(batch);

@@ -34,6 +34,9 @@ class Streams {
   int64_t tokens() const { return X_.rows(); }
   // Called before every batch; may throw to stop.
   void set_tick(std::function<void()> tick) { tick_ = std::move(tick); }
+  void tick() const {
+    if (tick_) tick_();
+  }
 
   void begin_block(BlockWeights original);
   const BlockWeights& original() const { return original_; }
