@@ -40,7 +40,7 @@ struct ModelOptions {
   std::optional<bool> attention_weighting;  // q, k, v: tokens count as they are attended to
   std::optional<bool> mixing;               // q, k, v: mixing coefficients found by trying
   bool mix_gate_up = false;                 // gate, up: likewise, judged at the input of down
-  int mixing_steps = 15;                    // of each golden section
+  int mixing_steps = 5;                     // of each golden section (the papers: 15)
 };
 
 struct QuantizeOptions : QuantizerOptions {

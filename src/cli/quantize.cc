@@ -109,7 +109,7 @@ void add_model_options(CLI::App& command, QuantizeOptions& options) {
                    "watersic: such a search for gate and up, too (off)");
   command
       .add_option("--mixing-steps", model.mixing_steps,
-                  "Golden-section steps of each search (default 15)")
+                  "Golden-section steps of each search (default 5; the papers take 15)")
       ->type_name("N");
   command
       .add_option("--override", options.overrides,
