@@ -132,9 +132,12 @@ Html Plot::html() const {
         down(tick.value), tick.label);
   }
   grid.add("<line class=\"base\" x1=\"0\" x2=\"100%\" y1=\"100%\" y2=\"100%\"/>");
-  for (const Axis::Tick& tick : x_.ticks())
-    grid.add("<text x=\"{:.2f}%\" y=\"100%\" dy=\"17\" text-anchor=\"middle\">{}</text>",
-             across(tick.value), tick.label);
+  // Where there is little room every other one of many labels goes.
+  const bool many = x_.ticks().size() > 7;
+  for (size_t i = 0; i < x_.ticks().size(); ++i)
+    grid.add(
+        "<text class=\"{}\" x=\"{:.2f}%\" y=\"100%\" dy=\"17\" text-anchor=\"middle\">{}</text>",
+        many && i % 2 == 1 ? "minor" : "", across(x_.ticks()[i].value), x_.ticks()[i].label);
   if (!across_is_.empty())
     grid.add("<text x=\"100%\" y=\"100%\" dy=\"34\" text-anchor=\"end\">{}</text>", across_is_);
   size_t longest = 0;
