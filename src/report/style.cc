@@ -35,7 +35,7 @@ h2 {
 h3 { margin: 28px 0 6px; font-size: 17px; overflow-wrap: anywhere; }
 h4 { margin: 24px 0 6px; font-size: 15px; }
 .kicker { color: var(--muted); font-size: 13px; letter-spacing: .04em; }
-.lead { margin-top: 10px; max-width: 46em; font-size: 18px; line-height: 1.45; }
+.lead { margin-top: 10px; max-width: 46em; font-size: 18px; line-height: 1.45; text-wrap: balance; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 20px; margin-top: 18px; font-size: 14px; }
 a { color: var(--c0); text-underline-offset: 3px; text-decoration-thickness: 1px; }
 
