@@ -110,9 +110,9 @@ double Axis::at(double value) const {
   return 100 * (value - low_) / (high_ - low_);
 }
 
-Axis axis_for(const std::vector<double>& values, int ticks) {
+Axis axis_for(const std::vector<double>& values, int ticks, double ratio) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  if (*low > 0 && *high / *low > 4) return Axis::logarithmic(*low, *high, ticks);
+  if (*low > 0 && *high / *low > ratio) return Axis::logarithmic(*low, *high, ticks);
   return Axis::linear(*low, *high, ticks);
 }
 

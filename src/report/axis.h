@@ -37,7 +37,8 @@ class Axis {
   std::vector<Tick> ticks_;
 };
 
-// The axis of values that are all positive and far apart is logarithmic, any other linear.
-Axis axis_for(const std::vector<double>& values, int ticks);
+// The axis of values that are all positive, the largest more than `ratio` times the least, is
+// logarithmic, any other linear.
+Axis axis_for(const std::vector<double>& values, int ticks, double ratio = 4);
 
 }  // namespace watersic::report

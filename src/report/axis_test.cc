@@ -77,6 +77,7 @@ TEST(Axis, LogarithmicWhereValuesArePositiveAndFarApart) {
   EXPECT_FALSE(axis_for({0.0, 0.1}, 4).is_logarithmic());
   EXPECT_FALSE(axis_for({-1, 0.1}, 4).is_logarithmic());
   EXPECT_FALSE(axis_for({112.5, 127}, 4).is_logarithmic());
+  EXPECT_TRUE(axis_for({10, 20}, 4, 1.5).is_logarithmic());
   EXPECT_FALSE(axis_for({0.5}, 4).is_logarithmic());
 }
 

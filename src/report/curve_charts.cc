@@ -55,7 +55,7 @@ Html curve_chart(const Study& study, const Bench& bench, const Rate& rate, const
   if (original) ys.push_back(*original);
   const auto [least, most] = std::minmax_element(xs.begin(), xs.end());
   const Axis x = single ? Axis::linear(*least, *most, 5) : Axis::around(*least, *most, 5);
-  const Axis y = axis_for(ys, single ? 3 : 5);
+  const Axis y = axis_for(ys, single ? 3 : 5, 1.6);
   Plot plot(x, y, single ? 130 : 250, fmt::format("{} against {}", quantity.name, rate.name),
             "named");
   plot.across_is(rate.unit);

@@ -68,12 +68,13 @@ void Plot::dash(Point at, size_t count, const std::string& css) {
       across(at.x) - half, across(at.x) + half, down(at.y), down(at.y));
 }
 
+// Below the line, since what is compared with it mostly stands above; above it near the axis.
 void Plot::rule(double y, const std::string& label) {
-  const bool top = down(y) / 100 * height_ < kLine;
+  const bool room = down(y) / 100 * height_ < height_ - kLine;
   content_.add(
       "<line class=\"rule\" x1=\"0\" x2=\"100%\" y1=\"{0:.2f}%\" y2=\"{0:.2f}%\"/>"
       "<text class=\"rule-name\" x=\"0\" dx=\"4\" y=\"{0:.2f}%\" dy=\"{1}\">{2}</text>",
-      down(y), top ? 14 : -5, label);
+      down(y), room ? 14 : -5, label);
 }
 
 void Plot::rule_at(double x, const std::string& label) {
@@ -100,25 +101,28 @@ void Plot::name(Point at, const std::string& text, size_t colour) {
                     .colour = colour % kColours});
 }
 
-// From top to bottom; each takes the free place that is nearest to its point.
+// In the order of their points from top to bottom; those that would cover each other are moved
+// apart.
 Html Plot::names() const {
   std::vector<Name> sorted = names_;
-  std::sort(sorted.begin(), sorted.end(),
-            [](const Name& a, const Name& b) { return a.top < b.top; });
-  Html out;
-  for (size_t i = 0; i < sorted.size(); ++i) {
-    const double wanted = sorted[i].top;
-    const auto is_free = [&](double top) {
-      return std::none_of(
-          sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(i), [&](const Name& other) {
-            return std::abs(other.top - top) < kLine && std::abs(other.left - sorted[i].left) < 45;
-          });
-    };
-    for (int k = 0; k < 40 && !is_free(sorted[i].top); ++k)
-      sorted[i].top = wanted + (k % 2 == 0 ? 1 : -1) * (k / 2 + 1) * kLine / 2;
-    out.add("<text class=\"name c{}\" x=\"{:.2f}%\" dx=\"10\" y=\"{:.1f}\" dy=\"4\">{}</text>",
-            sorted[i].colour, sorted[i].left, sorted[i].top, sorted[i].text);
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const Name& a, const Name& b) { return a.top < b.top; });
+  for (int round = 0; round < 60; ++round) {
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      for (size_t j = i + 1; j < sorted.size(); ++j) {
+        const double missing = kLine - (sorted[j].top - sorted[i].top);
+        if (missing <= 0 || std::abs(sorted[j].left - sorted[i].left) > 45) continue;
+        sorted[i].top -= missing / 2;
+        sorted[j].top += missing / 2;
+      }
+    }
+    // No lower than the axis, where its ticks are.
+    for (Name& name : sorted) name.top = std::min(name.top, static_cast<double>(height_));
   }
+  Html out;
+  for (const Name& name : sorted)
+    out.add("<text class=\"name c{}\" x=\"{:.2f}%\" dx=\"10\" y=\"{:.1f}\" dy=\"4\">{}</text>",
+            name.colour, name.left, name.top, name.text);
   return out;
 }
 
@@ -132,9 +136,12 @@ Html Plot::html() const {
         down(tick.value), tick.label);
   }
   grid.add("<line class=\"base\" x1=\"0\" x2=\"100%\" y1=\"100%\" y2=\"100%\"/>");
-  for (const Axis::Tick& tick : x_.ticks())
-    grid.add("<text x=\"{:.2f}%\" y=\"100%\" dy=\"17\" text-anchor=\"middle\">{}</text>",
-             across(tick.value), tick.label);
+  // Where there is little room every other one of many labels goes.
+  const bool many = x_.ticks().size() > 7;
+  for (size_t i = 0; i < x_.ticks().size(); ++i)
+    grid.add(
+        "<text class=\"{}\" x=\"{:.2f}%\" y=\"100%\" dy=\"17\" text-anchor=\"middle\">{}</text>",
+        many && i % 2 == 1 ? "minor" : "", across(x_.ticks()[i].value), x_.ticks()[i].label);
   if (!across_is_.empty())
     grid.add("<text x=\"100%\" y=\"100%\" dy=\"34\" text-anchor=\"end\">{}</text>", across_is_);
   size_t longest = 0;

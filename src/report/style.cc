@@ -35,11 +35,11 @@ h2 {
 h3 { margin: 28px 0 6px; font-size: 17px; overflow-wrap: anywhere; }
 h4 { margin: 24px 0 6px; font-size: 15px; }
 .kicker { color: var(--muted); font-size: 13px; letter-spacing: .04em; }
-.lead { margin-top: 10px; max-width: 46em; font-size: 18px; line-height: 1.45; }
+.lead { margin-top: 10px; max-width: 46em; font-size: 18px; line-height: 1.45; text-wrap: balance; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 20px; margin-top: 18px; font-size: 14px; }
 a { color: var(--c0); text-underline-offset: 3px; text-decoration-thickness: 1px; }
 
-.headline { display: grid; grid-template-columns: repeat(auto-fit, minmax(168px, 1fr)); gap: 22px 28px; }
+.headline { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 22px 28px; }
 .headline dt { color: var(--muted); font-size: 14px; }
 .headline dd {
   font-size: 40px; font-weight: 600; line-height: 1.15; letter-spacing: -.02em;
@@ -139,9 +139,9 @@ table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabu
 #overview .sortable { font-size: 15px; }
 #overview .sortable th, #overview .sortable td { padding-top: 8px; padding-bottom: 8px; }
 
-.bars { width: 100%; margin-top: 10px; font-size: 14px; }
-.bars th { width: 1%; padding: 3px 14px 3px 0; text-align: left; font-weight: 400; white-space: nowrap; }
-.bars td:last-child { width: 1%; padding-left: 12px; text-align: right; white-space: nowrap; }
+.bars { width: 100%; table-layout: fixed; margin-top: 10px; font-size: 14px; }
+.bars th { width: 134px; padding: 3px 12px 3px 0; text-align: left; font-weight: 400; overflow-wrap: anywhere; }
+.bars td:last-child { width: 96px; padding-left: 12px; text-align: right; white-space: nowrap; }
 .bars i { display: block; width: var(--part); min-width: 1px; height: 13px; background: var(--c); }
 
 details { margin-top: 24px; }
@@ -186,7 +186,9 @@ summary { cursor: pointer; font-weight: 600; }
   #overview .sortable :is(th, td):nth-child(2) { text-align: left; }
   .picker { flex-wrap: nowrap; overflow-x: auto; margin-right: -16px; padding-right: 16px; }
   .picker button { flex: none; }
-  .bars th { white-space: normal; width: 30%; }
+  .bars th { width: 118px; }
+  .bars td:last-child { width: 88px; }
+  .minor { display: none; }
 }
 @page { size: A4; margin: 14mm 13mm; }
 @page figures { size: A4 landscape; }
@@ -203,7 +205,7 @@ summary { cursor: pointer; font-weight: 600; }
   .grid3 { grid-template-columns: 1fr 1fr 1fr; gap: 14pt; }
   .panels { grid-template-columns: repeat(4, 1fr); }
   .plot.named { margin-right: 8px; }
-  .plot .name { display: none; }
+  .plot .name, .minor { display: none; }
   figure .legend { display: flex; }
   .scroll { overflow: visible; }
   .wide { page: figures; }

@@ -10,8 +10,8 @@ namespace watersic::report {
 // The percentiles of each evaluation's KL as a curve. Those below 5% are rounding noise.
 Html token_chart(const Study& study) {
   constexpr std::pair<const char*, const char*> kPlaces[] = {
-      {"p5", "5%"},   {"p10", "10%"}, {"p25", "25%"}, {"median", "median"}, {"p75", "75%"},
-      {"p90", "90%"}, {"p95", "95%"}, {"p99", "99%"}, {"p99_9", "99.9%"},   {"maximum", "max"}};
+      {"p5", "5%"},   {"p10", "10%"}, {"p25", "25%"}, {"median", "50%"},  {"p75", "75%"},
+      {"p90", "90%"}, {"p95", "95%"}, {"p99", "99%"}, {"p99_9", "99.9%"}, {"maximum", "max"}};
   struct Line {
     size_t evaluation, colour;
     std::vector<Point> points;

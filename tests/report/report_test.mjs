@@ -110,7 +110,7 @@ for (const [name, records] of Object.entries(studies())) {
       ...(window.hacked === undefined ? [] : ['it ran']),
       ...(document.querySelector('img') ? ['an image'] : []),
       ...(document.querySelectorAll('script').length === 1 ? [] : ['a script']),
-      ...(document.querySelector('h1').textContent.includes(text) ? [] : ['the text is changed'])], evil));
+      ...(document.querySelector('main').textContent.includes(text) ? [] : ['the text is changed'])], evil));
     await page.close();
   }
 }
