@@ -200,18 +200,17 @@ class Finetuner {
 
   void settle_learning_rates() {
     const double moves = 0.6 / static_cast<double>(report_.steps);
-    options_.learning_rate = options_.learning_rate.value_or(std::clamp(moves, 5e-4, 1e-2));
-    options_.final_learning_rate =
-        options_.final_learning_rate.value_or(*options_.learning_rate / 100);
-    report_.options = options_;
+    first_rate_ = options_.learning_rate.value_or(std::clamp(moves, 5e-4, 1e-2));
+    final_rate_ = options_.final_learning_rate.value_or(first_rate_ / 100);
+    report_.options.learning_rate = first_rate_;
+    report_.options.final_learning_rate = final_rate_;
   }
 
   // Half a cosine from the first step to the last.
   double learning_rate(int64_t step) const {
     const double last = static_cast<double>(std::max<int64_t>(1, report_.steps - 1));
     const double fraction = (1 + std::cos(std::numbers::pi * static_cast<double>(step) / last)) / 2;
-    return *options_.final_learning_rate +
-           (*options_.learning_rate - *options_.final_learning_rate) * fraction;
+    return final_rate_ + (first_rate_ - final_rate_) * fraction;
   }
 
   // The mean KL over the batch's tokens, in bits, and its gradient in nats. The batch runs in parts
@@ -296,6 +295,7 @@ class Finetuner {
   OutputHead head_, reference_head_;
   Data training_, held_out_;
   int64_t length_ = 0;  // tokens in a window
+  double first_rate_ = 0, final_rate_ = 0;
   FinetuneReport report_;
 };
 

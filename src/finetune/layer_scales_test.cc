@@ -65,8 +65,9 @@ std::vector<Case> cases() {
 // The weights are linear in each factor: a step of any length is the derivative.
 TEST(LayerScales, GradientsAreThoseOfTheDecodedWeights) {
   ThreadPool pool(2);
-  for (auto& [name, tensor] : cases()) {
-    SCOPED_TRACE(name);
+  for (const Case& item : cases()) {
+    SCOPED_TRACE(item.name);
+    QuantizedTensor tensor = item.tensor;
     LayerScales scales(tensor);
     Rng rng(3);
     Matrix<float> dV(tensor.rows, tensor.cols);
@@ -97,8 +98,9 @@ TEST(LayerScales, GradientsAreThoseOfTheDecodedWeights) {
 }
 
 TEST(LayerScales, KeepTheirPrecision) {
-  for (auto& [name, tensor] : cases()) {
-    SCOPED_TRACE(name);
+  for (const Case& item : cases()) {
+    SCOPED_TRACE(item.name);
+    QuantizedTensor tensor = item.tensor;
     LayerScales scales(tensor);
     const QuantizedTensor stored = tensor;
     const auto with = [&](double factor) {
