@@ -1,7 +1,8 @@
 // What llama.cpp makes of a GGUF file, by way of the npm package node-llama-cpp, which brings
 // prebuilt libraries. For tools/compare-llamacpp; docs/export.md says how it is installed.
 //
-//   node llamacpp-peer.mjs DIR tokens MODEL.gguf TEXT_FILE             ids, one a line
+//   node llamacpp-peer.mjs DIR tokens MODEL.gguf TEXT_FILE             ids, one a line; special
+//                                                                      tokens in the text are found
 //   node llamacpp-peer.mjs DIR perplexity MODEL.gguf TEXT_FILE T       as llama-perplexity -c T
 //   node llamacpp-peer.mjs DIR generate MODEL.gguf PROMPT_FILE N       N greedy ids, one a line, then
 //                                                                      the text as a JSON string
@@ -20,7 +21,7 @@ const llama = await getLlama({gpu: false, maxThreads: 1, build: "never", logLeve
 const model = await llama.loadModel({modelPath});
 let text = readFileSync(textPath, "utf8");
 const bos = model.tokens.shouldPrependBosToken ? [model.tokens.bos] : [];
-const encode = (t) => [...bos, ...model.tokenize(t, false)];
+const encode = (t, special = false) => [...bos, ...model.tokenize(t, special)];
 
 async function sequenceOf(length) {
   const context = await model.createContext({contextSize: length, batchSize: length, threads: 1, flashAttention: false});
@@ -29,7 +30,7 @@ async function sequenceOf(length) {
 const greedy = {temperature: 0};
 
 if (command === "tokens") {
-  console.log(encode(text).join("\n"));
+  console.log(encode(text, true).join("\n"));
 } else if (command === "perplexity") {
   const T = Number(number);
   if (text.endsWith("\n")) text = text.slice(0, -1);
@@ -55,7 +56,8 @@ if (command === "tokens") {
       ++scored;
     }
   }
-  console.log(JSON.stringify({perplexity: Math.exp(nll / scored), nll: nll / scored, tokens: scored, windows}));
+  const result = {perplexity: Math.exp(nll / scored), nll: nll / scored, tokens: scored, windows};
+  console.log(JSON.stringify(result, null, 2));
 } else if (command === "generate") {
   const ids = encode(text), N = Number(number), out = [];
   const sequence = await sequenceOf(ids.length + N);

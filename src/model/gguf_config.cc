@@ -35,7 +35,7 @@ double snapped(double value, double unit) {
 // the divisor 1 where w < original / high, `factor` where w > original / low, and 1 / ((1 - s) /
 // factor + s) with s = (original / w - low) / (high - low) between them. Only the ratios of low,
 // high and original count, so that low is 1, as in every model so far; and s is a straight line in
-// 1 / w, which two points give; where there are less, high is 4, as in every model so far.
+// 1 / w, which two points give; where there is one, high is 4, as in every model so far.
 Json llama3_scaling(const GgufFile& file, const GgufFile::Tensor& tensor, const RopeConfig& plain,
                     int64_t head_dim) {
   const std::string name = fmt::format("{}: tensor '{}'", file.path().string(), tensor.name);
@@ -45,22 +45,26 @@ Json llama3_scaling(const GgufFile& file, const GgufFile::Tensor& tensor, const 
   }
   const Matrix<float> divisors = file.read(tensor);
   const std::vector<float> frequencies = rope_frequencies(plain, head_dim);
-  const double factor = *std::max_element(divisors.values().begin(), divisors.values().end());
-  if (factor <= 1.0001) return {};  // nothing is stretched
+  const auto [least, most] =
+      std::minmax_element(divisors.values().begin(), divisors.values().end());
+  const double factor = *most;
+  if (*least >= 0.9999 && factor <= 1.0001) return {};  // nothing is stretched
   struct Point {
     double x, s;  // 1 / wavelength
   };
   std::vector<Point> between;
-  double shortest_stretched = 0;  // wavelength; 0: none so far
+  double longest_kept = 0, shortest_stretched = 0;  // wavelengths; 0: none so far
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double x = frequencies[i] / (2 * std::numbers::pi), divisor = divisors.values()[i];
     if (divisor > 1.0001 && divisor < 0.9999 * factor) {
       between.push_back({x, (1 / divisor - 1 / factor) / (1 - 1 / factor)});
-    } else if (divisor > 1.0001 && shortest_stretched == 0) {
+    } else if (divisor <= 1.0001) {
+      longest_kept = 1 / x;
+    } else if (shortest_stretched == 0) {
       shortest_stretched = 1 / x;
     }
   }
-  double high = 4, original = shortest_stretched;
+  double high = 4, original = 0;
   if (between.size() > 1) {
     const Point &a = between.front(), &b = between.back();
     const double slope = (a.s - b.s) / (a.x - b.x), at_zero = a.s - slope * a.x;
@@ -68,6 +72,12 @@ Json llama3_scaling(const GgufFile& file, const GgufFile::Tensor& tensor, const 
     original = slope * (high - 1);
   } else if (between.size() == 1) {
     original = (between[0].s * (high - 1) + 1) / between[0].x;
+  } else if (longest_kept > 0) {  // any border in the gap will do
+    const double third = std::cbrt(shortest_stretched / longest_kept);
+    high = std::min(high, third);
+    original = shortest_stretched / third;
+  } else {
+    original = shortest_stretched / 2;
   }
   RopeConfig found = plain;
   found.type = RopeConfig::Type::kLlama3;

@@ -51,11 +51,8 @@ Matrix<float> GgufSource::matrix(const std::string& name) const {
   const GgufFile::Tensor& tensor = find(name);
   Matrix<float> stored = file_.read(tensor);
   if (!is_permuted(config_, name)) return stored;
+  if (tensor.is_vector) return with_our_columns(stored);
   Matrix<float> values(stored.rows(), stored.cols());
-  if (tensor.is_vector) {  // a bias
-    for (int64_t i = 0; i < values.cols(); ++i) values(0, i) = stored(0, gguf_row(config_, i));
-    return values;
-  }
   for (int64_t i = 0; i < values.rows(); ++i) {
     const auto row = stored.row(gguf_row(config_, i));
     std::copy(row.begin(), row.end(), values.row(i).begin());
@@ -65,13 +62,22 @@ Matrix<float> GgufSource::matrix(const std::string& name) const {
 
 Matrix<float> GgufSource::rows(const std::string& name, const std::vector<int32_t>& rows) const {
   const GgufFile::Tensor& tensor = find(name);
-  if (!is_permuted(config_, name) || tensor.is_vector) return file_.read_rows(tensor, rows);
+  if (!is_permuted(config_, name)) return file_.read_rows(tensor, rows);
+  if (tensor.is_vector) return with_our_columns(file_.read_rows(tensor, rows));
   std::vector<int32_t> places;
   for (const int32_t row : rows) {
     const bool inside = row >= 0 && row < tensor.rows;  // or the file says what is wrong
     places.push_back(inside ? static_cast<int32_t>(gguf_row(config_, row)) : row);
   }
   return file_.read_rows(tensor, places);
+}
+
+// Of a bias, whose elements are the rows of its matrix.
+Matrix<float> GgufSource::with_our_columns(const Matrix<float>& stored) const {
+  Matrix<float> values(stored.rows(), stored.cols());
+  for (int64_t i = 0; i < values.rows(); ++i)
+    for (int64_t j = 0; j < values.cols(); ++j) values(i, j) = stored(i, gguf_row(config_, j));
+  return values;
 }
 
 }  // namespace watersic

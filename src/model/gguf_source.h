@@ -28,6 +28,7 @@ class GgufSource : public WeightSource {
 
  private:
   const GgufFile::Tensor& find(const std::string& name) const;
+  Matrix<float> with_our_columns(const Matrix<float>& stored) const;
 
   const GgufFile& file_;
   ModelConfig config_;
