@@ -1,4 +1,5 @@
-// What else one does with a model: a checkpoint folder, or a .wsic file.
+// What else one does with a model: a checkpoint (a Hugging Face folder or a GGUF file in F32, F16,
+// BF16 or Q8_0), or a .wsic file.
 #pragma once
 
 #include <cstdint>
@@ -44,10 +45,20 @@ std::string to_text(const Inspection& inspection);  // a table for people
 // Checks every byte of a .wsic file against its checksums. Throws Error, naming what is damaged.
 void verify(const std::filesystem::path& file);
 
-// A checkpoint folder that others load as the original model, in BF16 or F16.
-enum class ExportType { kBF16, kF16 };
-void export_safetensors(const std::filesystem::path& file, const std::filesystem::path& folder,
+// How weights are written by an export. kQ8_0 (GGUF only): a half and 32 signed bytes for each 32
+// weights of a row, 8.5 bits a weight.
+enum class ExportType { kBF16, kF16, kF32, kQ8_0 };
+
+// A checkpoint folder that transformers and vLLM load as the original model: its names, its
+// configuration and tokenizer, its weights in shards of at most 4 GB with an index. `folder` must
+// be new or empty.
+void export_safetensors(const std::filesystem::path& model, const std::filesystem::path& folder,
                         ExportType type, const ProgressFn& progress = {});
+
+// A GGUF file, for llama.cpp and what is built on it. `pre`: llama.cpp's name for how the tokenizer
+// cuts a text, where it can't be found from tokenizer.json; empty to find it.
+void export_gguf(const std::filesystem::path& model, const std::filesystem::path& file,
+                 ExportType type, const std::string& pre = "", const ProgressFn& progress = {});
 
 // A checkpoint of the true shapes of a known model with random weights, for measuring time and
 // memory. `like`: llama-3.2-1b, llama-3-8b, qwen3-8b. `layers` 0: all.

@@ -7,6 +7,7 @@
 
 #include "base/threads.h"
 #include "container/read_container.h"
+#include "export/gguf.h"
 #include "export/safetensors.h"
 #include "io/text.h"
 #include "model/decoder.h"
@@ -58,10 +59,16 @@ void verify(const std::filesystem::path& file) {
   ContainerReader(file).verify(pool);
 }
 
-void export_safetensors(const std::filesystem::path& file, const std::filesystem::path& folder,
+void export_safetensors(const std::filesystem::path& model, const std::filesystem::path& folder,
                         ExportType type, const ProgressFn& progress) {
   ThreadPool pool;
-  write_safetensors(*open_model(file, pool), folder, type, progress);
+  write_safetensors(*open_model(model, pool), folder, type, progress);
+}
+
+void export_gguf(const std::filesystem::path& model, const std::filesystem::path& file,
+                 ExportType type, const std::string& pre, const ProgressFn& progress) {
+  ThreadPool pool;
+  write_gguf(*open_model(model, pool), file, type, pre, progress);
 }
 
 void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,

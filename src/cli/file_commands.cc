@@ -41,35 +41,58 @@ void add_verify(CLI::App& program) {
 
 void add_export(CLI::App& program) {
   struct Arguments {
-    std::filesystem::path file, folder;
-    std::string to = "safetensors";
+    std::filesystem::path model, output;
+    std::string to, pre;
     ExportType type = ExportType::kBF16;
     bool quiet = false;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("export",
-                             "Write a .wsic file's model as a checkpoint folder\n\n"
-                             "  watersic export model.wsic --to safetensors -o MODEL_DIR\n\n"
-                             "For programs that load Hugging Face checkpoints. The quality stays, "
-                             "the size does not: weights\n"
-                             "become 16-bit numbers again.");
-  command->add_option("FILE.wsic", arguments->file, "The file")->required();
-  command->add_option("--to", arguments->to, "The format: safetensors")
+  CLI::App* command = program.add_subcommand(
+      "export",
+      "Write a model for other programs: safetensors or GGUF\n\n"
+      "  watersic export model.wsic --to gguf --dtype f16 -o model.gguf\n"
+      "  watersic export model.wsic --to safetensors -o MODEL_DIR\n\n"
+      "gguf is a file for llama.cpp, ollama and the like; safetensors a checkpoint folder for\n"
+      "transformers, vLLM and the like. The quality of a .wsic file stays, its size does not: "
+      "weights\n"
+      "become numbers of 8 to 32 bits again (docs/export.md).");
+  command
+      ->add_option("MODEL", arguments->model,
+                   "A .wsic file, a checkpoint folder or a GGUF file in F32, F16, BF16 or Q8_0")
+      ->required();
+  command->add_option("--to", arguments->to, "The format")
       ->required()
-      ->check(CLI::IsMember({"safetensors"}))
-      ->type_name("FORMAT");
+      ->check(CLI::IsMember({"safetensors", "gguf"}))
+      ->type_name("safetensors|gguf");
   add_choice<ExportType>(*command, "--dtype", arguments->type,
-                         {{"bf16", ExportType::kBF16}, {"f16", ExportType::kF16}},
-                         "Of all weights (default bf16)")
-      ->type_name("bf16|f16");
-  command->add_option("-o,--output", arguments->folder, "The folder to write; must be new or empty")
+                         {{"bf16", ExportType::kBF16},
+                          {"f16", ExportType::kF16},
+                          {"f32", ExportType::kF32},
+                          {"q8_0", ExportType::kQ8_0}},
+                         "Of all weights (default bf16); q8_0, for gguf only, rounds them to 8.5 "
+                         "bits each, all others lose next to nothing")
+      ->type_name("TYPE");
+  command
+      ->add_option("-o,--output", arguments->output,
+                   "What to write: a file for gguf, a new or empty folder for safetensors")
       ->required()
-      ->type_name("DIR");
+      ->type_name("PATH");
+  command
+      ->add_option("--pre", arguments->pre,
+                   "gguf: llama.cpp's name for how the tokenizer cuts a text, where it is not "
+                   "found from tokenizer.json")
+      ->type_name("NAME");
   command->add_flag("--quiet,-q", arguments->quiet, "No progress");
   command->callback([arguments] {
-    export_safetensors(arguments->file, arguments->folder, arguments->type,
-                       progress_printer(arguments->quiet));
+    const ProgressFn progress = progress_printer(arguments->quiet);
+    if (arguments->to == "gguf") {
+      export_gguf(arguments->model, arguments->output, arguments->type, arguments->pre, progress);
+      return;
+    }
+    if (!arguments->pre.empty()) throw CLI::ValidationError("--pre", "is for --to gguf only");
+    if (arguments->type == ExportType::kQ8_0)
+      throw CLI::ValidationError("--dtype", "q8_0 is for --to gguf only");
+    export_safetensors(arguments->model, arguments->output, arguments->type, progress);
   });
 }
 

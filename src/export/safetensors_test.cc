@@ -3,44 +3,22 @@
 #include <gtest/gtest.h>
 
 #include "base/half.h"
+#include "export/test_models.h"
 #include "model/checkpoint.h"
 #include "model/small_checkpoint.h"
-#include "model/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {
 namespace {
 
-// A model in memory, with float32 weights that no 16 bits hold.
-class InMemory : public OpenModel {
- public:
-  explicit InMemory(const std::string& kind) : json_(tiny_config(kind)) {
-    name_ = kind;
-    config_ = parse_config(json_, "config.json");
-    source_ = random_model(config_, 1);
-  }
-  const WeightSource& weights() const override { return source_; }
-  MemorySource& source() { return source_; }
-  Json& json() { return json_; }
-  std::optional<std::string> text(const std::string& file) const override {
-    if (file == "config.json") return json_.dump();
-    if (file == "chat_template.jinja") return "{{ messages }}";
-    return {};
-  }
-  std::string model_id() const override { return "test"; }
-
- private:
-  Json json_;
-  MemorySource source_;
-};
-
 TEST(Export, EveryTensorIsThereInTheTypeAskedFor) {
   for (const std::string& kind : tiny_kinds()) {
-    for (const ExportType type : {ExportType::kBF16, ExportType::kF16}) {
+    for (const ExportType type : {ExportType::kBF16, ExportType::kF16, ExportType::kF32}) {
       const TestFolder folder("export");
       const InMemory model(kind);
       write_safetensors(model, folder / "out", type, {});
       const auto round = [type](float x) {
+        if (type == ExportType::kF32) return x;
         return type == ExportType::kF16 ? float_from_half(half_from_float(x))
                                         : float_from_bf16(bf16_from_float(x));
       };
@@ -53,8 +31,10 @@ TEST(Export, EveryTensorIsThereInTheTypeAskedFor) {
         ASSERT_EQ(found.size(), expected.size()) << name;
         for (size_t i = 0; i < found.values().size(); ++i)
           ASSERT_EQ(found.values()[i], round(expected.values()[i])) << name;
-        EXPECT_EQ(CheckpointSource(folder / "out").dtype(name),
-                  type == ExportType::kF16 ? "F16" : "BF16");
+        EXPECT_EQ(CheckpointSource(folder / "out").dtype(name), type == ExportType::kF16 ? "F16"
+                                                                : type == ExportType::kF32
+                                                                    ? "F32"
+                                                                    : "BF16");
       }
       EXPECT_EQ(back->text("chat_template.jinja"), "{{ messages }}");
     }
@@ -74,6 +54,12 @@ TEST(Export, TheConfigurationTellsTheTruthOfTheType) {
   EXPECT_EQ(json["dtype"], "float16");
   EXPECT_FALSE(json.contains("torch_dtype"));
   EXPECT_EQ(json["hidden_size"], 32);
+}
+
+TEST(Export, BlocksOfBytesAreNotForSafetensors) {
+  const TestFolder folder("export");
+  EXPECT_THROW(write_safetensors(InMemory("llama"), folder / "out", ExportType::kQ8_0, {}), Error);
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
 }
 
 TEST(Export, WhatAHalfCannotHoldIsAnErrorAndNothingIsLeft) {

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "io/float_values.h"
 #include "io/json.h"
 #include "watersic/error.h"
 
@@ -89,23 +90,6 @@ SafetensorsFile::Entry parse_entry(const std::string& name, const Json& json,
   entry.begin = static_cast<uint64_t>(begin);
   entry.end = static_cast<uint64_t>(end);
   return entry;
-}
-
-template <class From, class Convert>
-void convert_values(const std::byte* from, std::span<float> to, Convert convert) {
-  for (size_t i = 0; i < to.size(); ++i) {
-    From value;
-    std::memcpy(&value, from + i * sizeof(From), sizeof(From));
-    to[i] = convert(value);
-  }
-}
-
-// Written so that it vectorizes: an exponent of all ones is NaN or infinity.
-bool all_finite(std::span<const float> values) {
-  uint32_t bad = 0;
-  for (const float x : values)
-    bad |= static_cast<uint32_t>((std::bit_cast<uint32_t>(x) & 0x7F800000) == 0x7F800000);
-  return bad == 0;
 }
 
 }  // namespace

@@ -17,14 +17,16 @@ TensorSpec spec_of(const ModelTensor& tensor, const std::string& dtype) {
   return spec;
 }
 
-int64_t bytes_of(const ModelTensor& tensor) { return 2 * tensor.shape.rows * tensor.shape.cols; }
+int64_t bytes_of(const ModelTensor& tensor, const std::string& dtype) {
+  return (dtype == "F32" ? 4 : 2) * tensor.shape.rows * tensor.shape.cols;
+}
 
 // The first tensor of each shard, and the number of tensors.
 std::vector<size_t> shard_bounds(const CheckpointFolder& folder) {
   std::vector<size_t> bounds;
   int64_t room = 0;
   for (size_t k = 0; k < folder.tensors.size(); ++k) {
-    const int64_t bytes = bytes_of(folder.tensors[k]);
+    const int64_t bytes = bytes_of(folder.tensors[k], folder.dtype);
     if (bounds.empty() || bytes > room) {
       bounds.push_back(k);
       room = folder.shard_bytes;
@@ -53,7 +55,7 @@ void write_files(const fs::path& dir, const CheckpointFolder& folder,
     for (size_t k = bounds[s]; k < bounds[s + 1]; ++k) {
       fill(k, writer);
       weight_map[folder.tensors[k].name] = name;
-      total += bytes_of(folder.tensors[k]);
+      total += bytes_of(folder.tensors[k], folder.dtype);
       if (progress) {
         progress({.stage = "writing",
                   .unit = "tensors",

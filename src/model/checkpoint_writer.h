@@ -16,7 +16,7 @@ namespace watersic {
 
 struct CheckpointFolder {
   std::vector<ModelTensor> tensors;          // in the order in which they are written
-  std::string dtype = "BF16";                // of all of them: "BF16" or "F16"
+  std::string dtype = "BF16";                // of all of them: "BF16", "F16" or "F32"
   std::map<std::string, std::string> texts;  // by file name
   int64_t shard_bytes = 5'000'000'000;
 };

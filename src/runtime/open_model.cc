@@ -4,45 +4,40 @@
 
 #include "base/hash.h"
 #include "container/read_container.h"
+#include "io/gguf.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
-#include "model/checkpoint.h"
+#include "model/open_checkpoint.h"
 #include "runtime/container_source.h"
 #include "watersic/error.h"
-#include "watersic/file.h"
 
 namespace watersic {
 namespace {
 
-class Checkpoint : public OpenModel {
+// A folder or a GGUF file.
+class Unquantized : public OpenModel {
  public:
-  explicit Checkpoint(const std::filesystem::path& dir) : dir_(dir), source_(dir) {
-    name_ = dir.string();
-    config_ = load_config(dir);
-    check_tensors(config_, source_);
+  explicit Unquantized(const std::filesystem::path& path) : checkpoint_(open_checkpoint(path)) {
+    name_ = checkpoint_->name();
+    config_ = checkpoint_->config();
   }
-  const WeightSource& weights() const override { return source_; }
+  const WeightSource& weights() const override { return checkpoint_->weights(); }
   std::optional<std::string> text(const std::string& file) const override {
-    if (!std::filesystem::exists(dir_ / file)) return {};
-    return read_text(dir_ / file);
+    return checkpoint_->text(file);
   }
   std::string model_id() const override {
-    // Names and contents of the configuration and of all weight files.
+    // Names and contents of the configuration and of all weight files; of the one file of a GGUF
+    // model its content, whatever its name.
+    const auto files = checkpoint_->files();
+    if (files.size() == 1) return hex_hash(MappedFile(files.front()).bytes());
     std::string parts;
-    std::map<std::string, std::filesystem::path> files;
-    for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
-      const std::string file = entry.path().filename().string();
-      if (file == "config.json" || entry.path().extension() == ".safetensors")
-        files[file] = entry.path();
-    }
-    for (const auto& [file, path] : files)
-      parts += file + " " + hex_hash(MappedFile(path).bytes()) + "\n";
+    for (const auto& file : files)
+      parts += file.filename().string() + " " + hex_hash(MappedFile(file).bytes()) + "\n";
     return hex_hash(parts);
   }
 
  private:
-  std::filesystem::path dir_;
-  CheckpointSource source_;
+  std::unique_ptr<Checkpoint> checkpoint_;
 };
 
 class Container : public OpenModel {
@@ -83,7 +78,8 @@ Tokenizer OpenModel::tokenizer() const {
 }
 
 std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool) {
-  if (std::filesystem::is_directory(path)) return std::make_unique<Checkpoint>(path);
+  if (std::filesystem::is_directory(path) || GgufFile::is_gguf(path))
+    return std::make_unique<Unquantized>(path);
   return std::make_unique<Container>(path, pool);
 }
 

@@ -1,4 +1,4 @@
-// A model to run: a checkpoint folder or a .wsic file, behind one face.
+// A model to run: a checkpoint (a folder or a GGUF file) or a .wsic file, behind one face.
 #pragma once
 
 #include <filesystem>

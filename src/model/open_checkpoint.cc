@@ -1,0 +1,95 @@
+#include "model/open_checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "io/gguf.h"
+#include "io/json.h"
+#include "model/checkpoint.h"
+#include "model/gguf_layout.h"
+#include "model/gguf_source.h"
+#include "tokenizer/gguf_vocabulary.h"
+#include "watersic/error.h"
+#include "watersic/file.h"
+
+namespace watersic {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Folder : public Checkpoint {
+ public:
+  explicit Folder(const fs::path& dir) : dir_(dir), source_(dir) {
+    name_ = dir.string();
+    config_ = load_config(dir);
+    check_tensors(config_, source_);
+  }
+  const WeightSource& weights() const override { return source_; }
+  std::string dtype(const std::string& tensor) const override { return source_.dtype(tensor); }
+  std::optional<std::string> text(const std::string& file) const override {
+    if (!fs::exists(dir_ / file)) return {};
+    return read_text(dir_ / file);
+  }
+  std::vector<fs::path> files() const override {
+    std::map<std::string, fs::path> files;
+    for (const auto& entry : fs::directory_iterator(dir_)) {
+      const std::string file = entry.path().filename().string();
+      if (file == "config.json" || entry.path().extension() == ".safetensors")
+        files[file] = entry.path();
+    }
+    std::vector<fs::path> paths;
+    for (const auto& [file, path] : files) paths.push_back(path);
+    return paths;
+  }
+
+ private:
+  fs::path dir_;
+  CheckpointSource source_;
+};
+
+class Gguf : public Checkpoint {
+ public:
+  explicit Gguf(const fs::path& path) : file_(path) {
+    name_ = path.string();
+    const Json json = config_from_gguf(file_);
+    config_ = parse_config(json, name_ + ": config.json");
+    source_.emplace(file_, config_);
+    check_tensors(config_, *source_);
+    config_json_ = json.dump(2) + "\n";
+  }
+  const WeightSource& weights() const override { return *source_; }
+  std::string dtype(const std::string& tensor) const override { return source_->dtype(tensor); }
+  std::optional<std::string> text(const std::string& file) const override {
+    if (file == "config.json") return config_json_;
+    if (file != "tokenizer.json" && file != "tokenizer_config.json") return {};
+    const JsonFields metadata(file_.metadata(), name_);
+    if (!metadata.has("tokenizer.ggml.model")) return {};
+    const TokenizerTexts texts = tokenizer_from_gguf(metadata);
+    return file == "tokenizer.json" ? texts.tokenizer : texts.config;
+  }
+  std::vector<fs::path> files() const override { return {file_.path()}; }
+
+ private:
+  GgufFile file_;
+  std::optional<GgufSource> source_;
+  std::string config_json_;
+};
+
+}  // namespace
+
+Tokenizer Checkpoint::tokenizer() const {
+  const auto tokenizer = text("tokenizer.json");
+  if (!tokenizer) throw Error(fmt::format("{}: expected a tokenizer.json, found none", name_));
+  return Tokenizer::parse(*tokenizer, text("tokenizer_config.json").value_or(""), name_);
+}
+
+std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
+  if (fs::is_directory(path)) return std::make_unique<Folder>(path);
+  if (fs::exists(path) && !GgufFile::is_gguf(path))
+    throw Error(fmt::format("{}: expected a checkpoint folder or a GGUF file, found neither",
+                            path.string()));
+  return std::make_unique<Gguf>(path);
+}
+
+}  // namespace watersic
