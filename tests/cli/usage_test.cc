@@ -66,7 +66,10 @@ TEST_F(Usage, WrongUsageIsTwo) {
   wrong({"layer", "--weights", "w", "--covariance", "s", "--bits", "2", "--frobnicate"},
         "--frobnicate");
   wrong({"export", "f", "-o", "d"}, "--to");
-  wrong({"export", "f", "--to", "gguf", "-o", "d"}, "gguf");
+  wrong({"export", "f", "--to", "onnx", "-o", "d"}, "onnx");
+  wrong({"export", "f", "--to", "gguf", "--dtype", "q2", "-o", "d"}, "q2");
+  wrong({"export", "f", "--to", "safetensors", "--dtype", "q8_0", "-o", "d"}, "q8_0");
+  wrong({"export", "f", "--to", "safetensors", "--pre", "qwen2", "-o", "d"}, "--pre");
   wrong({"sample"}, "MODEL");
   wrong({"synth", "-o", "d"}, "--like");
   wrong({"synth", "-o", "d", "--like", "gpt-5"}, "gpt-5");
