@@ -71,7 +71,7 @@ void add_export(CLI::App& program) {
                           {"q8_0", ExportType::kQ8_0}},
                          "Of all weights (default bf16); q8_0, for gguf only, rounds them to 8.5 "
                          "bits each, all others lose next to nothing")
-      ->type_name("TYPE");
+      ->type_name("bf16|f16|f32|q8_0");
   command
       ->add_option("-o,--output", arguments->output,
                    "What to write: a file for gguf, a new or empty folder for safetensors")

@@ -45,7 +45,8 @@ GgufMetadata metadata_of(const OpenModel& model, ExportType type, const std::str
   metadata.add_text("general.type", "model");
   std::filesystem::path path = model.name();
   if (!path.has_filename()) path = path.parent_path();  // "folder/"
-  metadata.add_text("general.name", path.stem().string());
+  if (path.extension() == ".wsic" || path.extension() == ".gguf") path.replace_extension();
+  metadata.add_text("general.name", path.filename().string());
   metadata.add_number("general.file_type", file_type(type).number);
   metadata.add_number("general.quantization_version", 2);  // of ggml's blocks
 
