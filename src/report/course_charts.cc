@@ -172,7 +172,7 @@ Html gain_chart(const Searches& s, const std::vector<std::string>& labels) {
             "error with mixing over the error without by block, " + joined(s.kinds),
             line_css(labels.size()));
   const std::string kNames[] = {"e_q alone", "e_q and e_a"};
-  plot.rule(1, "no mixing");
+  plot.rule(1, "");
   for (const size_t which : {size_t{0}, size_t{1}}) {
     const std::vector<Point>& points = which == 0 ? first : both;
     plot.curve(points, which);

@@ -50,7 +50,7 @@ Html bits_chart(const Run& run, size_t colour, bool limits) {
   if (targets) caption += "; the line across is the target";
   return panels(run, {.title = "Bits by layer",
                       .caption = caption,
-                      .values = linear_over(values, 3),
+                      .values = linear_over(values, 4),
                       .colour = colour,
                       .height = 104,
                       .has = [](const Layer&) { return true; },
@@ -78,7 +78,7 @@ Html gap_chart(const Run& run, size_t colour) {
   return panels(
       run, {.title = "Gap by layer",
             .caption = "coded bits above R(D), what no code of Gaussian weights can go below",
-            .values = linear_over(values, 3),
+            .values = linear_over(values, 4),
             .colour = colour,
             .has = [](const Layer& l) { return l.gap.has_value(); },
             .draw = [colour](Plot& plot, double x, const Layer& layer,

@@ -151,8 +151,9 @@ Html runs_part(const Study& study) {
 std::string page(const Study& study) {
   Absences absent = study.notes;
   const Html curves = study.runs.empty() ? Html() : curve_charts(study, absent);
-  const Html statistics = kl_tables(study, absent), tasks = tasks_table(study, absent),
+  const Html statistics = kl_tables(study, absent), subjects = subjects_table(study),
              evaluations = evaluations_table(study);
+  Html tasks = tasks_table(study, absent);
   const std::string models = models_of(study);
 
   Html contents, body;
@@ -166,6 +167,7 @@ std::string page(const Study& study) {
   if (study.runs.size() > 1) overview.add(runs_table(study));
   part("overview", "At a glance", overview);
   part("curves", "Rate and distortion", curves);
+  if (!subjects.empty()) tasks.add("<details><summary>By subject</summary>{}</details>", subjects);
   part("tasks", "Benchmarks", tasks);
   part("layers", "Layer by layer", study.runs.empty() ? Html() : runs_part(study));
   part("tokens", "Token by token",

@@ -70,6 +70,8 @@ TEST(Page, ShowsEverythingThatARunHolds) {
   for (const char* chart : kCharts) EXPECT_TRUE(has(page, std::string("<b>") + chart)) << chart;
   EXPECT_TRUE(has(page, "<dd>0.0161<small>"));
   EXPECT_TRUE(has(page, ">hellaswag<"));
+  EXPECT_TRUE(has(page, ">31.00% ± 1.20<"));
+  EXPECT_TRUE(has(page, ">anatomy<"));
   EXPECT_TRUE(has(page, ">322<"));  // an outlier
   EXPECT_TRUE(has(page, "layers.2.mlp.gate_proj"));
   EXPECT_FALSE(has(page, "Not shown of this run"));
@@ -147,7 +149,8 @@ TEST(Page, EscapesWhateverTheFilesHold) {
   eval["kl_statistics"] = {
       {"unit", evil}, {evil, 3}, {"kl_percentiles", {{"p5", .1}, {"p10", .2}}}};
   task["task"] = evil;
-  task["accuracy"] = {{evil, 0.5}};
+  task["acc" + evil] = 0.5;
+  task["groups"][0]["name"] = evil;
   Json other = run;
   other["model_id"] = "other";
   other["options"]["bits"] = 3;

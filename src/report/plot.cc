@@ -116,8 +116,8 @@ Html Plot::names() const {
         sorted[j].top += missing / 2;
       }
     }
-    // No lower than the axis, where its ticks are.
-    for (Name& name : sorted) name.top = std::min(name.top, static_cast<double>(height_));
+    // Neither on the title nor on the ticks.
+    for (Name& name : sorted) name.top = std::clamp(name.top, 4.0, static_cast<double>(height_));
   }
   Html out;
   for (const Name& name : sorted)
@@ -144,13 +144,15 @@ Html Plot::html() const {
         many && i % 2 == 1 ? "minor" : "", across(x_.ticks()[i].value), x_.ticks()[i].label);
   if (!across_is_.empty())
     grid.add("<text x=\"100%\" y=\"100%\" dy=\"34\" text-anchor=\"end\">{}</text>", across_is_);
-  size_t longest = 0;
+  size_t longest = 0, widest = 0;
   for (const Name& name : names_) longest = std::max(longest, name.text.size());
+  for (const Axis::Tick& tick : y_.ticks()) widest = std::max(widest, tick.label.size());
   return report::html(
-      "<div class=\"plot {}\" style=\"--h:{}px;--names:{}px\"><svg class=\"drawing\" role=\"img\" "
+      "<div class=\"plot {}\" style=\"--h:{}px;--names:{}px;--ticks:{}px\"><svg class=\"drawing\" "
+      "role=\"img\" "
       "aria-label=\"{}\">{}{}{}</svg></div>",
-      css_ + (across_is_.empty() ? "" : " across"), height_, 18 + 7 * longest, spoken_, grid,
-      content_, names());
+      css_ + (across_is_.empty() ? "" : " across"), height_, 18 + 7 * longest, 10 + 7 * widest,
+      spoken_, grid, content_, names());
 }
 
 Html mark_definitions() {

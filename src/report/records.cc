@@ -101,17 +101,27 @@ Layer read_layer(const JsonFields& json) {
   return layer;
 }
 
-// Options as lines of text: whatever a later version adds is shown too.
+// Options as lines of text: whatever a later version adds is shown too. What is not given (null,
+// "",
+// []) is none.
 void flatten(const Json& json, const std::string& path,
              std::vector<std::pair<std::string, std::string>>& out) {
   if (json.is_object()) {
     for (const auto& [key, value] : json.items())
       flatten(value, path.empty() ? key : path + "." + key, out);
-  } else if (json.is_string()) {
-    if (!json.get_ref<const std::string&>().empty()) out.emplace_back(path, json);
-  } else if (!json.is_null() && !(json.is_array() && json.empty())) {
-    out.emplace_back(path, json.dump());
+    return;
   }
+  std::string text;
+  if (json.is_array()) {
+    for (const Json& value : json)
+      text += (text.empty() ? "" : ", ") +
+              (value.is_string() ? value.get<std::string>() : value.dump());
+  } else if (json.is_string()) {
+    text = json;
+  } else if (!json.is_null()) {
+    text = json.dump();
+  }
+  if (!text.empty()) out.emplace_back(path, text);
 }
 
 Run read_run(const JsonFields& json) {
@@ -174,17 +184,44 @@ void read_named(const JsonFields& json, const std::string& prefix, Named& out) {
   }
 }
 
-// An accuracy by each metric, or a number that has no name besides.
-Named read_accuracy(const JsonFields& json, const std::string& field) {
+// {"acc": 0.5, "acc_stderr": 0.01, "acc_norm": ...}, among whatever else.
+Named read_accuracies(const JsonFields& json) {
+  constexpr std::string_view kError = "_stderr";
   Named out;
-  if (!json.has(field)) return out;
-  if (json.json()[field].is_number()) {
+  for (const auto& [key, value] : json.json().items()) {
+    if (!key.starts_with("acc") || key.ends_with(kError)) continue;
     out.push_back(
-        {"acc", {.value = json.number(field), .error = optional_number(json, field + "_error")}});
-  } else {
-    read_named(json.object(field), "", out);
+        {key,
+         {.value = json.number(key), .error = optional_number(json, key + std::string(kError))}});
   }
+  if (out.empty()) json.fail("acc", "an accuracy");
   return out;
+}
+
+Evaluation read_task(const JsonFields& json) {
+  Evaluation e{.file = json.name(),
+               .model = json.text("model"),
+               .model_id = json.text("model_id"),
+               .reference = json.text("reference", ""),
+               .reference_id = json.text("reference_id", ""),
+               .text_hash = json.text("prompts_hash", ""),
+               .seconds = optional_number(json, "seconds"),
+               .task = json.text("task"),
+               .questions = optional_integer(json, "questions"),
+               .shots = optional_integer(json, "shots"),
+               .accuracy = read_accuracies(json)};
+  if (json.has("reference_accuracy"))
+    e.reference_accuracy = read_accuracies(json.object("reference_accuracy"));
+  if (json.has("agreement")) e.agreement = read_accuracies(json.object("agreement"));
+  if (!json.has("groups")) return e;
+  const Json& groups = json.array("groups");
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const JsonFields group(groups[i], fmt::format("{}: groups[{}]", json.name(), i));
+    e.groups.push_back({.name = group.text("name"),
+                        .questions = optional_integer(group, "questions"),
+                        .accuracy = read_accuracies(group)});
+  }
+  return e;
 }
 
 Evaluation read_evaluation(const JsonFields& json) {
@@ -193,18 +230,7 @@ Evaluation read_evaluation(const JsonFields& json) {
                .model_id = json.text("model_id"),
                .reference = json.text("reference", ""),
                .reference_id = json.text("reference_id", ""),
-               .seconds = optional_number(json, "seconds"),
-               .task = json.text("task", "")};
-  if (!e.task.empty()) {
-    e.questions = optional_integer(json, "questions");
-    e.shots = optional_integer(json, "shots");
-    e.text_hash = json.text("prompts_hash", "");
-    e.accuracy = read_accuracy(json, "accuracy");
-    if (e.accuracy.empty()) json.fail("accuracy", "a number, or one for each metric");
-    e.reference_accuracy = read_accuracy(json, "reference_accuracy");
-    e.agreement = read_accuracy(json, "agreement");
-    return e;
-  }
+               .seconds = optional_number(json, "seconds")};
   e.convention = json.text("convention");
   e.text_hash = json.text("text_hash");
   e.context = json.integer("context");
@@ -230,8 +256,11 @@ Record read_record(const Json& json, const std::string& name) {
   const JsonFields fields(json, name);
   const std::string schema = fields.text("schema");
   if (schema == "watersic.run/1") return read_run(fields);
-  if (schema == "watersic.eval/1" || schema == "watersic.task/1") return read_evaluation(fields);
-  fields.fail("schema", "watersic.run/1 (quantize --report) or watersic.eval/1 (eval --json)");
+  if (schema == "watersic.eval/1") return read_evaluation(fields);
+  if (schema == "watersic.task/1") return read_task(fields);
+  fields.fail(
+      "schema",
+      "watersic.run/1 (quantize --report), watersic.eval/1 or watersic.task/1 (eval --json)");
 }
 
 }  // namespace watersic::report

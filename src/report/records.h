@@ -74,6 +74,13 @@ struct Estimate {
 };
 using Named = std::vector<std::pair<std::string, Estimate>>;
 
+// A subject of a benchmark.
+struct Group {
+  std::string name;
+  std::optional<int64_t> questions;
+  Named accuracy;
+};
+
 struct Evaluation {
   std::string file;
   std::string model, model_id, reference, reference_id;
@@ -88,7 +95,8 @@ struct Evaluation {
   // Of a benchmark instead of a text.
   std::string task;
   std::optional<int64_t> questions, shots;
-  Named accuracy, reference_accuracy, agreement;
+  Named accuracy, reference_accuracy, agreement;  // by metric: "acc", "acc_norm"
+  std::vector<Group> groups;
 };
 
 using Record = std::variant<Run, Evaluation>;

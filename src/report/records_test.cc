@@ -121,9 +121,12 @@ TEST(Records, ATaskIsReadWhole) {
   EXPECT_EQ(e.questions, 1000);
   ASSERT_EQ(e.accuracy.size(), 2U);
   EXPECT_EQ(e.accuracy[1].first, "acc_norm");
-  EXPECT_EQ(e.accuracy[1].second.error, 0.012);
-  const Evaluation plain = read_evaluation(changed(sample_task("id"), "/accuracy", 0.5));
-  EXPECT_EQ(plain.accuracy[0].second.value, 0.5);
+  EXPECT_EQ(e.accuracy[1].second.value, 0.33);
+  EXPECT_EQ(e.accuracy[1].second.error, 0.013);
+  ASSERT_EQ(e.agreement.size(), 1U);
+  EXPECT_FALSE(e.agreement[0].second.error);
+  ASSERT_EQ(e.groups.size(), 1U);
+  EXPECT_EQ(e.groups[0].name, "anatomy");
 }
 
 TEST(Records, ErrorsNameFileAndField) {
@@ -152,7 +155,9 @@ TEST(Records, ErrorsNameFileAndField) {
   bad(without(eval, "", "perplexity"), {"f.json: perplexity"});
   bad(changed(eval, "/kl_bits", "x"), {"f.json: kl_bits"});
   bad(changed(eval, "/kl_statistics", 4), {"f.json: kl_statistics"});
-  bad(without(sample_task("id"), "", "accuracy"), {"f.json: accuracy"});
+  bad(changed(sample_task("id"), "/acc", "x"), {"f.json: acc"});
+  bad(changed(sample_task("id"), "/agreement", Json::object()), {"f.json: agreement: acc"});
+  bad(changed(sample_task("id"), "/groups/0", 7), {"f.json: groups[0]"});
 }
 
 }  // namespace

@@ -105,14 +105,19 @@ inline Json sample_evaluation(const std::string& id, double kl_bits,
 }
 
 inline Json sample_task(const std::string& id) {
-  const Json estimate = {{"value", 0.31}, {"error", 0.012}};
-  return {{"schema", "watersic.eval/1"},
+  return {{"schema", "watersic.task/1"},
           {"task", "hellaswag"},
           {"model", "out/" + id + ".wsic"},
           {"model_id", id},
+          {"prompts_hash", "00ff"},
           {"shots", 0},
           {"questions", 1000},
-          {"accuracy", {{"acc", estimate}, {"acc_norm", estimate}}}};
+          {"acc", 0.31},
+          {"acc_stderr", 0.012},
+          {"acc_norm", 0.33},
+          {"acc_norm_stderr", 0.013},
+          {"agreement", {{"acc", 0.9}}},
+          {"groups", {{{"name", "anatomy"}, {"questions", 40}, {"acc", 0.25}}}}};
 }
 
 }  // namespace watersic::report

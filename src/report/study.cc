@@ -25,32 +25,59 @@ Options curve_of(const Run& run) {
   return options;
 }
 
+// Empty where it is not given.
 std::string value_of(const Options& options, const std::string& name) {
   const auto found = std::find_if(options.begin(), options.end(),
                                   [&](const auto& option) { return option.first == name; });
-  return found == options.end() ? "default" : found->second;
+  return found == options.end() ? "" : found->second;
 }
 
-// The options in which curves of one method differ, in alphabetical order.
-std::set<std::string> differing(const std::vector<Options>& curves) {
-  std::set<std::string> names, out;
+// A few options that tell all of these apart: each the one that parts most pairs, of those the one
+// with the shortest values. In alphabetical order.
+std::set<std::string> telling_options(const std::vector<Options>& curves) {
+  std::set<std::string> names, chosen;
   for (const Options& curve : curves)
     for (const auto& [name, value] : curve) names.insert(name);
-  for (const std::string& name : names)
-    for (const Options& curve : curves)
-      if (value_of(curve, name) != value_of(curves[0], name)) out.insert(name);
-  return out;
+  const auto alike = [&](const Options& a, const Options& b) {
+    return std::all_of(chosen.begin(), chosen.end(), [&](const std::string& name) {
+      return value_of(a, name) == value_of(b, name);
+    });
+  };
+  while (true) {
+    std::string best;
+    size_t most = 0, shortest = 0;
+    for (const std::string& name : names) {
+      size_t parted = 0, length = 0;
+      for (size_t i = 0; i < curves.size(); ++i) {
+        length = std::max(length, value_of(curves[i], name).size());
+        for (size_t j = 0; j < i; ++j)
+          parted +=
+              alike(curves[i], curves[j]) && value_of(curves[i], name) != value_of(curves[j], name);
+      }
+      if (parted > most || (parted == most && most > 0 && length < shortest)) {
+        best = name;
+        most = parted;
+        shortest = length;
+      }
+    }
+    if (most == 0) return chosen;
+    chosen.insert(best);
+  }
 }
 
-// "trellis 0", "no rescalers", "4 samples": short for a legend.
+// ", trellis 0", ", no rescalers", ", samples 4": short for a legend. Nothing for what is not
+// given.
 std::string said(const std::string& name, const std::string& value) {
+  constexpr size_t kMost = 24;
   const size_t dot = name.rfind('.');
   std::string last = dot == std::string::npos ? name : name.substr(dot + 1);
   std::replace(last.begin(), last.end(), '_', ' ');
-  if (name == "model" || name == "calibration.file") return base_name(value);
-  if (value == "true") return last;
-  if (value == "false") return "no " + last;
-  return last + " " + value;
+  if (value.empty()) return "";
+  if (name == "model" || name == "calibration.file") return ", " + base_name(value);
+  if (value == "true") return ", " + last;
+  if (value == "false") return ", no " + last;
+  return ", " + last + " " +
+         (value.size() > kMost ? std::string(head_of(value, kMost)) + "…" : value);
 }
 
 // The project's own method first, then the baselines, so that a method has the same colour on every
@@ -93,8 +120,8 @@ void join_series(Study& study) {
     std::vector<Options> alike;
     for (const Options& other : curves)
       if (value_of(other, "method") == value_of(curves[s], "method")) alike.push_back(other);
-    for (const std::string& name : differing(alike))
-      study.series[s].name += ", " + said(name, value_of(curves[s], name));
+    for (const std::string& name : telling_options(alike))
+      study.series[s].name += said(name, value_of(curves[s], name));
   }
 }
 

@@ -14,7 +14,7 @@ namespace watersic::report {
 
 // Runs that differ in nothing but their bits (and the file they wrote): a curve.
 struct Series {
-  std::string name;  // the method, with the options that tell it from others of that method
+  std::string name;  // the method, with a few options that tell it from others of that method
   std::vector<size_t> runs;
 };
 

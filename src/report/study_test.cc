@@ -55,9 +55,16 @@ TEST(Study, OtherOptionsAreAnotherCurveAndNamed) {
   const Study study = joined({plain, with_option(sample_run("watersic", 2, "b"), "trellis", 0),
                               with_option(sample_run("watersic", 1, "c"), "trellis", 0)});
   ASSERT_EQ(study.series.size(), 2U);
-  EXPECT_EQ(study.series[0].name, "watersic, trellis default");
+  EXPECT_EQ(study.series[0].name, "watersic");
   EXPECT_EQ(study.series[1].name, "watersic, trellis 0");
   EXPECT_EQ(study.series[1].runs.size(), 2U);
+
+  // Of options that go together one is said, the one with short values.
+  Json tied = with_option(sample_run("watersic", 2, "e"), "trellis", 0);
+  tied["options"]["overrides"] = {"a long regular expression:bits=3", "another:bits=4"};
+  EXPECT_EQ(joined({plain, tied}).series[1].name, "watersic, trellis 0");
+  tied["options"]["trellis"] = nullptr;
+  EXPECT_EQ(joined({plain, tied}).series[1].name, "watersic, overrides a long regular express…");
 
   Json other = sample_run("watersic", 2, "d");
   other["model"] = "models/other/";

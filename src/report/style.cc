@@ -64,7 +64,7 @@ figure .legend { display: none; }
 
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); }
 .c4 { --c: var(--c4); } .c5 { --c: var(--c5); } .c6 { --c: var(--c6); } .c7 { --c: var(--c7); }
-.plot { margin: 14px 14px 27px 46px; }
+.plot { margin: 14px 14px 27px max(46px, var(--ticks)); }
 .plot.named { margin-right: max(14px, var(--names)); }
 .plot.across { margin-bottom: 44px; }
 .plot.bare { margin-left: 2px; }
@@ -101,7 +101,7 @@ rect.hit:hover, [data-tip]:hover > rect.hit { fill: var(--hover); }
 .panel { min-width: 0; }
 .panel h5 { display: flex; justify-content: space-between; gap: 8px; font-size: 13px; overflow-wrap: anywhere; }
 .panel h5 span { color: var(--muted); font-weight: 400; font-variant-numeric: tabular-nums; }
-.plot.small { margin: 8px 4px 21px 34px; }
+.plot.small { margin: 8px 4px 21px max(28px, var(--ticks)); }
 .small text { font-size: 11px; }
 .small .drawing text { font-size: 11px; }
 
@@ -124,6 +124,7 @@ table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabu
 .sortable th:first-child { position: sticky; left: 0; background: var(--page); }
 .sortable tbody tr + tr > * { border-top: 1px solid var(--faint); }
 .sortable tbody tr:hover > * { background: var(--soft); }
+#overview tbody th { min-width: 13em; max-width: 30em; white-space: normal; }
 .sortable .original > * { color: var(--muted); }
 .sortable button { padding: 0; border: 0; background: none; cursor: pointer; text-align: inherit; }
 .sortable button:hover { color: var(--text); text-decoration: underline; text-underline-offset: 3px; }
@@ -171,7 +172,7 @@ summary { cursor: pointer; font-weight: 600; }
   .headline { grid-template-columns: 1fr 1fr; gap: 20px; }
   .headline dd { font-size: 30px; }
   .headline small { font-size: 16px; }
-  .plot { margin-left: 40px; margin-right: 6px; }
+  .plot { margin-left: max(40px, var(--ticks)); margin-right: 6px; }
   .plot.named { margin-right: 8px; }
   .plot .name { display: none; }
   figure .legend { display: flex; }

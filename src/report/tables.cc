@@ -89,6 +89,15 @@ const Estimate* find(const Named& named, const std::string& name) {
   return found == named.end() ? nullptr : &found->second;
 }
 
+// "31.00% ± 1.20", or nothing.
+void accuracy_cell(Table& table, const Named& named, const std::string& metric) {
+  const Estimate* value = find(named, metric);
+  if (value == nullptr) return table.none();
+  table.number(value->value, percent(value->value, 2) + if_any(value->error, [](double e) {
+                               return " ± " + fixed(100 * e, 2);
+                             }));
+}
+
 // The statistics for which `of_table` holds, in a table with a row for each evaluation.
 Html statistics_table(const Study& study, const std::function<bool(const std::string&)>& of_table) {
   std::vector<std::pair<std::string, std::string>> columns;
@@ -254,13 +263,6 @@ Html tasks_table(const Study& study, Absences& absent) {
     heads.push_back({"same answer", "share of the questions where both models agree"});
   }
   Table table(heads);
-  const auto cell = [&](const Named& named, const std::string& name) {
-    const Estimate* value = find(named, name);
-    if (value == nullptr) return table.none();
-    table.number(value->value, percent(value->value, 2) + if_any(value->error, [](double e) {
-                                 return " ± " + fixed(100 * e, 2);
-                               }));
-  };
   for (size_t i = 0; i < study.evaluations.size(); ++i) {
     const Evaluation& e = study.evaluations[i];
     for (const auto& [metric, value] : e.accuracy) {
@@ -270,13 +272,36 @@ Html tasks_table(const Study& study, Absences& absent) {
       table.number_if(e.shots, as_count);
       table.number_if(e.questions, as_count);
       table.text(metric);
-      cell(e.accuracy, metric);
+      accuracy_cell(table, e.accuracy, metric);
       if (!references) continue;
-      cell(e.reference_accuracy, metric);
-      cell(e.agreement, metric);
+      accuracy_cell(table, e.reference_accuracy, metric);
+      accuracy_cell(table, e.agreement, metric);
     }
   }
   return table.html();
+}
+
+Html subjects_table(const Study& study) {
+  std::set<std::string> metrics;
+  for (const Evaluation& e : study.evaluations)
+    for (const Group& group : e.groups)
+      for (const auto& [metric, value] : group.accuracy) metrics.insert(metric);
+  std::vector<Table::Column> heads{
+      {"model", "", false}, {"task", "", false}, {"subject", "", false}, {"questions", ""}};
+  for (const std::string& metric : metrics) heads.push_back({metric, ""});
+  Table table(heads);
+  for (size_t i = 0; i < study.evaluations.size(); ++i) {
+    const Evaluation& e = study.evaluations[i];
+    for (const Group& group : e.groups) {
+      table.row();
+      table.text(study.evaluation_labels[i]);
+      table.text(e.task);
+      table.text(group.name);
+      table.number_if(group.questions, as_count);
+      for (const std::string& metric : metrics) accuracy_cell(table, group.accuracy, metric);
+    }
+  }
+  return table.empty() ? Html() : table.html();
 }
 
 Html layers_table(const Run& run) {

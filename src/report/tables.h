@@ -12,6 +12,7 @@ Html runs_table(const Study& study);         // with the evaluations of the firs
 Html evaluations_table(const Study& study);  // empty where there are none
 Html kl_tables(const Study& study, Absences& absent);
 Html tasks_table(const Study& study, Absences& absent);
+Html subjects_table(const Study& study);  // of benchmarks that have some; empty where none has
 Html layers_table(const Run& run);
 Html outliers_table(const Run& run);  // empty where there are none
 Html options_list(const Run& run);

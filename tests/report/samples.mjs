@@ -81,12 +81,14 @@ export function evaluation({ id, kl_bits, text = '998373a4abd35194', statistics 
   return e;
 }
 
-export function task({ id, name = 'hellaswag' }) {
-  const metrics = base => Object.fromEntries(['acc', 'acc_norm', 'acc_bytes', 'acc_tokens'].map(
-    (metric, i) => [metric, { value: base + 0.02 * i, error: 0.0047 }]));
-  return { schema: 'watersic.eval/1', task: name, model: `out/${id}.wsic`, model_id: id,
-    reference: 'models/sample', reference_id: 'original', data: 'data.jsonl', shots: 0, questions: 10042,
-    accuracy: metrics(0.45), reference_accuracy: metrics(0.47), agreement: metrics(0.9), seconds: 80 };
+export function task({ id, name = 'mmlu' }) {
+  const metrics = base => Object.fromEntries(['acc', 'acc_norm', 'acc_bytes', 'acc_tokens'].flatMap(
+    (metric, i) => [[metric, base + 0.02 * i], [`${metric}_stderr`, 0.0047]]));
+  return { schema: 'watersic.task/1', task: name, model: `out/${id}.wsic`, model_id: id,
+    reference: 'models/sample', reference_id: 'original', data: 'data', prompts_hash: 'feed', shots: 5,
+    questions: 14042, ...metrics(0.45), reference_accuracy: metrics(0.47), agreement: metrics(0.9), seconds: 80,
+    groups: ['anatomy', 'high_school_european_history', 'virology'].map(
+      (subject, i) => ({ name: subject, questions: 100 + i, ...metrics(0.3 + 0.1 * i) })) };
 }
 
 // Text that would run, or break the page, if it were taken for markup.
