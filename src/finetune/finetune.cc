@@ -118,8 +118,12 @@ class Finetuner {
   void load_windows() {
     CalibrationOptions wanted = options_.calibration;
     wanted.samples += options_.held_out;
-    Windows all = calibration_windows(pool_, reference_->config(), reference_->weights(),
-                                      options_.reference, wanted, options_.seed, progress_);
+    Windows all = calibration_windows(pool_,
+                                      {.name = reference_->name(),
+                                       .config = reference_->config(),
+                                       .weights = reference_->weights(),
+                                       .tokenizer = [this] { return reference_->tokenizer(); }},
+                                      wanted, options_.seed, progress_);
     const auto count = static_cast<int64_t>(all.size());
     length_ = static_cast<int64_t>(all.front().size());
     if (count <= options_.held_out) {

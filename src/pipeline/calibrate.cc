@@ -12,11 +12,11 @@
 
 namespace watersic {
 
-std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool, const ModelConfig& config,
-                                                      const WeightSource& source,
-                                                      const std::filesystem::path& model_dir,
+std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool,
+                                                      const CalibratedModel& model,
                                                       const CalibrationOptions& options,
                                                       uint64_t seed, const ProgressFn& progress) {
+  const ModelConfig& config = model.config;
   using Source = CalibrationOptions::Source;
   if (options.source == Source::kNone) return {};
   const int64_t most = config.max_positions;
@@ -27,7 +27,7 @@ std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool, const Mo
                             most, length));
   }
   if (options.source == Source::kText) {
-    const std::vector<int32_t> ids = Tokenizer::load(model_dir).encode(read_text(options.file));
+    const std::vector<int32_t> ids = model.tokenizer().encode(read_text(options.file));
     return pick_windows(ids, options.samples, length, seed, options.file.string());
   }
   const std::optional<int32_t> first = config.first_token();
@@ -35,7 +35,7 @@ std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool, const Mo
     throw Error(
         fmt::format("{}: the model names neither a BOS nor an end-of-text token to sample from; "
                     "calibrate on a text",
-                    model_dir.string()));
+                    model.name));
   }
   ProgressFn sampling;
   if (progress) {
@@ -45,7 +45,7 @@ std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool, const Mo
     };
   }
   return sample_sequences(
-      pool, config, source,
+      pool, config, model.weights,
       {.count = options.samples, .length = length, .first_token = *first, .seed = seed}, sampling);
 }
 

@@ -2,22 +2,30 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/threads.h"
 #include "model/config.h"
 #include "model/weights.h"
+#include "tokenizer/tokenizer.h"
 #include "watersic/quantize.h"
 
 namespace watersic {
 
-// Windows of one length; none for Source::kNone. `model_dir` holds the tokenizer, which only text
-// needs. Throws Error where the options ask for more than the model's context, or the text is too
-// short.
-std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool, const ModelConfig& config,
-                                                      const WeightSource& source,
-                                                      const std::filesystem::path& model_dir,
+// What calibration needs of a model, however it is stored. All must outlive the call.
+struct CalibratedModel {
+  const std::string& name;  // for errors
+  const ModelConfig& config;
+  const WeightSource& weights;
+  std::function<Tokenizer()> tokenizer;  // asked for only where there is a text
+};
+
+// Windows of one length; none for Source::kNone. Throws Error where the options ask for more than
+// the model's context, or the text is too short.
+std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool,
+                                                      const CalibratedModel& model,
                                                       const CalibrationOptions& options,
                                                       uint64_t seed, const ProgressFn& progress);
 

@@ -8,8 +8,8 @@
 
 #include "container/common_texts.h"
 #include "linalg/blas.h"
-#include "model/checkpoint.h"
 #include "model/config.h"
+#include "model/open_checkpoint.h"
 #include "pipeline/budget.h"
 #include "pipeline/plan.h"
 #include "watersic/quantize.h"
@@ -84,9 +84,8 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                                const QuantizeOptions& options) {
   // Of one core: coding in several passes and the trellis, everything that goes weight by weight.
   constexpr double kWeightsPerSecond = 6e5;
-  const ModelConfig config = load_config(model_dir);
-  const CheckpointSource source(model_dir);
-  check_tensors(config, source);
+  const auto checkpoint = open_checkpoint(model_dir);
+  const ModelConfig& config = checkpoint->config();
   ThreadPool pool(options.threads);
   const ModelOptions model = resolved_model_options(options);
   const auto layers = plan_layers(config, options);
@@ -117,8 +116,7 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   for (const ModelTensor& tensor : model_tensors(config))
     if (!quantized.contains(tensor.name)) rest += 2 * tensor.shape.rows * tensor.shape.cols;
   for (const char* name : kCarriedTexts)  // compressed to about a quarter
-    if (std::filesystem::exists(model_dir / name))
-      rest += static_cast<int64_t>(std::filesystem::file_size(model_dir / name) / 4);
+    if (const auto text = checkpoint->text(name)) rest += static_cast<int64_t>(text->size() / 4);
   const auto weights = static_cast<double>(plan.quantized_weights);
   plan.bits = options.file_size > 0 ? 8 * static_cast<double>(options.file_size - rest) / weights
                                     : options.bits;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <set>
 
 #include "base/threads.h"
@@ -12,9 +13,9 @@
 #include "container/common_texts.h"
 #include "container/write_container.h"
 #include "io/json.h"
-#include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/forward.h"
+#include "model/open_checkpoint.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/identity.h"
 #include "pipeline/kept_tensor.h"
@@ -24,7 +25,6 @@
 #include "pipeline/stopwatch.h"
 #include "pipeline/streams.h"
 #include "pipeline/work_folder.h"
-#include "tokenizer/tokenizer.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 #include "watersic/quantize.h"
@@ -39,15 +39,14 @@ class ModelQuantizer {
  public:
   ModelQuantizer(const std::filesystem::path& model_dir, const std::filesystem::path& output,
                  const QuantizeOptions& options, const ProgressFn& progress, const StopFn& stop)
-      : model_dir_(model_dir),
-        output_(output),
+      : output_(output),
         options_(options),
         progress_(progress),
         stop_(stop),
         pool_(options.threads),
-        config_(load_config(model_dir)),
-        source_(model_dir) {
-    check_tensors(config_, source_);
+        checkpoint_(open_checkpoint(model_dir)),
+        config_(checkpoint_->config()),
+        source_(checkpoint_->weights()) {
     check_writable(output);
     options_.model = resolved_model_options(options);
     plan_ = plan_layers(config_, options_);
@@ -61,10 +60,10 @@ class ModelQuantizer {
   QuantizeReport run() {
     const auto start = std::chrono::steady_clock::now();
     // A file whose tokenizer can't be read could not be evaluated.
-    if (std::filesystem::exists(model_dir_ / "tokenizer.json")) Tokenizer::load(model_dir_);
+    if (checkpoint_->text("tokenizer.json")) checkpoint_->tokenizer();
     share_bits();
     watch_.stage("hashing");
-    const WorkFolder work(output_, run_identity(model_dir_, options_), options_.resume);
+    const WorkFolder work(output_, run_identity(*checkpoint_, options_), options_.resume);
     try {
       quantize_blocks(work);
     } catch (const Interrupted&) {
@@ -149,8 +148,12 @@ class ModelQuantizer {
       if (progress_) progress_(event);
       check_stop();
     };
-    auto windows = calibration_windows(pool_, config_, source_, model_dir_, options_.calibration,
-                                       options_.seed, watched);
+    auto windows = calibration_windows(pool_,
+                                       {.name = checkpoint_->name(),
+                                        .config = config_,
+                                        .weights = source_,
+                                        .tokenizer = [this] { return checkpoint_->tokenizer(); }},
+                                       options_.calibration, options_.seed, watched);
     work.save_windows(windows);
     return windows;
   }
@@ -248,8 +251,7 @@ class ModelQuantizer {
   int64_t write_texts(ContainerWriter& writer) {
     uint64_t bytes = 0;
     for (const char* name : kCarriedTexts) {
-      if (std::filesystem::exists(model_dir_ / name))
-        bytes += writer.add_text(name, read_text(model_dir_ / name));
+      if (const auto text = checkpoint_->text(name)) bytes += writer.add_text(name, *text);
     }
     return static_cast<int64_t>(bytes);
   }
@@ -262,7 +264,7 @@ class ModelQuantizer {
         if (!layer.keep) quantized.insert(layer.site.name);
     for (const ModelTensor& tensor : model_tensors(config_)) {
       if (quantized.contains(tensor.name)) continue;
-      const bool half = source_.dtype(tensor.name) == "F16";
+      const bool half = checkpoint_->dtype(tensor.name) == "F16";
       std::vector<int64_t> shape{tensor.shape.rows, tensor.shape.cols};
       if (tensor.is_vector) shape = {tensor.shape.cols};
       bytes += writer.add_raw(tensor.name, half ? SectionKind::kF16 : SectionKind::kBf16, shape,
@@ -290,13 +292,14 @@ class ModelQuantizer {
       progress_({.stage = stage, .unit = unit, .done = done, .total = total, .detail = detail});
   }
 
-  std::filesystem::path model_dir_, output_;
+  std::filesystem::path output_;
   QuantizeOptions options_;
   const ProgressFn& progress_;
   const StopFn& stop_;
   ThreadPool pool_;
-  ModelConfig config_;
-  CheckpointSource source_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  const ModelConfig& config_;
+  const WeightSource& source_;
   std::vector<std::vector<LayerPlan>> plan_;
   ZeroRows zero_rows_;
   RateBudget budget_;
