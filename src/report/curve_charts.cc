@@ -36,6 +36,15 @@ std::string tip_of(const Study& study, const Bench& bench, size_t run) {
   return tip;
 }
 
+// Without the method where all have the same and something tells them apart besides.
+std::string short_name(const Study& study, size_t series) {
+  const std::string& name = study.series[series].name;
+  const std::string& method = study.runs[0].method;
+  const bool one = std::all_of(study.runs.begin(), study.runs.end(),
+                               [&](const Run& run) { return run.method == method; });
+  return one && name.size() > method.size() + 2 ? name.substr(method.size() + 2) : name;
+}
+
 // One curve for each series; empty where no run has the quantity.
 Html curve_chart(const Study& study, const Bench& bench, const Rate& rate, const Quantity& quantity,
                  std::optional<double> original) {
@@ -75,7 +84,7 @@ Html curve_chart(const Study& study, const Bench& bench, const Rate& rate, const
         plot.mark({.x = rate.of(study.runs[run]), .y = *quantity.of(*e)}, s,
                   tip_of(study, bench, run));
     }
-    plot.name(points.back(), study.series[s].name, s);
+    plot.name(points.back(), short_name(study, s), s);
   }
   return figure(fmt::format("{} by {}", quantity.name, rate.name),
                 quantity.unit + (y.is_logarithmic() ? "; logarithmic" : ""), plot.html());

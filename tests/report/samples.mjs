@@ -120,7 +120,7 @@ export function studies() {
   return {
     one: [run({ id: 'a', kept: true }), evaluation({ id: 'a', kl_bits: 0.0161 }), task({ id: 'a' })],
     sweep,
-    large: [run({ id: 'a', blocks: 80, model: 'models/sample-70b' }), evaluation({ id: 'a', kl_bits: 0.005 })],
+    large: [run({ id: 'a', blocks: 48, model: 'models/sample-14b' }), evaluation({ id: 'a', kl_bits: 0.005 })],
     bare: [bare],
     evaluations: [evaluation({ id: 'a', kl_bits: 0.1 }), evaluation({ id: 'b', kl_bits: 0.2, statistics: false })],
     texts: [run({ id: 'a' }), run({ id: 'b', bits: 3 }), evaluation({ id: 'a', kl_bits: 0.1 }),
