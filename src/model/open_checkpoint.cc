@@ -20,13 +20,14 @@ namespace fs = std::filesystem;
 
 class Folder : public Checkpoint {
  public:
-  explicit Folder(const fs::path& dir) : dir_(dir), source_(dir) {
+  explicit Folder(const fs::path& dir) : dir_(dir) {
     name_ = dir.string();
-    config_ = load_config(dir);
-    check_tensors(config_, source_);
+    config_ = load_config(dir);  // first: a folder without it is no model at all
+    source_.emplace(dir);
+    check_tensors(config_, *source_);
   }
-  const WeightSource& weights() const override { return source_; }
-  std::string dtype(const std::string& tensor) const override { return source_.dtype(tensor); }
+  const WeightSource& weights() const override { return *source_; }
+  std::string dtype(const std::string& tensor) const override { return source_->dtype(tensor); }
   std::optional<std::string> text(const std::string& file) const override {
     if (!fs::exists(dir_ / file)) return {};
     return read_text(dir_ / file);
@@ -45,7 +46,7 @@ class Folder : public Checkpoint {
 
  private:
   fs::path dir_;
-  CheckpointSource source_;
+  std::optional<CheckpointSource> source_;
 };
 
 class Gguf : public Checkpoint {

@@ -64,7 +64,7 @@ TEST(Study, OtherOptionsAreAnotherCurveAndNamed) {
   tied["options"]["overrides"] = {"a long regular expression:bits=3", "another:bits=4"};
   EXPECT_EQ(joined({plain, tied}).series[1].name, "watersic, trellis 0");
   tied["options"]["trellis"] = nullptr;
-  EXPECT_EQ(joined({plain, tied}).series[1].name, "watersic, overrides a long regular express…");
+  EXPECT_EQ(joined({plain, tied}).series[1].name, "watersic, overrides a long regular expressio…");
 
   Json other = sample_run("watersic", 2, "d");
   other["model"] = "models/other/";
