@@ -28,9 +28,11 @@ async function sequenceOf(length) {
   return context.getSequence();
 }
 const greedy = {temperature: 0};
+// Waits until it is written: to a pipe it is not at once, and exit() would cut it off.
+const print = (line) => new Promise((done) => process.stdout.write(line + "\n", done));
 
 if (command === "tokens") {
-  console.log(encode(text, true).join("\n"));
+  await print(encode(text, true).join("\n"));
 } else if (command === "perplexity") {
   const T = Number(number);
   if (text.endsWith("\n")) text = text.slice(0, -1);
@@ -57,7 +59,7 @@ if (command === "tokens") {
     }
   }
   const result = {perplexity: Math.exp(nll / scored), nll: nll / scored, tokens: scored, windows};
-  console.log(JSON.stringify(result, null, 2));
+  await print(JSON.stringify(result, null, 2));
 } else if (command === "generate") {
   const ids = encode(text), N = Number(number), out = [];
   const sequence = await sequenceOf(ids.length + N);
@@ -65,8 +67,8 @@ if (command === "tokens") {
     out.push(id);
     if (out.length === N) break;
   }
-  console.log(out.join("\n"));
-  console.log(JSON.stringify(model.detokenize(out)));
+  await print(out.join("\n"));
+  await print(JSON.stringify(model.detokenize(out)));
 } else {
   throw new Error(`no such command: ${command}`);
 }

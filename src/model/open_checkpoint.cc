@@ -23,7 +23,7 @@ class Folder : public Checkpoint {
   explicit Folder(const fs::path& dir) : dir_(dir) {
     name_ = dir.string();
     config_ = load_config(dir);  // first: a folder without it is no model at all
-    source_.emplace(dir);
+    source_ = std::make_unique<CheckpointSource>(dir);
     check_tensors(config_, *source_);
   }
   const WeightSource& weights() const override { return *source_; }
@@ -40,13 +40,14 @@ class Folder : public Checkpoint {
         files[file] = entry.path();
     }
     std::vector<fs::path> paths;
+    paths.reserve(files.size());
     for (const auto& [file, path] : files) paths.push_back(path);
     return paths;
   }
 
  private:
   fs::path dir_;
-  std::optional<CheckpointSource> source_;
+  std::unique_ptr<CheckpointSource> source_;
 };
 
 class Gguf : public Checkpoint {
@@ -55,7 +56,7 @@ class Gguf : public Checkpoint {
     name_ = path.string();
     const Json json = config_from_gguf(file_);
     config_ = parse_config(json, name_ + ": config.json");
-    source_.emplace(file_, config_);
+    source_ = std::make_unique<GgufSource>(file_, config_);
     check_tensors(config_, *source_);
     config_json_ = json.dump(2) + "\n";
   }
@@ -73,7 +74,7 @@ class Gguf : public Checkpoint {
 
  private:
   GgufFile file_;
-  std::optional<GgufSource> source_;
+  std::unique_ptr<GgufSource> source_;
   std::string config_json_;
 };
 

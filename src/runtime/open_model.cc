@@ -40,7 +40,7 @@ class Unquantized : public OpenModel {
   std::unique_ptr<Checkpoint> checkpoint_;
 };
 
-class Container : public OpenModel {
+class Container final : public OpenModel {
  public:
   Container(const std::filesystem::path& path, ThreadPool& pool)
       : reader_(path), source_(reader_, pool) {

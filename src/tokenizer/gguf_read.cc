@@ -111,7 +111,7 @@ Json merges_of_scores(const JsonFields& metadata, const Vocabulary& vocabulary) 
     const std::string &left = vocabulary.token(merge.left), &right = vocabulary.token(merge.right);
     if (left.find(' ') != std::string::npos || right.find(' ') != std::string::npos)
       metadata.fail(kTokens, fmt::format("no spaces in tokens (\"{}{}\" has some)", left, right));
-    out.push_back(left + " " + right);
+    out.push_back(fmt::format("{} {}", left, right));
   }
   return out;
 }
@@ -185,7 +185,7 @@ Json chat_template(const JsonFields& metadata) {
   all.push_back({{"name", "default"}, {"template", metadata.text(key)}});
   for (const Json& name : metadata.array("tokenizer.chat_templates")) {
     const std::string which = text_of(name, metadata, "tokenizer.chat_templates");
-    all.push_back({{"name", which}, {"template", metadata.text(key + "." + which)}});
+    all.push_back({{"name", which}, {"template", metadata.text(fmt::format("{}.{}", key, which))}});
   }
   return all;
 }

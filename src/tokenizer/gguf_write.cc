@@ -138,7 +138,7 @@ std::vector<float> scores_of(const JsonFields& tokenizer, const Bpe& model, Voca
     if (is_comment(merge)) continue;
     const auto [left, right] = merge_of(merge);
     const std::string joint = left + right;
-    const int32_t id = *model.id(joint);
+    const int32_t id = model.id(joint).value_or(0);  // a token: Bpe has seen to it
     if (id != last) {
       if (cuts[id] > 0) fail(joint);  // it was there before, with others in between
       scores[id] = score -= 1;
@@ -173,7 +173,7 @@ void add_merges(GgufMetadata& metadata, const JsonFields& model) {
     if (left.find(' ') != std::string::npos || right.find(' ') != std::string::npos)
       model.fail("merges",
                  fmt::format("no spaces in tokens (\"{}\" and \"{}\" have some)", left, right));
-    merges.push_back(left + " " + right);
+    merges.push_back(fmt::format("{} {}", left, right));
   }
   metadata.add_texts("tokenizer.ggml.merges", merges);
 }
@@ -258,7 +258,8 @@ void add_chat_template(GgufMetadata& metadata, const TokenizerTexts& texts,
   for (const JsonFields& one : fields_of(fields, "chat_template")) {
     const std::string which = one.text("name");
     if (which != "default") names.push_back(which);
-    metadata.add_text(which == "default" ? key : key + "." + which, one.text("template"));
+    metadata.add_text(which == "default" ? key : fmt::format("{}.{}", key, which),
+                      one.text("template"));
   }
   metadata.add_texts("tokenizer.chat_templates", names);
 }
@@ -296,9 +297,10 @@ void add_gguf_tokenizer(GgufMetadata& metadata, const TokenizerTexts& texts,
       if (!model.id(fmt::format("<0x{:02X}>", byte)))
         model_fields.fail("byte_fallback", fmt::format("a token <0x{:02X}>", byte));
     const std::vector<float> scores = scores_of(fields, model, vocabulary, spaces->splits);
-    if (model_fields.has("unk_token"))
-      vocabulary.types[static_cast<size_t>(*model.id(model_fields.text("unk_token")))] =
-          static_cast<int32_t>(GgufTokenType::kUnknown);
+    if (model_fields.has("unk_token")) {
+      const std::string unknown = model_fields.text("unk_token");
+      vocabulary.set(model.id(unknown).value_or(0), unknown, GgufTokenType::kUnknown);
+    }
     metadata.add_text("tokenizer.ggml.model", "llama");
     metadata.add_text("tokenizer.ggml.pre", "default");
     metadata.add_reals("tokenizer.ggml.scores", scores);
