@@ -1,6 +1,7 @@
 // A whole model: a checkpoint folder in, one .wsic file out.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -30,6 +31,12 @@ struct CalibrationOptions {
       0;  // tokens in each; 0: 2048, or the model's context if that is shorter
 };
 
+// How the bits are shared among the layers (docs/algorithm.md, "Bits where the model feels them").
+enum class Allocation {
+  kUniform,      // the same rate for all
+  kSensitivity,  // by what each layer's error does to the model's output, measured
+};
+
 // What makes a model's layers more than so many single ones (docs/algorithm.md, "Inside a model").
 // Left open: on where the method can make use of it. gptq and huffman-gptq can of drift only, as
 // the moments of what the quantized model's layers see; the rtn methods and a run without
@@ -39,8 +46,10 @@ struct ModelOptions {
   std::optional<bool> residual;             // o and down mend the residual stream; needs drift
   std::optional<bool> attention_weighting;  // q, k, v: tokens count as they are attended to
   std::optional<bool> mixing;               // q, k, v: mixing coefficients found by trying
-  bool mix_gate_up = false;                 // gate, up: likewise, judged at the input of down
-  int mixing_steps = 5;                     // of each golden section (the papers: 15)
+  // Left open: by sensitivity for method watersic. Needs calibration and an entropy coder.
+  std::optional<Allocation> allocation;
+  bool mix_gate_up = false;  // gate, up: likewise, judged at the input of down
+  int mixing_steps = 5;      // of each golden section (the papers: 15)
 };
 
 struct QuantizeOptions : QuantizerOptions {
@@ -65,6 +74,16 @@ struct MixingPoint {
 struct MixingReport {
   double e_q = 0, e_a = 0;
   std::vector<MixingPoint> points;  // as tried; none where nothing was searched
+};
+
+// What the model's KL (bits a token, of the original to the model with this one layer quantized)
+// was at two rates, and the rate that the layer is given for it.
+struct LayerSensitivity {
+  std::string name;
+  int64_t weights = 0;
+  std::array<double, 2> bits{}, kl_bits{};
+  double slope = 0;  // of -log2 KL over bits; 2 where KL follows the distortion
+  double share = 0;  // bits a weight
 };
 
 // A feature of down's input whose second moment is far above the others': a candidate for
@@ -108,8 +127,9 @@ struct QuantizeReport {
   std::vector<LayerReport> layers;
   std::vector<StageReport> stages;
   std::vector<OutlierReport> outliers;
-  double target_bits = 0;  // as asked for, or as the file's size leaves
-  BitCount bits;           // over all quantized tensors, by weights
+  std::vector<LayerSensitivity> sensitivities;  // empty where they were not measured
+  double target_bits = 0;                       // as asked for, or as the file's size leaves
+  BitCount bits;                                // over all quantized tensors, by weights
   int64_t quantized_weights = 0;
   int64_t file_bytes = 0;  // the whole file
   int64_t kept_bytes = 0;  // of it, the tensors kept in 16 bits

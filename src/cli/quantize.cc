@@ -105,6 +105,15 @@ void add_model_options(CLI::App& command, QuantizeOptions& options) {
   add("mixing", model.mixing,
       "watersic: q, k, v lean on the original's statistics, and on unweighted ones, as far as it "
       "helps, found by trying (on)");
+  const std::map<std::string, Allocation> allocations{{"uniform", Allocation::kUniform},
+                                                      {"sensitivity", Allocation::kSensitivity}};
+  command
+      .add_option_function<Allocation>(
+          "--allocate", [&model](const Allocation& wanted) { model.allocation = wanted; },
+          "How the layers share the bits: all alike, or more for those whose errors change the "
+          "model's output most (the default for watersic)")
+      ->transform(CLI::CheckedTransformer(allocations).description(""))
+      ->type_name("uniform|sensitivity");
   command.add_flag("--mix-gate-up", model.mix_gate_up,
                    "watersic: such a search for gate and up, too (off)");
   command

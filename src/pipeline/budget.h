@@ -17,14 +17,15 @@ class RateBudget {
         weights_(static_cast<double>(weights - fixed_weights)) {}
 
   // For a layer of so many weights, of which the dead cost nothing: they don't count as weights
-  // left, and the rate for each live one is spread over all.
-  double rate(int64_t weights, int64_t dead_weights) const {
+  // left, and the rate for each live one is spread over all. `offset`: what this layer gets on top;
+  // over all layers that share the budget, offsets are worth nothing.
+  double rate(int64_t weights, int64_t dead_weights, double offset = 0) const {
     const auto dead = static_cast<double>(dead_weights), all = static_cast<double>(weights);
     const double each = bits_ / std::max(1.0, weights_ - dead);
-    return std::clamp(each * (all - dead) / all, 0.05, 16.0);
+    return std::clamp((each + offset) * (all - dead) / all, 0.05, 16.0);
   }
-  void spent(int64_t weights, double bits_a_weight) {
-    bits_ -= bits_a_weight * static_cast<double>(weights);
+  void spent(int64_t weights, double bits_a_weight, double offset = 0) {
+    bits_ -= (bits_a_weight - offset) * static_cast<double>(weights);
     weights_ -= static_cast<double>(weights);
   }
   double average() const { return weights_ > 0 ? bits_ / weights_ : 0; }

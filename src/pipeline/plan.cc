@@ -139,6 +139,11 @@ ModelOptions resolved_model_options(const QuantizeOptions& options) {
   decide(out.mixing, full && *out.drift, true, "--mixing");
   if (out.mix_gate_up && !(full && *out.drift))
     refuse("--mix-gate-up", "needs method watersic, calibration and drift");
+  const bool coded = !is_grid(method);
+  if (out.allocation == Allocation::kSensitivity && !(calibrated && coded))
+    refuse("--allocate sensitivity",
+           calibrated ? "has no meaning for methods of a fixed grid" : "needs calibration");
+  out.allocation = out.allocation.value_or(full ? Allocation::kSensitivity : Allocation::kUniform);
   if (out.mixing_steps < 0 || out.mixing_steps > 100)
     throw Error(fmt::format("mixing steps: expected 0 to 100, found {}", out.mixing_steps));
   return out;

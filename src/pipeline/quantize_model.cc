@@ -21,6 +21,7 @@
 #include "pipeline/kept_tensor.h"
 #include "pipeline/plan.h"
 #include "pipeline/report.h"
+#include "pipeline/sensitivity.h"
 #include "pipeline/stage.h"
 #include "pipeline/stopwatch.h"
 #include "pipeline/streams.h"
@@ -91,6 +92,9 @@ class ModelQuantizer {
     const auto length = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
     report_.calibration_tokens = report_.calibration_windows * length;
 
+    if (*options_.model.allocation == Allocation::kSensitivity)
+      share_by_sensitivities(windows, work);
+
     watch_.stage("statistics");
     std::optional<Streams> streams;
     if (length > 0) {
@@ -99,6 +103,31 @@ class ModelQuantizer {
     }
     for (int64_t block = 0; block < config_.blocks; ++block)
       quantize_block(block, streams ? &*streams : nullptr, work);
+  }
+
+  // How much more or less than the others each layer gets.
+  void share_by_sensitivities(const std::vector<std::vector<int32_t>>& windows,
+                              const WorkFolder& work) {
+    watch_.stage("sensitivity");
+    auto& found = report_.sensitivities;
+    const double bits = budget_.average();
+    if (auto saved = work.sensitivities()) {
+      found = std::move(*saved);
+    } else {
+      found = measure_sensitivities(
+          pool_, config_, source_, windows, plan_, bits, [this] { check_stop(); }, progress_);
+      LeastBits least(pool_);
+      std::vector<double> floors;
+      for (const auto& block : plan_)
+        for (const LayerPlan& layer : block)
+          if (!layer.fixed) floors.push_back(1.1 * least(layer, bits));
+      watersic::share_by_sensitivity(found, bits, floors);
+      work.save_sensitivities(found);
+    }
+    size_t next = 0;
+    for (auto& block : plan_)
+      for (LayerPlan& layer : block)
+        if (!layer.fixed) layer.offset = found.at(next++).share - bits;
   }
 
   void check_stop() const {
@@ -211,7 +240,8 @@ class ModelQuantizer {
                const BlockWeights& weights, Streams* streams) {
     for (size_t i = 0; i < layers.size(); ++i) {
       const LayerPlan& layer = layers[i];
-      if (!layer.fixed) budget_.spent(layer.weights(), counted_bits(finished.layers[i]));
+      if (!layer.fixed)
+        budget_.spent(layer.weights(), counted_bits(finished.layers[i]), layer.offset);
       if (streams == nullptr || !streams->two()) continue;
       Matrix<float>& place = streams->quantized().linear[layer.site.linear].weight;
       if (layer.keep) {

@@ -154,6 +154,7 @@ Json options_json(const QuantizeOptions& options) {
   json["residual"] = open(model.residual);
   json["attention_weighting"] = open(model.attention_weighting);
   json["mixing"] = open(model.mixing);
+  json["allocation"] = model.allocation == Allocation::kSensitivity ? "sensitivity" : "uniform";
   json["mix_gate_up"] = model.mix_gate_up;
   json["mixing_steps"] = model.mixing_steps;
   json["overrides"] = options.overrides;
@@ -162,6 +163,32 @@ Json options_json(const QuantizeOptions& options) {
   json["file_size"] = options.file_size;
   json["limits"] = options.limits;
   return json;
+}
+
+Json sensitivities_json(const std::vector<LayerSensitivity>& layers) {
+  Json json = Json::array();
+  for (const LayerSensitivity& layer : layers)
+    json.push_back({{"name", layer.name},
+                    {"weights", layer.weights},
+                    {"bits", layer.bits},
+                    {"kl_bits", layer.kl_bits},
+                    {"slope", layer.slope},
+                    {"share", layer.share}});
+  return json;
+}
+
+std::vector<LayerSensitivity> sensitivities_from_json(const Json& json, const std::string& name) {
+  std::vector<LayerSensitivity> out;
+  for (const Json& entry : json) {
+    const JsonFields fields(entry, name);
+    LayerSensitivity layer{.name = fields.text("name"), .weights = fields.integer("weights")};
+    layer.bits = fields.array("bits").get<std::array<double, 2>>();
+    layer.kl_bits = fields.array("kl_bits").get<std::array<double, 2>>();
+    layer.slope = fields.number("slope");
+    layer.share = fields.number("share");
+    out.push_back(std::move(layer));
+  }
+  return out;
 }
 
 std::string to_json(const QuantizeReport& report) {
@@ -185,6 +212,7 @@ std::string to_json(const QuantizeReport& report) {
         {{"stage", stage.stage}, {"seconds", stage.seconds}, {"peak_bytes", stage.peak_bytes}});
   }
   for (const LayerReport& layer : report.layers) json["layers"].push_back(layer_json(layer));
+  json["sensitivities"] = sensitivities_json(report.sensitivities);
   json["outliers"] = Json::array();
   for (const OutlierReport& o : report.outliers)
     json["outliers"].push_back({{"block", o.block}, {"row", o.row}, {"ratio", o.ratio}});

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <map>
 
 #include "container/common_format.h"
 #include "linalg/blas.h"
@@ -43,31 +42,35 @@ bool is_gptq(const LayerPlan& layer) {
 
 void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& plan,
                   const RateBudget& budget) {
-  // By shape and options that matter; layers of different blocks are mostly alike.
-  std::map<std::tuple<int64_t, int64_t, int, bool, int, double>, double> known;
+  LeastBits least(pool);
   for (const auto& block : plan) {
     for (const LayerPlan& layer : block) {
-      const Method method = layer.options.method;
-      if (layer.keep || method == Method::kGptq || method == Method::kRtn) continue;
-      QuantizerOptions options = layer.options;
-      if (!layer.fixed) options.bits = std::clamp(budget.average(), 0.05, 16.0);
-      const std::tuple key{layer.site.rows,
-                           layer.site.cols,
-                           static_cast<int>(method),
-                           options.rescalers,
-                           options.trellis.value_or(-1),
-                           options.bits};
-      if (!known.contains(key))
-        known[key] = minimum_bits(pool, layer.site.rows, layer.site.cols, options, stored_size);
       const double bits = layer.fixed ? layer.options.bits : budget.average();
-      if (bits < known[key]) {
+      const double needed = least(layer, bits);
+      if (bits < needed) {
         throw Error(fmt::format(
             "bits: {:.3f} a weight can't be met: {} ({} x {}) needs {:.3f} for its side "
             "information alone",
-            bits, layer.site.name, layer.site.rows, layer.site.cols, known[key]));
+            bits, layer.site.name, layer.site.rows, layer.site.cols, needed));
       }
     }
   }
+}
+
+double LeastBits::operator()(const LayerPlan& layer, double bits) {
+  const Method method = layer.options.method;
+  if (layer.keep || method == Method::kGptq || method == Method::kRtn) return 0;
+  QuantizerOptions options = layer.options;
+  if (!layer.fixed) options.bits = std::clamp(bits, 0.05, 16.0);
+  const std::tuple key{layer.site.rows,
+                       layer.site.cols,
+                       static_cast<int>(method),
+                       options.rescalers,
+                       options.trellis.value_or(-1),
+                       options.bits};
+  if (!known_.contains(key))
+    known_[key] = minimum_bits(pool_, layer.site.rows, layer.site.cols, options, stored_size);
+  return known_[key];
 }
 
 void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers) {
@@ -113,7 +116,7 @@ QuantizerOptions StageQuantizer::options_of(const LayerPlan& layer,
   const bool looks = is_watersic(layer) || (is_gptq(layer) && !out.rotate);
   const auto dead =
       looks ? static_cast<int64_t>(find_live(statistics_.plain.S, threshold).dead.size()) : 0;
-  out.bits = budget.rate(layer.weights(), dead * layer.site.rows);
+  out.bits = budget.rate(layer.weights(), dead * layer.site.rows, layer.offset);
   return out;
 }
 
@@ -247,7 +250,8 @@ FinishedStage StageQuantizer::run(Capture stage, const std::vector<LayerPlan>& l
     report.bits.side = report.bits.file - report.bits.coded;
     if (!layer.fixed) {
       budget.spent(layer.weights(),
-                   options_.rate == RateTarget::kPaper ? report.bits.paper_rate : report.bits.file);
+                   options_.rate == RateTarget::kPaper ? report.bits.paper_rate : report.bits.file,
+                   layer.offset);
     }
     out.layers.push_back(std::move(report));
   }

@@ -1,6 +1,8 @@
 // One stage of a block: statistics, mixing, and its layers quantized and coded.
 #pragma once
 
+#include <map>
+#include <tuple>
 #include <vector>
 
 #include "base/threads.h"
@@ -15,6 +17,18 @@
 #include "watersic/quantize.h"
 
 namespace watersic {
+
+// What the side information of a layer costs at least, at about so many bits; 0 where that is no
+// matter. Layers of different blocks are mostly alike: by shape and options it is known.
+class LeastBits {
+ public:
+  explicit LeastBits(ThreadPool& pool) : pool_(pool) {}
+  double operator()(const LayerPlan& layer, double bits);
+
+ private:
+  ThreadPool& pool_;
+  std::map<std::tuple<int64_t, int64_t, int, bool, int, double>, double> known_;
+};
 
 // Throws Error, naming the layer and the least that it needs, where the budget can't pay the side
 // information of every layer.

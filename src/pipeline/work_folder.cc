@@ -14,6 +14,7 @@ namespace {
 
 constexpr const char* kIdentity = "run.json";
 constexpr const char* kWindows = "windows.json";
+constexpr const char* kSensitivities = "sensitivities.json";
 
 // The first value that differs, by its path: "options: bits: was 2, is 3".
 std::optional<std::string> difference(const Json& was, const Json& is, const std::string& name) {
@@ -70,6 +71,16 @@ std::optional<std::vector<std::vector<int32_t>>> WorkFolder::windows() const {
 
 void WorkFolder::save_windows(const std::vector<std::vector<int32_t>>& windows) const {
   write_file(path_ / kWindows, Json(windows).dump() + "\n");
+}
+
+std::optional<std::vector<LayerSensitivity>> WorkFolder::sensitivities() const {
+  const std::filesystem::path file = path_ / kSensitivities;
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  return sensitivities_from_json(read_json(file), file.string());
+}
+
+void WorkFolder::save_sensitivities(const std::vector<LayerSensitivity>& layers) const {
+  write_file(path_ / kSensitivities, sensitivities_json(layers).dump(1) + "\n");
 }
 
 std::filesystem::path WorkFolder::stage_file(int64_t block, Capture stage) const {

@@ -36,6 +36,9 @@ class WorkFolder {
   std::optional<std::vector<std::vector<int32_t>>> windows() const;
   void save_windows(const std::vector<std::vector<int32_t>>& windows) const;
 
+  std::optional<std::vector<LayerSensitivity>> sensitivities() const;
+  void save_sensitivities(const std::vector<LayerSensitivity>& layers) const;
+
   // Nothing for a stage that is not finished. Throws Error where what was saved is damaged.
   std::optional<FinishedStage> stage(int64_t block, Capture stage) const;
   void save_stage(int64_t block, Capture stage, const FinishedStage& finished) const;

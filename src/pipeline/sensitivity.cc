@@ -1,0 +1,183 @@
+#include "pipeline/sensitivity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "encode/encode_layer.h"
+#include "model/forward.h"
+#include "model/model_backward.h"
+#include "pipeline/streams.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+constexpr int64_t kJudgedTokens = 4096;  // at least one window
+// The slope of log2 KL over bits that is believed: 2 where KL follows the distortion; measured
+// slopes stray from it by noise and where a layer's errors are not small any more.
+constexpr double kLeastSlope = 1.2, kMostSlope = 3;
+
+// The last block's output of the model with one of its layers changed.
+struct Variant {
+  size_t layer;  // whose, of the result
+  int rate;
+  Matrix<float> X;
+};
+
+class SensitivityMeter {
+ public:
+  SensitivityMeter(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                   std::span<const std::vector<int32_t>> windows)
+      : pool_(pool),
+        config_(config),
+        source_(source),
+        length_(static_cast<int64_t>(windows.front().size())),
+        rope_(config, length_),
+        head_(config, source) {
+    const auto judged = static_cast<size_t>(std::max<int64_t>(1, kJudgedTokens / length_));
+    original_ = embedded(windows.first(std::min(windows.size(), judged)));
+    last_ = original_;
+    for (int64_t block = 0; block < config_.blocks; ++block)
+      forward(load_block(pool_, config_, source_, block), last_);
+  }
+
+  // The model's next block; all variants of it.
+  void judge(const BlockWeights& weights, std::vector<Variant>& variants,
+             std::span<LayerSensitivity> layers, const std::function<void()>& tick) {
+    for (int64_t block = weights.block + 1; block < config_.blocks && !variants.empty(); ++block) {
+      const BlockWeights later = load_block(pool_, config_, source_, block);
+      for (Variant& variant : variants) {
+        tick();
+        forward(later, variant.X);
+      }
+    }
+    for (const Variant& variant : variants) layers[variant.layer].kl_bits[variant.rate] = 0;
+    constexpr int64_t kRows = 256;
+    for (int64_t row = 0; row < last_.rows(); row += kRows) {
+      const int64_t rows = std::min(kRows, last_.rows() - row);
+      const Matrix<float> logits = head_.logits(pool_, part(last_, row, rows));
+      for (const Variant& variant : variants) {
+        Matrix<float> reference = logits, mine = head_.logits(pool_, part(variant.X, row, rows));
+        layers[variant.layer].kl_bits[variant.rate] +=
+            kl_loss(pool_, 1, reference, mine) /
+            (static_cast<double>(last_.rows()) * std::numbers::ln2);
+      }
+      tick();
+    }
+    forward(weights, original_);
+  }
+
+  // The stream before the block that is judged next, through that block.
+  Matrix<float> through(const BlockWeights& changed) {
+    Matrix<float> X = original_;
+    forward(changed, X);
+    return X;
+  }
+
+  Matrix<float> embedded(std::span<const std::vector<int32_t>> windows) const {
+    std::vector<int32_t> ids;
+    for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
+    return embed(config_, source_, ids);
+  }
+  int64_t length() const { return length_; }
+
+ private:
+  static MatrixView<const float> part(const Matrix<float>& X, int64_t row, int64_t rows) {
+    return X.view().block(row, 0, rows, X.cols());
+  }
+  void forward(const BlockWeights& weights, Matrix<float>& X) {
+    forward_block(pool_, config_, rope_, weights, length_, X);
+  }
+
+  ThreadPool& pool_;
+  const ModelConfig& config_;
+  const WeightSource& source_;
+  int64_t length_;
+  RopeTable rope_;
+  OutputHead head_;
+  Matrix<float> original_, last_;  // the judged windows: before the next block, after the last
+};
+
+}  // namespace
+
+std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const ModelConfig& config,
+                                                    const WeightSource& source,
+                                                    std::span<const std::vector<int32_t>> windows,
+                                                    const std::vector<std::vector<LayerPlan>>& plan,
+                                                    double bits, const std::function<void()>& tick,
+                                                    const ProgressFn& progress) {
+  SensitivityMeter meter(pool, config, source, windows);
+  Streams streams(pool, config, meter.length(), meter.embedded(windows), false);
+  streams.set_tick(tick);
+  std::vector<LayerSensitivity> out;
+  for (int64_t block = 0; block < config.blocks; ++block) {
+    const BlockWeights weights = load_block(pool, config, source, block);
+    streams.begin_block(weights);
+    std::vector<Variant> variants;
+    for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
+      const StageStatistics statistics = streams.statistics(stage, {});
+      for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
+        if (layer.site.input != stage || layer.fixed) continue;
+        LayerSensitivity measured{.name = layer.site.name, .weights = layer.weights()};
+        BlockWeights changed = weights;
+        for (int rate = 0; rate < 2; ++rate) {
+          tick();
+          QuantizerOptions options = layer.options;
+          options.bits = measured.bits[rate] =
+              std::clamp(bits + (rate == 0 ? -0.25 : 0.75), 0.5, 8.0);
+          changed.linear[layer.site.linear].weight =
+              draft_layer(pool,
+                          {.W = weights.linear[layer.site.linear].weight, .S = statistics.plain.S},
+                          options)
+                  .V;
+          variants.push_back({.layer = out.size(), .rate = rate, .X = meter.through(changed)});
+        }
+        out.push_back(std::move(measured));
+      }
+    }
+    streams.end_block();
+    meter.judge(weights, variants, out, tick);
+    if (progress)
+      progress({.stage = "sensitivity",
+                .unit = "blocks",
+                .done = block + 1,
+                .total = config.blocks,
+                .detail = ""});
+  }
+  return out;
+}
+
+void share_by_sensitivity(std::span<LayerSensitivity> layers, double bits,
+                          std::span<const double> floors) {
+  double weights = 0;
+  for (LayerSensitivity& layer : layers) {
+    weights += static_cast<double>(layer.weights);
+    const double ratio = std::max(layer.kl_bits[0], 1e-12) / std::max(layer.kl_bits[1], 1e-12);
+    layer.slope =
+        std::clamp(std::log2(ratio) / (layer.bits[1] - layer.bits[0]), kLeastSlope, kMostSlope);
+  }
+  // log2 theta, theta = beta_l KL_l / N_l.
+  const auto spent = [&](double log_theta) {
+    double sum = 0;
+    for (size_t l = 0; l < layers.size(); ++l) {
+      LayerSensitivity& layer = layers[l];
+      const double middle = (layer.bits[0] + layer.bits[1]) / 2,
+                   kl = std::sqrt(std::max(layer.kl_bits[0], 1e-12) *
+                                  std::max(layer.kl_bits[1], 1e-12)),
+                   each = layer.slope * kl / static_cast<double>(layer.weights);
+      layer.share = std::clamp(middle + (std::log2(each) - log_theta) / layer.slope,
+                               std::max(floors[l], kLeastPart * bits), bits + kMostExtra);
+      sum += layer.share * static_cast<double>(layer.weights);
+    }
+    return sum;
+  };
+  double low = -200, high = 200;  // of log2 theta: most bits, fewest bits
+  for (int i = 0; i < 100; ++i) {
+    const double middle = (low + high) / 2;
+    (spent(middle) > bits * weights ? low : high) = middle;
+  }
+  spent(high);
+}
+
+}  // namespace watersic

@@ -1,0 +1,39 @@
+// How much of the model's KL each linear layer makes, and how bits are best shared by that.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/threads.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "pipeline/plan.h"
+#include "watersic/progress.h"
+#include "watersic/quantize.h"
+
+namespace watersic {
+
+// Quantizes one layer of the original model at a time, at two rates around `bits` (with the plain
+// statistics of all windows), and runs the rest of the model on some of the windows: the KL of the
+// original's next-token distributions against those. In the order of the plan; layers that don't
+// share the budget, because they are kept or have a rate of their own, are left out. `tick` is
+// called between steps and may throw to stop.
+std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const ModelConfig& config,
+                                                    const WeightSource& source,
+                                                    std::span<const std::vector<int32_t>> windows,
+                                                    const std::vector<std::vector<LayerPlan>>& plan,
+                                                    double bits, const std::function<void()>& tick,
+                                                    const ProgressFn& progress);
+
+// Sets every layer's share to the rate that makes sum KL_l(R_l) least where sum N_l R_l = bits sum
+// N_l, with KL_l(R) = K 2^(-beta R) through what was measured at the two rates: beta_l KL_l / N_l
+// is the same for all, but where a share would leave [floor, bits + kMostExtra]; floor: kLeastPart
+// bits, or what is given for the layer if that is more.
+constexpr double kLeastPart = 0.5, kMostExtra = 3;
+void share_by_sensitivity(std::span<LayerSensitivity> layers, double bits,
+                          std::span<const double> floors);
+
+}  // namespace watersic
