@@ -46,6 +46,9 @@ struct ModelOptions {
   std::optional<bool> residual;             // o and down mend the residual stream; needs drift
   std::optional<bool> attention_weighting;  // q, k, v: tokens count as they are attended to
   std::optional<bool> mixing;               // q, k, v: mixing coefficients found by trying
+  // Rounding that minds what errors of the outputs do to the model's, by the gradients of the
+  // original; watersic only.
+  std::optional<bool> output_metric;
   // Left open: by sensitivity for method watersic. Needs calibration and an entropy coder.
   std::optional<Allocation> allocation;
   bool mix_gate_up = false;  // gate, up: likewise, judged at the input of down
@@ -99,6 +102,7 @@ struct LayerReport {
   double target_bits = 0;
   BitCount bits;
   double distortion = 0;
+  double weighted_distortion = 0;  // under the metric of the outputs; 0 without
   double relative_distortion = 0;  // distortion / (tr(W S W^T) / (a n))
   bool has_limit = false;
   double limit_bits = 0, gap = 0;

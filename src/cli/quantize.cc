@@ -105,6 +105,9 @@ void add_model_options(CLI::App& command, QuantizeOptions& options) {
   add("mixing", model.mixing,
       "watersic: q, k, v lean on the original's statistics, and on unweighted ones, as far as it "
       "helps, found by trying (on)");
+  add("output-metric", model.output_metric,
+      "watersic: outputs count as much as their errors change the model's output, and rows make "
+      "good the errors of others (on)");
   const std::map<std::string, Allocation> allocations{{"uniform", Allocation::kUniform},
                                                       {"sensitivity", Allocation::kSensitivity}};
   command

@@ -16,9 +16,10 @@ namespace watersic {
 
 struct EncodedLayer {
   QuantizedTensor tensor;
-  std::vector<std::byte> bytes;  // encode_tensor(tensor)
-  BitCount bits;                 // file: of stored_size(bytes), side included
-  double distortion = 0;         // of the tensor as it decodes
+  std::vector<std::byte> bytes;    // encode_tensor(tensor)
+  BitCount bits;                   // file: of stored_size(bytes), side included
+  double distortion = 0;           // of the tensor as it decodes
+  double weighted_distortion = 0;  // likewise; with a metric of the outputs
   double damping = 0;
   double step = 0;
   std::vector<double>

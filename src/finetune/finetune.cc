@@ -241,9 +241,9 @@ class Finetuner {
             Matrix<float> reference = reference_head_.logits(pool_, hidden);
             return kl_loss(pool_, static_cast<float>(1 / tokens), reference, logits);
           },
-          [&](int64_t block, Linear linear, MatrixView<const float> W, MatrixView<const float> dW) {
-            tuned_.add_gradient(linear_sites(config, block)[static_cast<size_t>(linear)].name, W,
-                                dW, gradient);
+          [&](int64_t block, Linear linear, const LinearGradient& layer) {
+            tuned_.add_gradient(linear_sites(config, block)[static_cast<size_t>(linear)].name,
+                                layer.W, layer.dW(pool_), gradient);
           });
     }
     return sum / tokens / std::numbers::ln2;

@@ -247,8 +247,9 @@ TEST_P(Backward, ABlocksInput) {
   Matrix<float> dX = dY;
   std::vector<Linear> seen;
   backward_block(pool, config_, RopeTable(config_, length), load_block(pool, config_, source_, 1),
-                 length, X, dX, [&](Linear linear, MatrixView<const float> dW) {
+                 length, X, dX, [&](Linear linear, const LinearGradient& layer) {
                    seen.push_back(linear);
+                   const Matrix<float> dW = layer.dW(pool);
                    const LinearSite site = linear_sites(config_, 1)[static_cast<size_t>(linear)];
                    EXPECT_EQ(dW.rows(), site.rows);
                    EXPECT_EQ(dW.cols(), site.cols);
@@ -292,12 +293,10 @@ TEST_P(Backward, TheWholeModel) {
           std::ranges::copy(others.row(first + i), reference.row(i).begin());
         return kl_loss(pool, 1, reference, logits);
       },
-      [&](int64_t block, Linear linear, MatrixView<const float> W, MatrixView<const float> dW) {
-        Matrix<float> copy(dW.rows(), dW.cols());
-        for (int64_t i = 0; i < dW.rows(); ++i) std::ranges::copy(dW.row(i), copy.row(i).begin());
+      [&](int64_t block, Linear linear, const LinearGradient& layer) {
         const std::string name = linear_sites(config_, block)[static_cast<size_t>(linear)].name;
-        EXPECT_EQ(W(1, 2), source_.matrix(name)(1, 2));
-        EXPECT_TRUE(gradients.emplace(name, std::move(copy)).second) << name;
+        EXPECT_EQ(layer.W(1, 2), source_.matrix(name)(1, 2));
+        EXPECT_TRUE(gradients.emplace(name, layer.dW(pool)).second) << name;
       });
   ASSERT_EQ(static_cast<int64_t>(gradients.size()), kLinears * config_.blocks);
 
@@ -340,7 +339,8 @@ TEST_P(Backward, BytesDoNotDependOnTheThreads) {
             targets.push_back(static_cast<int32_t>(i % config_.vocabulary));
           return nll_loss(pool, 0.01F, targets, logits);
         },
-        [&](int64_t, Linear, MatrixView<const float>, MatrixView<const float> dW) {
+        [&](int64_t, Linear, const LinearGradient& layer) {
+          const Matrix<float> dW = layer.dW(pool);
           for (int64_t i = 0; i < dW.rows(); ++i)
             all.insert(all.end(), dW.row(i).begin(), dW.row(i).end());
         });

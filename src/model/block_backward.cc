@@ -23,7 +23,7 @@ void add(ThreadPool& pool, MatrixView<const float> A, MatrixView<float> B) {
 class BlockBackward {
  public:
   BlockBackward(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
-                const BlockWeights& weights, int64_t length, const WeightGradientFn& gradient)
+                const BlockWeights& weights, int64_t length, const LinearGradientFn& gradient)
       : pool_(pool),
         config_(config),
         rope_(rope),
@@ -111,12 +111,8 @@ class BlockBackward {
       for (int64_t i = tile * kRowTile; i < end; ++i) body(i);
     });
   }
-  // dW = dY^T X
   void weight_gradient(Linear linear, MatrixView<const float> X, MatrixView<const float> dY) const {
-    if (!gradient_) return;
-    Matrix<float> dW(dY.cols(), X.cols());
-    gemm(pool_, Op::kTranspose, Op::kNone, 1.0F, dY, X, 0.0F, dW);
-    gradient_(linear, dW);
+    if (gradient_) gradient_(linear, {.W = layer(linear).weight, .X = X, .dY = dY});
   }
   // dX = dY W
   Matrix<float> input_gradient(Linear linear, MatrixView<const float> dY) const {
@@ -133,14 +129,20 @@ class BlockBackward {
   const RopeTable& rope_;
   const BlockWeights& weights_;
   int64_t length_;
-  const WeightGradientFn& gradient_;
+  const LinearGradientFn& gradient_;
 };
 
 }  // namespace
 
+Matrix<float> LinearGradient::dW(ThreadPool& pool) const {
+  Matrix<float> out(dY.cols(), X.cols());
+  gemm(pool, Op::kTranspose, Op::kNone, 1.0F, dY, X, 0.0F, out);
+  return out;
+}
+
 void backward_block(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                     const BlockWeights& weights, int64_t length, MatrixView<const float> X,
-                    MatrixView<float> dX, const WeightGradientFn& gradient) {
+                    MatrixView<float> dX, const LinearGradientFn& gradient) {
   BlockBackward(pool, config, rope, weights, length, gradient).run(X, dX);
 }
 

@@ -12,9 +12,16 @@
 
 namespace watersic {
 
-// Sees the gradient of a loss with respect to a linear layer's weight, outputs x inputs: each layer
-// of the block once, from the last to the first, on the caller's thread.
-using WeightGradientFn = std::function<void(Linear, MatrixView<const float> dW)>;
+// Of a linear layer Y = X W^T and a loss: what the gradient with respect to W is made of.
+struct LinearGradient {
+  MatrixView<const float> W;   // outputs x inputs
+  MatrixView<const float> X;   // tokens x inputs
+  MatrixView<const float> dY;  // tokens x outputs: the loss's gradient with respect to Y
+
+  Matrix<float> dW(ThreadPool& pool) const;  // dY^T X
+};
+// Sees each layer of the block once, from the last to the first, on the caller's thread.
+using LinearGradientFn = std::function<void(Linear, const LinearGradient&)>;
 
 // With Y = forward_block(X): dX holds the gradient with respect to Y and becomes that with respect
 // to X. All that lies between is computed again from X, so that a pass over a model keeps nothing
@@ -22,6 +29,6 @@ using WeightGradientFn = std::function<void(Linear, MatrixView<const float> dW)>
 // the number of threads.
 void backward_block(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                     const BlockWeights& weights, int64_t length, MatrixView<const float> X,
-                    MatrixView<float> dX, const WeightGradientFn& gradient);
+                    MatrixView<float> dX, const LinearGradientFn& gradient);
 
 }  // namespace watersic

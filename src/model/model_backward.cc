@@ -4,8 +4,6 @@
 #include <cassert>
 #include <cmath>
 
-#include "model/block_backward.h"
-
 namespace watersic {
 namespace {
 
@@ -109,11 +107,9 @@ double model_backward(ThreadPool& pool, const ModelConfig& config, const WeightS
 
   for (int64_t block = config.blocks - 1; block >= 0; --block) {
     const BlockWeights weights = load_block(pool, config, source, block);
-    backward_block(pool, config, rope, weights, length, inputs.back(), dX,
-                   [&](Linear linear, MatrixView<const float> dW) {
-                     gradient(block, linear, weights.linear[static_cast<size_t>(linear)].weight,
-                              dW);
-                   });
+    backward_block(
+        pool, config, rope, weights, length, inputs.back(), dX,
+        [&](Linear linear, const LinearGradient& layer) { gradient(block, linear, layer); });
     inputs.pop_back();
   }
   return total;

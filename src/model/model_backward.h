@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "model/block_backward.h"
 #include "model/config.h"
 #include "model/forward.h"
 #include "model/weights.h"
@@ -18,9 +19,8 @@ namespace watersic {
 // Takes their logits and leaves the loss's gradient with respect to them.
 using LossFn = std::function<double(int64_t first, MatrixView<float> logits)>;
 
-// As WeightGradientFn; of which block, and with the weight itself.
-using ModelGradientFn = std::function<void(int64_t block, Linear, MatrixView<const float> W,
-                                           MatrixView<const float> dW)>;
+// As LinearGradientFn; of which block.
+using ModelGradientFn = std::function<void(int64_t block, Linear, const LinearGradient&)>;
 
 // The sum of the loss over the tokens of `windows`, all of one length, and its gradient with
 // respect to every linear weight, from the last block to the first. The windows run as one batch:

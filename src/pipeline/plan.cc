@@ -139,6 +139,9 @@ ModelOptions resolved_model_options(const QuantizeOptions& options) {
   decide(out.mixing, full && *out.drift, true, "--mixing");
   if (out.mix_gate_up && !(full && *out.drift))
     refuse("--mix-gate-up", "needs method watersic, calibration and drift");
+  if (out.output_metric.value_or(false) && options.lmmse.value_or(false))
+    refuse("--output-metric", "does not go together with --lmmse");
+  decide(out.output_metric, full, !options.lmmse.value_or(false), "--output-metric");
   const bool coded = !is_grid(method);
   if (out.allocation == Allocation::kSensitivity && !(calibrated && coded))
     refuse("--allocate sensitivity",

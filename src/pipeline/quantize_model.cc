@@ -19,6 +19,7 @@
 #include "pipeline/calibrate.h"
 #include "pipeline/identity.h"
 #include "pipeline/kept_tensor.h"
+#include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "pipeline/report.h"
 #include "pipeline/sensitivity.h"
@@ -92,6 +93,11 @@ class ModelQuantizer {
     const auto length = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
     report_.calibration_tokens = report_.calibration_windows * length;
 
+    if (*options_.model.output_metric) {
+      watch_.stage("gradients");
+      gradients_ = std::make_unique<OutputGradients>(pool_, config_, source_, windows,
+                                                     options_.seed, [this] { check_stop(); });
+    }
     if (*options_.model.allocation == Allocation::kSensitivity)
       share_by_sensitivities(windows, work);
 
@@ -115,7 +121,7 @@ class ModelQuantizer {
       found = std::move(*saved);
     } else {
       found = measure_sensitivities(
-          pool_, config_, source_, windows, plan_, bits, [this] { check_stop(); }, progress_);
+          pool_, config_, source_, windows, plan_, gradients_.get(), bits, [this] { check_stop(); }, progress_);
       LeastBits least(pool_);
       std::vector<double> floors;
       for (const auto& block : plan_)
@@ -198,6 +204,8 @@ class ModelQuantizer {
     BlockWeights weights = load_block(pool_, config_, source_, block);
     if (zero_rows_.contains(block)) take_out(zero_rows_.at(block), weights);
     if (streams != nullptr) streams->begin_block(weights);
+    OutputMetrics metrics;
+    bool measured = false;
     const double before = report_bits_;
     int64_t block_weights = 0;
     for (const Capture stage : kStages) {
@@ -210,8 +218,14 @@ class ModelQuantizer {
         finished = std::move(*saved);
         if (streams != nullptr) streams->pass(stage);
       } else {
-        finished = StageQuantizer(pool_, options_, budget_, weights, streams, watch_, progress_)
-                       .run(stage, layers);
+        if (gradients_ && !measured) {
+          watch_.stage("gradients");
+          metrics = gradients_->metrics(block);
+          measured = true;
+        }
+        finished =
+            StageQuantizer(pool_, options_, budget_, weights, metrics, streams, watch_, progress_)
+                .run(stage, layers);
         work.save_stage(block, stage, finished);
       }
       install(layers, finished, weights, streams);
@@ -335,7 +349,8 @@ class ModelQuantizer {
   RateBudget budget_;
   QuantizeReport report_;
   Stopwatch watch_;
-  double report_bits_ = 0;  // spent so far
+  std::unique_ptr<OutputGradients> gradients_;  // with a metric of the outputs
+  double report_bits_ = 0;                      // spent so far
 };
 
 }  // namespace

@@ -44,6 +44,7 @@ Json layer_json(const LayerReport& layer) {
                {"seconds", layer.seconds}};
   if (layer.kept) return json;
   json["distortion"] = layer.distortion;
+  if (layer.weighted_distortion > 0) json["weighted_distortion"] = layer.weighted_distortion;
   json["relative_distortion"] = layer.relative_distortion;
   json["dead"] = layer.dead;
   json["damping"] = layer.damping;
@@ -72,6 +73,8 @@ LayerReport layer_from_json(const Json& json, const std::string& name) {
   layer.seconds = fields.number("seconds");
   if (layer.kept) return layer;
   layer.distortion = fields.number("distortion");
+  if (fields.has("weighted_distortion"))
+    layer.weighted_distortion = fields.number("weighted_distortion");
   layer.relative_distortion = fields.number("relative_distortion");
   layer.dead = fields.integer("dead");
   layer.damping = fields.number("damping");
@@ -154,6 +157,7 @@ Json options_json(const QuantizeOptions& options) {
   json["residual"] = open(model.residual);
   json["attention_weighting"] = open(model.attention_weighting);
   json["mixing"] = open(model.mixing);
+  json["output_metric"] = open(model.output_metric);
   json["allocation"] = model.allocation == Allocation::kSensitivity ? "sensitivity" : "uniform";
   json["mix_gate_up"] = model.mix_gate_up;
   json["mixing_steps"] = model.mixing_steps;

@@ -105,7 +105,8 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
                                                     const WeightSource& source,
                                                     std::span<const std::vector<int32_t>> windows,
                                                     const std::vector<std::vector<LayerPlan>>& plan,
-                                                    double bits, const std::function<void()>& tick,
+                                                    const OutputGradients* gradients, double bits,
+                                                    const std::function<void()>& tick,
                                                     const ProgressFn& progress) {
   SensitivityMeter meter(pool, config, source, windows);
   Streams streams(pool, config, meter.length(), meter.embedded(windows), false);
@@ -114,6 +115,8 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
   for (int64_t block = 0; block < config.blocks; ++block) {
     const BlockWeights weights = load_block(pool, config, source, block);
     streams.begin_block(weights);
+    OutputMetrics metrics;
+    if (gradients != nullptr) metrics = gradients->metrics(block);
     std::vector<Variant> variants;
     for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
       const StageStatistics statistics = streams.statistics(stage, {});
@@ -128,7 +131,9 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
               std::clamp(bits + (rate == 0 ? -0.25 : 0.75), 0.5, 8.0);
           changed.linear[layer.site.linear].weight =
               draft_layer(pool,
-                          {.W = weights.linear[layer.site.linear].weight, .S = statistics.plain.S},
+                          {.W = weights.linear[layer.site.linear].weight,
+                           .S = statistics.plain.S,
+                           .output_metric = metrics[layer.site.linear]},
                           options)
                   .V;
           variants.push_back({.layer = out.size(), .rate = rate, .X = meter.through(changed)});

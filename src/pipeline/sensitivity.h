@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "model/config.h"
 #include "model/weights.h"
+#include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "watersic/progress.h"
 #include "watersic/quantize.h"
@@ -19,13 +20,15 @@ namespace watersic {
 // Quantizes one layer of the original model at a time, at two rates around `bits` (with the plain
 // statistics of all windows), and runs the rest of the model on some of the windows: the KL of the
 // original's next-token distributions against those. In the order of the plan; layers that don't
-// share the budget, because they are kept or have a rate of their own, are left out. `tick` is
-// called between steps and may throw to stop.
+// share the budget, because they are kept or have a rate of their own, are left out.
+// `gradients`: null without a metric of the outputs. `tick` is called between steps and may throw
+// to stop.
 std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const ModelConfig& config,
                                                     const WeightSource& source,
                                                     std::span<const std::vector<int32_t>> windows,
                                                     const std::vector<std::vector<LayerPlan>>& plan,
-                                                    double bits, const std::function<void()>& tick,
+                                                    const OutputGradients* gradients, double bits,
+                                                    const std::function<void()>& tick,
                                                     const ProgressFn& progress);
 
 // Sets every layer's share to the rate that makes sum KL_l(R_l) least where sum N_l R_l = bits sum

@@ -97,6 +97,9 @@ const Moments& StageQuantizer::moments_at(double e_q, double e_a) {
 
 LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& moments) const {
   LayerProblem out{.W = weights_.linear[layer.site.linear].weight, .S = statistics_.plain.S};
+  // LMMSE, where it is asked for, and the metric of the outputs don't go together.
+  if (is_watersic(layer) && !layer.options.lmmse.value_or(false))
+    out.output_metric = metrics_[layer.site.linear];
   if (is_gptq(layer)) {
     // As the papers ran it: the moments of what it will see, the original weights as the target.
     if (!statistics_.plain.S_quantized.empty()) out.S_quantized = statistics_.plain.S_quantized;
@@ -196,14 +199,35 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
   out.relative_distortion =
       out.distortion /
       std::max(1e-300, distortion(pool_, {.W = W, .S = statistics_.plain.S}, nothing));
-  if (!eigenvalues_.empty()) {
-    out.has_limit = true;
-    out.limit_bits = rate_at_distortion(eigenvalues_, variance, out.distortion).bits;
-    out.gap = out.bits.coded - out.limit_bits;
-  }
+  out.weighted_distortion = encoded.weighted_distortion;
+  if (!eigenvalues_.empty()) set_limit(layer, variance, out);
   bytes = std::move(encoded.bytes);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return out;
+}
+
+// Of the distortion that was minimised: with a metric of the outputs the weighted one.
+void StageQuantizer::set_limit(const LayerPlan& layer, double variance, LayerReport& report) const {
+  const Matrix<double>& metric = metrics_[layer.site.linear];
+  std::vector<double> spectrum = eigenvalues_, outputs;
+  double distortion = report.distortion;
+  if (report.weighted_distortion > 0) {
+    if (metric.rows() == 1) {
+      outputs.assign(metric.row(0).begin(), metric.row(0).end());
+    } else if (metric.rows() <= QuantizeOptions::kLimitColumns) {
+      outputs = symmetric_eigenvalues(metric);
+    } else {
+      return;
+    }
+    double mean = 0;
+    for (const double x : outputs) mean += x / static_cast<double>(outputs.size());
+    for (double& x : outputs) x /= mean;
+    spectrum = product_spectrum(eigenvalues_, outputs);
+    distortion = report.weighted_distortion;
+  }
+  report.has_limit = true;
+  report.limit_bits = rate_at_distortion(spectrum, variance, distortion).bits;
+  report.gap = report.bits.coded - report.limit_bits;
 }
 
 // Features of down's input that carry a thousand times the median's energy: one of them can spoil

@@ -9,6 +9,7 @@
 #include "encode/encode_layer.h"
 #include "model/block.h"
 #include "pipeline/budget.h"
+#include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "pipeline/stopwatch.h"
 #include "pipeline/streams.h"
@@ -37,15 +38,17 @@ void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& p
 
 class StageQuantizer {
  public:
-  // `weights`: the original block's. `streams`: null without calibration. `options.model` must be
-  // resolved. All must outlive the object.
+  // `weights`: the original block's. `metrics`: of its layers' outputs; empty ones without.
+  // `streams`: null without calibration. `options.model` must be resolved. All must outlive the
+  // object.
   StageQuantizer(ThreadPool& pool, const QuantizeOptions& options, const RateBudget& budget,
-                 const BlockWeights& weights, Streams* streams, Stopwatch& watch,
-                 const ProgressFn& progress)
+                 const BlockWeights& weights, const OutputMetrics& metrics, Streams* streams,
+                 Stopwatch& watch, const ProgressFn& progress)
       : pool_(pool),
         options_(options),
         budget_(budget),
         weights_(weights),
+        metrics_(metrics),
         streams_(streams),
         watch_(watch),
         progress_(progress) {}
@@ -62,12 +65,14 @@ class StageQuantizer {
   LayerReport kept(const LayerPlan& layer) const;
   LayerReport quantized(const LayerPlan& layer, const RateBudget& budget,
                         std::vector<std::byte>& bytes);
+  void set_limit(const LayerPlan& layer, double variance, LayerReport& report) const;
   std::vector<OutlierReport> outliers() const;
 
   ThreadPool& pool_;
   const QuantizeOptions& options_;
   const RateBudget& budget_;
   const BlockWeights& weights_;
+  const OutputMetrics& metrics_;
   Streams* streams_;
   Stopwatch& watch_;
   const ProgressFn& progress_;

@@ -64,7 +64,7 @@ template <class T>
 void ZsicQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32_t> z,
                                 std::span<T> v) {
   const auto rows = static_cast<int64_t>(y.size());
-  rounder_.round(y, c_, z);
+  rounder_.round(i, y, c_, z);
   const auto column = static_cast<size_t>(i);
   if (lmmse_) {
     std::vector<Sums> partial(static_cast<size_t>(tile_count(rows, kRowTile)));
@@ -92,7 +92,7 @@ UniformQuantizer<T>::UniformQuantizer(ThreadPool& pool, Rounder& rounder, double
 template <class T>
 void UniformQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32_t> z,
                                    std::span<T> v) {
-  rounder_.round(y, step_ * diagonal_[static_cast<size_t>(i)], z);
+  rounder_.round(i, y, step_ * diagonal_[static_cast<size_t>(i)], z);
   const T step = static_cast<T>(step_ * rounder_.unit());
   over_rows(pool_, static_cast<int64_t>(y.size()), [&](size_t, int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) v.data()[k] = step * static_cast<T>(z.data()[k]);

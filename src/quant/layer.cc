@@ -30,6 +30,11 @@ int64_t segment_rows(int64_t rows) {
   return std::max<int64_t>(1, (rows + parts - 1) / parts);
 }
 
+// Rows that are quantized before the others make good what they have done: few, since within a
+// group nothing is made good; but where a path through the trellis is cut, it costs as much as its
+// start, 2.2 bits with 64 states.
+int64_t group_rows(int64_t rows) { return std::clamp<int64_t>(rows / 8, 64, 256); }
+
 // A seed that is not 0, which would mean that there is no rotation.
 uint32_t rotation_seed(const QuantizerOptions& options) {
   return static_cast<uint32_t>(options.seed) * 2 + 1;
@@ -100,6 +105,10 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
   diagonal_.assign(order_.size(), 1.0);
   if (!is_rtn(options.method)) {
     form_target();
+    if (options.method == Method::kWatersic && problem.output_metric.rows() > 0) {
+      outputs_ = factor_outputs(pool, problem.output_metric, group_rows(problem.W.rows()));
+      lmmse_ = false;
+    }
     factor(0);
   }
   for (const float w : W_.values())
@@ -225,20 +234,31 @@ void LayerQuantizer::factor(double extra) {
     diagonal_[static_cast<size_t>(i)] = factor(i, i);
     for (int64_t j = 0; j <= i; ++j) L_(i, j) = static_cast<float>(factor(i, j));
   }
-  Yt_ = Matrix<float>(live(), W_.rows());
-  gemm(pool_, Op::kTranspose, Op::kTranspose, 1.0F, L_, W_, 0.0F, Yt_);
-  if (extra > 0) {
-    Matrix<float> back = W_;
-    solve_right_lower(pool_, Op::kTranspose, L_, back);
-    const auto delta = static_cast<float>(extra);
-    const Matrix<float> back_t = transposed<float>(back);
-    for (size_t i = 0; i < Yt_.values().size(); ++i) Yt_.values()[i] -= delta * back_t.values()[i];
-  }
   extra_ = extra;
+  Yt_ = in_loop_domain(W_, 0);
+}
+
+// Y^T of rows of the target, `first` the first of them; each times its root of the outputs' metric.
+Matrix<float> LayerQuantizer::in_loop_domain(MatrixView<const float> T, int64_t first) const {
+  Matrix<float> Yt(live(), T.rows());
+  gemm(pool_, Op::kTranspose, Op::kTranspose, 1.0F, L_, T, 0.0F, Yt);
+  if (extra_ > 0) {
+    Matrix<float> back(T.rows(), T.cols());
+    for (int64_t k = 0; k < T.rows(); ++k) std::ranges::copy(T.row(k), back.row(k).begin());
+    solve_right_lower(pool_, Op::kTranspose, L_, back);
+    const auto delta = static_cast<float>(extra_);
+    const Matrix<float> back_t = transposed<float>(back);
+    for (size_t i = 0; i < Yt.values().size(); ++i) Yt.values()[i] -= delta * back_t.values()[i];
+  }
+  if (outputs_.empty()) return Yt;
+  for (int64_t i = 0; i < live(); ++i)
+    for (int64_t k = 0; k < T.rows(); ++k)
+      Yt(i, k) *= static_cast<float>(outputs_.root[static_cast<size_t>(first + k)]);
+  return Yt;
 }
 
 bool LayerQuantizer::chooses_lmmse() const {
-  return options_.method == Method::kWatersic && !options_.lmmse;
+  return options_.method == Method::kWatersic && !options_.lmmse && outputs_.empty();
 }
 
 bool LayerQuantizer::has_step() const { return !is_grid(options_.method); }
@@ -264,6 +284,7 @@ double LayerQuantizer::initial_step(double bits) const {
 }
 
 QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> rows) const {
+  if (rows.empty() && !outputs_.empty()) return quantize_groups(step);
   const int64_t n = live(), a = rows.empty() ? W_.rows() : static_cast<int64_t>(rows.size());
   const bool rtn = is_rtn(options_.method);
   // What the loop spoils: a copy of Y, of these rows.
@@ -345,6 +366,7 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   if (options_.method != Method::kWatersic || !options_.rescalers || live() == 0 || layer.rows == 0)
     return;
   assert(layer.rows == W_.rows());
+  if (!outputs_.empty()) return rescale_groups(layer);
   const Matrix<double> S = live_block(metric(), columns_), C = cross_moment();
   // Up to a constant J is this plus tr(V S' V^T) - 2 <C, V>: zero at the target.
   double w2 = 0;
@@ -369,6 +391,29 @@ double LayerQuantizer::objective(MatrixView<const float> V, std::span<const int6
   }
   return quadratic_trace(pool_, E, live_block(metric(), columns_)) /
          static_cast<double>(std::max<int64_t>(1, V.size()));
+}
+
+double weighted_distortion(ThreadPool& pool, const LayerProblem& problem,
+                           MatrixView<const float> V) {
+  const MatrixView<const float> W = problem.W;
+  const MatrixView<const double> G = problem.output_metric;
+  const int64_t a = W.rows(), n = W.cols();
+  const bool diagonal = G.rows() == 1;
+  Matrix<double> E(a, n), ES(a, n), GE(a, n);
+  double mean = 0;
+  for (int64_t k = 0; k < a; ++k) {
+    const double weight = diagonal ? G(0, k) : G(k, k);
+    mean += weight / static_cast<double>(a);
+    for (int64_t j = 0; j < n; ++j) {
+      E(k, j) = static_cast<double>(W(k, j)) - V(k, j);
+      GE(k, j) = weight * E(k, j);
+    }
+  }
+  gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S, 0.0, ES);
+  if (!diagonal) gemm(pool, Op::kNone, Op::kNone, 1.0, G, E, 0.0, GE);
+  double sum = 0;
+  for (size_t i = 0; i < E.values().size(); ++i) sum += GE.values()[i] * ES.values()[i];
+  return mean > 0 ? sum / (mean * static_cast<double>(std::max<int64_t>(1, W.size()))) : 0;
 }
 
 double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {

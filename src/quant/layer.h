@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "quant/output_metric.h"
 #include "quant/problem.h"
 #include "watersic/options.h"
 
@@ -68,6 +69,9 @@ class LayerQuantizer {
   Matrix<double> damped_metric(double extra) const;
   Matrix<double> cross_moment() const;
   void factor(double extra);
+  Matrix<float> in_loop_domain(MatrixView<const float> T, int64_t first) const;
+  QuantizedLayer quantize_groups(double step) const;
+  void rescale_groups(QuantizedLayer& layer) const;
 
   ThreadPool& pool_;
   LayerProblem problem_;  // as given, or rotated
@@ -86,9 +90,14 @@ class LayerQuantizer {
   Matrix<float> L_;               // live x live, likewise; empty for the rtn methods
   std::vector<double> diagonal_;  // of L
   Matrix<float> Yt_;              // (T L)^T, or with shrinkage (T S' L^{-T})^T
+  OutputFactor outputs_;          // empty without a metric of the outputs
   double extra_ = -1;  // on the diagonal of S in L, besides damping; < 0: not factored yet
 };
 
+// tr(G (W - V) S (W - V)^T) / (a n), G the problem's metric of the outputs with a mean of 1 on its
+// diagonal.
+double weighted_distortion(ThreadPool& pool, const LayerProblem& problem,
+                           MatrixView<const float> V);
 // tr((W - V) S (W - V)^T) / (a n).
 double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V);
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace watersic {
 
@@ -17,6 +18,12 @@ struct Limit {
 // D, and R = mean_i max(0, 1/2 log2(variance l_i / theta)). eigenvalues: of S, in any order,
 // negative ones (rounding) taken as 0. D <= 0 gives infinite bits.
 Limit rate_at_distortion(std::span<const double> eigenvalues, double variance, double distortion);
+
+// The eigenvalues of a Kronecker product, of which each factor's are given: for the limit under a
+// metric of inputs and outputs. Where a factor has more than 512, neighbours are taken together by
+// their mean.
+std::vector<double> product_spectrum(std::span<const double> inputs,
+                                     std::span<const double> outputs);
 
 // The inverse: the distortion D at which the limit is `bits`.
 double distortion_at_rate(std::span<const double> eigenvalues, double variance, double bits);

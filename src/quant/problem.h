@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "watersic/matrix.h"
@@ -21,6 +22,9 @@ struct LayerProblem {
   MatrixView<const double> S_quantized = {};  // n x n, S' = E[x' x'^T]; empty: S
   MatrixView<const double> cross = {};        // n x n, E[x x'^T]; empty: S', the target is W itself
   MatrixView<const double> residual = {};     // a x n, E[(r - r') x'^T]; empty: 0
+  // G, a x a: errors e of the outputs count e^T G e. Or its diagonal, 1 x a; or empty: all alike.
+  // For method watersic; the others don't look at it.
+  MatrixView<const double> output_metric = {};
 };
 
 // Columns that are quantized and columns that are zero; both rising.
@@ -48,6 +52,8 @@ struct QuantizedLayer {
   std::vector<double> t, gamma, alpha;
   Matrix<double> group_scale;         // a x groups
   std::vector<int32_t> column_group;  // the group of each live column
+  // With a metric of the outputs: what each row was aimed at, live columns in the loop's order.
+  Matrix<float> target;
 };
 
 // The live columns of W, and the live rows and columns of S.

@@ -13,13 +13,18 @@ Rounder::Rounder(ThreadPool& pool, int trellis, int64_t segment_rows)
 }
 
 template <class T>
-void Rounder::round(std::span<const T> y, double step, std::span<int32_t> z) {
+void Rounder::round(int64_t i, std::span<const T> y, double step, std::span<int32_t> z) {
   const auto rows = static_cast<int64_t>(y.size());
   const T inverse = static_cast<T>(1.0 / step);
   if (viterbi_) {
     scaled_.resize(y.size());
     for (size_t k = 0; k < y.size(); ++k) scaled_[k] = static_cast<float>(y[k] * inverse);
-    viterbi_->quantize(scaled_, segment_rows_, z);
+    if (states_.empty()) {
+      viterbi_->quantize(scaled_, segment_rows_, z);
+    } else {
+      int& state = states_[static_cast<size_t>(i)];
+      state = viterbi_->follow(scaled_, state, z);
+    }
     return;
   }
   pool_.parallel_for(tile_count(rows, kRowTile), [&](int64_t tile) {
@@ -30,7 +35,7 @@ void Rounder::round(std::span<const T> y, double step, std::span<int32_t> z) {
   });
 }
 
-template void Rounder::round(std::span<const float>, double, std::span<int32_t>);
-template void Rounder::round(std::span<const double>, double, std::span<int32_t>);
+template void Rounder::round(int64_t, std::span<const float>, double, std::span<int32_t>);
+template void Rounder::round(int64_t, std::span<const double>, double, std::span<int32_t>);
 
 }  // namespace watersic

@@ -19,14 +19,19 @@ class Rounder {
   Rounder(ThreadPool& pool, int trellis, int64_t segment_rows);
 
   double unit() const { return viterbi_ ? 0.5 : 1.0; }
-  // z of y / step, for a whole column.
+  // From now on the path in column i goes on from states[i], which becomes where it ends. Without a
+  // trellis it means nothing. `states` must outlive the rounder.
+  void follow(std::span<int> states) { states_ = states; }
+
+  // z of y / step, for the whole of column i.
   template <class T>
-  void round(std::span<const T> y, double step, std::span<int32_t> z);
+  void round(int64_t i, std::span<const T> y, double step, std::span<int32_t> z);
 
  private:
   ThreadPool& pool_;
   int64_t segment_rows_;
   std::unique_ptr<Viterbi> viterbi_;
+  std::span<int> states_;  // empty: paths start anew
   std::vector<float> scaled_;
 };
 

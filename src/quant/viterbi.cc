@@ -50,8 +50,9 @@ constexpr int kMaxBranch = 2 * kUnit;  // the metric at the largest distance, 2 
 constexpr int kMaxGrowth = kUnit / 2;
 // Metrics are counted from that of state 0 again after every so many rows.
 constexpr size_t kRebaseRows = 64;
-// What the states other than 0 begin with. Every state is reached from state 0 within kMaxBits rows
-// at a lower metric than this, so that no path that begins elsewhere lives longer or wins.
+// What the states other than the first begin with. Every state is reached from the first within
+// kMaxBits rows at a lower metric than this, so that no path that begins elsewhere lives longer or
+// wins.
 constexpr int kUnreached = kMaxBits * kMaxBranch + 1;
 // For the same reason the metrics spread by kMaxBits branches at most once all states are reached.
 static_assert(kUnreached + kMaxBits * kMaxBranch <= std::numeric_limits<int16_t>::max());
@@ -390,16 +391,17 @@ struct Viterbi::Scratch {
   Buffer<int16_t> position, metric;
   Buffer<uint16_t> decision;
 
-  // `count` segments one after the other; `width`, as many or more, in a vector.
-  void run(const Trellis& trellis, size_t width, size_t count, size_t rows, const float* y,
-           int32_t* m);
+  // `count` segments one after the other; `width`, as many or more, in a vector. All begin in the
+  // state `first`. Returns the state in which segment 0 ends.
+  uint32_t run(const Trellis& trellis, size_t width, size_t count, size_t rows, const float* y,
+               int32_t* m, uint32_t first = 0);
 };
 
 Viterbi::Viterbi(ThreadPool& pool, const Trellis& trellis) : pool_(pool), trellis_(trellis) {}
 Viterbi::~Viterbi() = default;
 
-void Viterbi::Scratch::run(const Trellis& trellis, size_t width, size_t count, size_t rows,
-                           const float* y, int32_t* m) {
+uint32_t Viterbi::Scratch::run(const Trellis& trellis, size_t width, size_t count, size_t rows,
+                               const float* y, int32_t* m, uint32_t first) {
   const auto states = static_cast<size_t>(trellis.states);
   const size_t lanes = width * kLanes;
   const size_t words = words_of(trellis.states);
@@ -414,7 +416,7 @@ void Viterbi::Scratch::run(const Trellis& trellis, size_t width, size_t count, s
   };
   for (size_t segment = 0; segment < width; ++segment)
     for (size_t s = 0; s < blocks_of(trellis.states) * kLanes; ++s)
-      *metric_of(segment, s) = s % states == 0 ? int16_t{0} : int16_t{kUnreached};
+      *metric_of(segment, s) = s % states == first ? int16_t{0} : int16_t{kUnreached};
 
   std::fill(place, place + kChunkRows * lanes, int16_t{0});
   for (size_t begin = 0; begin < rows; begin += kChunkRows) {
@@ -438,6 +440,7 @@ void Viterbi::Scratch::run(const Trellis& trellis, size_t width, size_t count, s
   for (size_t segment = 0; segment < count; ++segment)
     for (uint32_t s = 1; s < states; ++s)
       if (*metric_of(segment, s) < *metric_of(segment, state[segment])) state[segment] = s;
+  const uint32_t last = state[0];
   for (size_t i = rows; i-- > 0;) {
     const uint16_t* decided = pass.decision + i * words * lanes;
     for (size_t segment = 0; segment < count; ++segment) {
@@ -450,6 +453,14 @@ void Viterbi::Scratch::run(const Trellis& trellis, size_t width, size_t count, s
     }
   }
   HWY_DYNAMIC_DISPATCH(nearest_in_cosets)(y, count * rows, m);
+  return last;
+}
+
+int Viterbi::follow(std::span<const float> y, int state, std::span<int32_t> m) {
+  assert(y.size() == m.size());
+  if (scratch_.empty()) scratch_.resize(1);
+  return static_cast<int>(
+      scratch_[0].run(trellis_, 1, 1, y.size(), y.data(), m.data(), static_cast<uint32_t>(state)));
 }
 
 void Viterbi::quantize(std::span<const float> y, int64_t segment_rows, std::span<int32_t> m) {

@@ -29,6 +29,10 @@ class Viterbi {
   // much distortion as 2.2 bits with 64 states, 1.2 with 8.
   void quantize(std::span<const float> y, int64_t segment_rows, std::span<int32_t> m);
 
+  // One segment, on the caller's thread, whose path starts in `state`. Returns the state in which
+  // it ends.
+  int follow(std::span<const float> y, int state, std::span<int32_t> m);
+
  private:
   struct Scratch;
   ThreadPool& pool_;

@@ -1,0 +1,53 @@
+// What errors of a layer's outputs do to the model's: the second moments of the gradients.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/threads.h"
+#include "model/config.h"
+#include "model/rope.h"
+#include "model/weights.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// Metrics of the outputs of a block's linear layers, by Linear. G = E[g g^T], a x a, over tokens,
+// g the gradient of log p(y) with respect to the outputs, and y drawn from the model itself: to
+// second order an error e of the outputs makes a KL of 1/2 e^T G e nats, were errors of different
+// tokens independent. Of a layer with more than kMostRows outputs the diagonal alone, 1 x a.
+using OutputMetrics = std::array<Matrix<double>, kLinears>;
+
+// One forward and one backward pass over the original model. In memory: the stream and its gradient
+// at every block's boundary, of as many windows as fit in kBytes (one at least, and kTokens at
+// most).
+class OutputGradients {
+ public:
+  static constexpr int64_t kMostRows = 8192, kTokens = 16384, kBytes = int64_t{2} << 30;
+
+  // `tick` is called between steps and may throw to stop. All must outlive the object but
+  // `windows`.
+  OutputGradients(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                  std::span<const std::vector<int32_t>> windows, uint64_t seed,
+                  std::function<void()> tick);
+
+  // Runs the block's backward pass again.
+  OutputMetrics metrics(int64_t block) const;
+
+  int64_t tokens() const { return tokens_; }
+
+ private:
+  ThreadPool& pool_;
+  const ModelConfig& config_;
+  const WeightSource& source_;
+  std::function<void()> tick_;
+  int64_t length_, tokens_, batch_;  // tokens of a window, of all, and of a batch of windows
+  RopeTable rope_;
+  std::vector<std::vector<Matrix<float>>> inputs_;     // by block and batch: the stream before it
+  std::vector<std::vector<Matrix<float>>> gradients_;  // with respect to the stream behind it
+};
+
+}  // namespace watersic

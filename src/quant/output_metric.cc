@@ -1,0 +1,65 @@
+#include "quant/output_metric.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "linalg/blas.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+constexpr double kDamping = 0.1;  // of the diagonal's mean
+
+void normalise(std::vector<double>& root) {
+  double log_mean = 0;
+  for (const double r : root) log_mean += std::log2(r) / static_cast<double>(root.size());
+  for (double& r : root) r /= std::exp2(log_mean);
+}
+
+}  // namespace
+
+OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows) {
+  const int64_t a = G.cols();
+  const bool diagonal = G.rows() == 1;
+  double mean = 0;
+  for (int64_t k = 0; k < a; ++k) mean += (diagonal ? G(0, k) : G(k, k)) / static_cast<double>(a);
+  OutputFactor out{.group_rows = group_rows, .root = {}, .feedback = {}};
+  if (diagonal || !(mean > 0)) {
+    out.group_rows = a;
+    for (int64_t k = 0; k < a; ++k)
+      out.root.push_back(mean > 0 ? std::sqrt(G(0, k) + kDamping * mean) : 1.0);
+    normalise(out.root);
+    return out;
+  }
+  out.feedback = Matrix<float>(a, a);
+  // G = U U^T, U upper triangular: the Cholesky factor of G turned around, U(i, j) =
+  // C(a - 1 - i, a - 1 - j). So the first group comes first.
+  Matrix<double> C(a, a);
+  for (int64_t i = 0; i < a; ++i)
+    for (int64_t j = 0; j <= i; ++j)
+      C(i, j) = G(a - 1 - i, a - 1 - j) + (i == j ? kDamping * mean : 0.0);
+  if (cholesky(pool, C) >= 0) throw Error("the metric of the outputs is not positive semidefinite");
+  for (int64_t lo = 0; lo < a; lo += group_rows) {
+    const int64_t hi = std::min(a, lo + group_rows), rows = hi - lo;
+    for (int64_t k = lo; k < hi; ++k) {
+      double weight = 0;
+      for (int64_t j = k; j < hi; ++j) {
+        const double u = C(a - 1 - k, a - 1 - j);
+        weight += u * u;
+      }
+      out.root.push_back(std::sqrt(weight));
+    }
+    // feedback[b, before]^T = U[before, b] U_bb^{-1}, in C's order from behind.
+    Matrix<double> X(lo, rows);
+    for (int64_t i = 0; i < lo; ++i)
+      for (int64_t q = 0; q < rows; ++q) X(i, q) = C(a - 1 - i, a - hi + q);
+    solve_right_lower(pool, Op::kNone, C.view().block(a - hi, a - hi, rows, rows), X);
+    for (int64_t i = 0; i < lo; ++i)
+      for (int64_t q = 0; q < rows; ++q) out.feedback(hi - 1 - q, i) = static_cast<float>(X(i, q));
+  }
+  normalise(out.root);
+  return out;
+}
+
+}  // namespace watersic
