@@ -1,7 +1,6 @@
 // A whole model: a checkpoint folder in, one .wsic file out.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -34,7 +33,8 @@ struct CalibrationOptions {
 // How the bits are shared among the layers (docs/algorithm.md, "Bits where the model feels them").
 enum class Allocation {
   kUniform,      // the same rate for all
-  kSensitivity,  // by what each layer's error does to the model's output, measured
+  kSensitivity,  // by what each layer's error does to the model's output, measured layer by layer
+  kGradient,     // by the same, as the gradients of the original model foretell it
 };
 
 // What makes a model's layers more than so many single ones (docs/algorithm.md, "Inside a model").
@@ -49,7 +49,8 @@ struct ModelOptions {
   // Rounding that minds what errors of the outputs do to the model's, by the gradients of the
   // original; watersic only.
   std::optional<bool> output_metric;
-  // Left open: by sensitivity for method watersic. Needs calibration and an entropy coder.
+  // Left open: by gradients for method watersic with a metric of the outputs. Needs calibration and
+  // an entropy coder.
   std::optional<Allocation> allocation;
   bool mix_gate_up = false;  // gate, up: likewise, judged at the input of down
   int mixing_steps = 5;      // of each golden section (the papers: 15)
@@ -79,13 +80,14 @@ struct MixingReport {
   std::vector<MixingPoint> points;  // as tried; none where nothing was searched
 };
 
-// What the model's KL (bits a token, of the original to the model with this one layer quantized)
-// was at two rates, and the rate that the layer is given for it.
+// What the model's KL is (bits a token, of the original to the model with this one layer quantized)
+// and the rate that the layer is given for it.
 struct LayerSensitivity {
   std::string name;
   int64_t weights = 0;
-  std::array<double, 2> bits{}, kl_bits{};
-  double slope = 0;  // of -log2 KL over bits; 2 where KL follows the distortion
+  // Measured: at two rates. By gradients: as foretold at the share.
+  std::vector<double> bits, kl_bits;
+  double slope = 2;  // of -log2 KL over bits; 2 where KL follows the distortion
   double share = 0;  // bits a weight
 };
 

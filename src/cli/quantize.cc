@@ -109,14 +109,15 @@ void add_model_options(CLI::App& command, QuantizeOptions& options) {
       "watersic: outputs count as much as their errors change the model's output, and rows make "
       "good the errors of others (on)");
   const std::map<std::string, Allocation> allocations{{"uniform", Allocation::kUniform},
-                                                      {"sensitivity", Allocation::kSensitivity}};
+                                                      {"sensitivity", Allocation::kSensitivity},
+                                                      {"gradient", Allocation::kGradient}};
   command
       .add_option_function<Allocation>(
           "--allocate", [&model](const Allocation& wanted) { model.allocation = wanted; },
           "How the layers share the bits: all alike, or more for those whose errors change the "
-          "model's output most (the default for watersic)")
+          "model's output most, by quantizing each alone, or by gradients (watersic's default)")
       ->transform(CLI::CheckedTransformer(allocations).description(""))
-      ->type_name("uniform|sensitivity");
+      ->type_name("uniform|sensitivity|gradient");
   command.add_flag("--mix-gate-up", model.mix_gate_up,
                    "watersic: such a search for gate and up, too (off)");
   command

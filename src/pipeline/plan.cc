@@ -143,10 +143,11 @@ ModelOptions resolved_model_options(const QuantizeOptions& options) {
     refuse("--output-metric", "does not go together with --lmmse");
   decide(out.output_metric, full, !options.lmmse.value_or(false), "--output-metric");
   const bool coded = !is_grid(method);
-  if (out.allocation == Allocation::kSensitivity && !(calibrated && coded))
-    refuse("--allocate sensitivity",
+  if (out.allocation.value_or(Allocation::kUniform) != Allocation::kUniform &&
+      !(calibrated && coded))
+    refuse("--allocate",
            calibrated ? "has no meaning for methods of a fixed grid" : "needs calibration");
-  out.allocation = out.allocation.value_or(full ? Allocation::kSensitivity : Allocation::kUniform);
+  out.allocation = out.allocation.value_or(full ? Allocation::kGradient : Allocation::kUniform);
   if (out.mixing_steps < 0 || out.mixing_steps > 100)
     throw Error(fmt::format("mixing steps: expected 0 to 100, found {}", out.mixing_steps));
   return out;

@@ -17,6 +17,7 @@
 #include "model/forward.h"
 #include "model/open_checkpoint.h"
 #include "pipeline/calibrate.h"
+#include "pipeline/gradient_shares.h"
 #include "pipeline/identity.h"
 #include "pipeline/kept_tensor.h"
 #include "pipeline/output_gradients.h"
@@ -93,13 +94,13 @@ class ModelQuantizer {
     const auto length = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
     report_.calibration_tokens = report_.calibration_windows * length;
 
-    if (*options_.model.output_metric) {
+    const Allocation allocation = *options_.model.allocation;
+    if (*options_.model.output_metric || allocation == Allocation::kGradient) {
       watch_.stage("gradients");
       gradients_ = std::make_unique<OutputGradients>(pool_, config_, source_, windows,
                                                      options_.seed, [this] { check_stop(); });
     }
-    if (*options_.model.allocation == Allocation::kSensitivity)
-      share_by_sensitivities(windows, work);
+    if (allocation != Allocation::kUniform) share_bits_unevenly(windows, work);
 
     watch_.stage("statistics");
     std::optional<Streams> streams;
@@ -112,22 +113,29 @@ class ModelQuantizer {
   }
 
   // How much more or less than the others each layer gets.
-  void share_by_sensitivities(const std::vector<std::vector<int32_t>>& windows,
-                              const WorkFolder& work) {
+  void share_bits_unevenly(const std::vector<std::vector<int32_t>>& windows,
+                           const WorkFolder& work) {
     watch_.stage("sensitivity");
     auto& found = report_.sensitivities;
     const double bits = budget_.average();
     if (auto saved = work.sensitivities()) {
       found = std::move(*saved);
     } else {
-      found = measure_sensitivities(
-          pool_, config_, source_, windows, plan_, gradients_.get(), bits, [this] { check_stop(); }, progress_);
       LeastBits least(pool_);
       std::vector<double> floors;
       for (const auto& block : plan_)
         for (const LayerPlan& layer : block)
           if (!layer.fixed) floors.push_back(1.1 * least(layer, bits));
-      watersic::share_by_sensitivity(found, bits, floors);
+      const auto tick = [this] { check_stop(); };
+      if (*options_.model.allocation == Allocation::kGradient) {
+        found = share_by_gradients(pool_, config_, source_, windows, plan_, *gradients_, bits,
+                                   floors, tick, progress_);
+      } else {
+        found = measure_sensitivities(pool_, config_, source_, windows, plan_,
+                                      metrics_minded() ? gradients_.get() : nullptr, bits, tick,
+                                      progress_);
+        share_by_sensitivity(found, bits, floors);
+      }
       work.save_sensitivities(found);
     }
     size_t next = 0;
@@ -135,6 +143,7 @@ class ModelQuantizer {
       for (LayerPlan& layer : block)
         if (!layer.fixed) layer.offset = found.at(next++).share - bits;
   }
+  bool metrics_minded() const { return *options_.model.output_metric; }
 
   void check_stop() const {
     if (stop_ && stop_())
@@ -218,7 +227,7 @@ class ModelQuantizer {
         finished = std::move(*saved);
         if (streams != nullptr) streams->pass(stage);
       } else {
-        if (gradients_ && !measured) {
+        if (metrics_minded() && !measured) {
           watch_.stage("gradients");
           metrics = gradients_->metrics(block);
           measured = true;

@@ -158,7 +158,9 @@ Json options_json(const QuantizeOptions& options) {
   json["attention_weighting"] = open(model.attention_weighting);
   json["mixing"] = open(model.mixing);
   json["output_metric"] = open(model.output_metric);
-  json["allocation"] = model.allocation == Allocation::kSensitivity ? "sensitivity" : "uniform";
+  const char* kAllocations[] = {"uniform", "sensitivity", "gradient"};
+  json["allocation"] =
+      model.allocation ? Json(kAllocations[static_cast<size_t>(*model.allocation)]) : Json(nullptr);
   json["mix_gate_up"] = model.mix_gate_up;
   json["mixing_steps"] = model.mixing_steps;
   json["overrides"] = options.overrides;
@@ -186,8 +188,8 @@ std::vector<LayerSensitivity> sensitivities_from_json(const Json& json, const st
   for (const Json& entry : json) {
     const JsonFields fields(entry, name);
     LayerSensitivity layer{.name = fields.text("name"), .weights = fields.integer("weights")};
-    layer.bits = fields.array("bits").get<std::array<double, 2>>();
-    layer.kl_bits = fields.array("kl_bits").get<std::array<double, 2>>();
+    layer.bits = fields.array("bits").get<std::vector<double>>();
+    layer.kl_bits = fields.array("kl_bits").get<std::vector<double>>();
     layer.slope = fields.number("slope");
     layer.share = fields.number("share");
     out.push_back(std::move(layer));

@@ -52,14 +52,15 @@ class SensitivityMeter {
         forward(later, variant.X);
       }
     }
-    for (const Variant& variant : variants) layers[variant.layer].kl_bits[variant.rate] = 0;
+    for (const Variant& variant : variants)
+      layers[variant.layer].kl_bits[static_cast<size_t>(variant.rate)] = 0;
     constexpr int64_t kRows = 256;
     for (int64_t row = 0; row < last_.rows(); row += kRows) {
       const int64_t rows = std::min(kRows, last_.rows() - row);
       const Matrix<float> logits = head_.logits(pool_, part(last_, row, rows));
       for (const Variant& variant : variants) {
         Matrix<float> reference = logits, mine = head_.logits(pool_, part(variant.X, row, rows));
-        layers[variant.layer].kl_bits[variant.rate] +=
+        layers[variant.layer].kl_bits[static_cast<size_t>(variant.rate)] +=
             kl_loss(pool_, 1, reference, mine) /
             (static_cast<double>(last_.rows()) * std::numbers::ln2);
       }
@@ -123,12 +124,13 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
         LayerSensitivity measured{.name = layer.site.name, .weights = layer.weights()};
+        measured.kl_bits.resize(2);
         BlockWeights changed = weights;
         for (int rate = 0; rate < 2; ++rate) {
           tick();
           QuantizerOptions options = layer.options;
-          options.bits = measured.bits[rate] =
-              std::clamp(bits + (rate == 0 ? -0.25 : 0.75), 0.5, 8.0);
+          options.bits = std::clamp(bits + (rate == 0 ? -0.25 : 0.75), 0.5, 8.0);
+          measured.bits.push_back(options.bits);
           changed.linear[layer.site.linear].weight =
               draft_layer(pool,
                           {.W = weights.linear[layer.site.linear].weight,

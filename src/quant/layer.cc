@@ -30,11 +30,6 @@ int64_t segment_rows(int64_t rows) {
   return std::max<int64_t>(1, (rows + parts - 1) / parts);
 }
 
-// Rows that are quantized before the others make good what they have done: few, since within a
-// group nothing is made good; but where a path through the trellis is cut, it costs as much as its
-// start, 2.2 bits with 64 states.
-int64_t group_rows(int64_t rows) { return std::clamp<int64_t>(rows / 8, 64, 256); }
-
 // A seed that is not 0, which would mean that there is no rotation.
 uint32_t rotation_seed(const QuantizerOptions& options) {
   return static_cast<uint32_t>(options.seed) * 2 + 1;
@@ -106,7 +101,7 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
   if (!is_rtn(options.method)) {
     form_target();
     if (options.method == Method::kWatersic && problem.output_metric.rows() > 0) {
-      outputs_ = factor_outputs(pool, problem.output_metric, group_rows(problem.W.rows()));
+      outputs_ = factor_outputs(pool, problem.output_metric, output_group_rows(problem.W.rows()));
       lmmse_ = false;
     }
     factor(0);
@@ -392,6 +387,11 @@ double LayerQuantizer::objective(MatrixView<const float> V, std::span<const int6
   return quadratic_trace(pool_, E, live_block(metric(), columns_)) /
          static_cast<double>(std::max<int64_t>(1, V.size()));
 }
+
+// Rows that are quantized before the others make good what they have done: few, since within a
+// group nothing is made good; but where a path through the trellis is cut, it costs as much as its
+// start, 2.2 bits with 64 states.
+int64_t output_group_rows(int64_t rows) { return std::clamp<int64_t>(rows / 8, 64, 256); }
 
 double weighted_distortion(ThreadPool& pool, const LayerProblem& problem,
                            MatrixView<const float> V) {

@@ -94,6 +94,9 @@ class LayerQuantizer {
   double extra_ = -1;  // on the diagonal of S in L, besides damping; < 0: not factored yet
 };
 
+// Rows of a group, where a metric of the outputs is minded.
+int64_t output_group_rows(int64_t rows);
+
 // tr(G (W - V) S (W - V)^T) / (a n), G the problem's metric of the outputs with a mean of 1 on its
 // diagonal.
 double weighted_distortion(ThreadPool& pool, const LayerProblem& problem,

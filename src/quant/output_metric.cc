@@ -11,10 +11,12 @@ namespace {
 
 constexpr double kDamping = 0.1;  // of the diagonal's mean
 
-void normalise(std::vector<double>& root) {
+void normalise(OutputFactor& factor) {
   double log_mean = 0;
-  for (const double r : root) log_mean += std::log2(r) / static_cast<double>(root.size());
-  for (double& r : root) r /= std::exp2(log_mean);
+  for (const double r : factor.root)
+    log_mean += std::log2(r) / static_cast<double>(factor.root.size());
+  factor.scale = std::exp2(log_mean);
+  for (double& r : factor.root) r /= factor.scale;
 }
 
 }  // namespace
@@ -29,7 +31,7 @@ OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_
     out.group_rows = a;
     for (int64_t k = 0; k < a; ++k)
       out.root.push_back(mean > 0 ? std::sqrt(G(0, k) + kDamping * mean) : 1.0);
-    normalise(out.root);
+    normalise(out);
     return out;
   }
   out.feedback = Matrix<float>(a, a);
@@ -58,7 +60,7 @@ OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_
     for (int64_t i = 0; i < lo; ++i)
       for (int64_t q = 0; q < rows; ++q) out.feedback(hi - 1 - q, i) = static_cast<float>(X(i, q));
   }
-  normalise(out.root);
+  normalise(out);
   return out;
 }
 

@@ -17,6 +17,7 @@ namespace watersic {
 struct OutputFactor {
   int64_t group_rows = 0;    // but for the last group, which may be shorter
   std::vector<double> root;  // of each row
+  double scale = 1;          // what the roots were divided by
   Matrix<float> feedback;    // a x a, zero but for the columns of groups before the row's; or empty
 
   bool empty() const { return root.empty(); }

@@ -1,0 +1,135 @@
+#include "pipeline/gradient_shares.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "linalg/blas.h"
+#include "model/forward.h"
+#include "pipeline/sensitivity.h"
+#include "pipeline/streams.h"
+#include "quant/layer.h"
+
+namespace watersic {
+namespace {
+
+// Values in order, neighbours taken together by their mean so that at most 128 are left.
+std::vector<double> thinned(std::vector<double> values) {
+  constexpr size_t kMost = 128;
+  std::sort(values.begin(), values.end());
+  const size_t groups = std::min(kMost, values.size());
+  std::vector<double> out;
+  for (size_t g = 0; g < groups; ++g) {
+    const size_t begin = g * values.size() / groups, end = (g + 1) * values.size() / groups;
+    double sum = 0;
+    for (size_t i = begin; i < end; ++i) sum += values[i];
+    out.push_back(sum / static_cast<double>(end - begin));
+  }
+  return out;
+}
+
+// The squared diagonal of S's Cholesky factor: what each column's errors weigh in the loop.
+std::vector<double> column_weights(ThreadPool& pool, const Matrix<double>& S) {
+  const int64_t n = S.cols();
+  double mean = 0;
+  for (int64_t i = 0; i < n; ++i) mean += S(i, i) / static_cast<double>(n);
+  std::vector<double> out(static_cast<size_t>(n));
+  for (double damping = default_damping(Method::kWatersic);; damping *= 10) {
+    Matrix<double> L = S;
+    for (int64_t i = 0; i < n; ++i) L(i, i) += damping * mean;
+    if (mean > 0 && damping < 1 && cholesky(pool, L) >= 0) continue;
+    for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i)] = L(i, i) * L(i, i);
+    return out;
+  }
+}
+
+LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<double> inputs,
+                    const Matrix<double>& G) {
+  double variance = 0;
+  for (int64_t k = 0; k < W.rows(); ++k)
+    for (const float w : W.row(k))
+      variance += static_cast<double>(w) * w / static_cast<double>(W.size());
+  // 1/2 e^T G e nats.
+  const double to_bits = variance / 2 / std::numbers::ln2;
+  for (double& x : inputs) x *= to_bits;
+  const OutputFactor factor = factor_outputs(pool, G, output_group_rows(W.rows()));
+  std::vector<double> outputs;
+  for (const double root : factor.root)
+    outputs.push_back(root * root * factor.scale * factor.scale);
+  return {.inputs = thinned(std::move(inputs)), .outputs = thinned(std::move(outputs))};
+}
+
+}  // namespace
+
+void fill_water(std::span<const LayerParts> parts, double bits, std::span<const double> floors,
+                std::span<LayerSensitivity> layers) {
+  double weights = 0;
+  for (const LayerSensitivity& layer : layers) weights += static_cast<double>(layer.weights);
+  const auto spent = [&](double log_level) {
+    const double level = std::exp2(log_level);
+    double sum = 0;
+    for (size_t l = 0; l < layers.size(); ++l) {
+      double rate = 0, kl = 0;
+      for (const double x : parts[l].inputs) {
+        for (const double y : parts[l].outputs) {
+          rate += 0.5 * std::max(0.0, std::log2(std::max(x * y, 1e-300)) - log_level);
+          kl += std::min(x * y, level);
+        }
+      }
+      const auto count = static_cast<double>(parts[l].inputs.size() * parts[l].outputs.size());
+      LayerSensitivity& layer = layers[l];
+      layer.share =
+          std::clamp(rate / count, std::max(floors[l], kLeastPart * bits), bits + kMostExtra);
+      layer.bits = {layer.share};
+      layer.kl_bits = {kl / count * static_cast<double>(layer.weights)};
+      sum += layer.share * static_cast<double>(layer.weights);
+    }
+    return sum;
+  };
+  double low = -200, high = 100;  // of log2 theta: most bits, fewest bits
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (low + high) / 2;
+    (spent(middle) > bits * weights ? low : high) = middle;
+  }
+  spent(high);
+}
+
+std::vector<LayerSensitivity> share_by_gradients(
+    ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+    std::span<const std::vector<int32_t>> windows, const std::vector<std::vector<LayerPlan>>& plan,
+    const OutputGradients& gradients, double bits, std::span<const double> floors,
+    const std::function<void()>& tick, const ProgressFn& progress) {
+  std::vector<int32_t> ids;
+  for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
+  Streams streams(pool, config, static_cast<int64_t>(windows.front().size()),
+                  embed(config, source, ids), false);
+  streams.set_tick(tick);
+  std::vector<LayerSensitivity> out;
+  std::vector<LayerParts> parts;
+  for (int64_t block = 0; block < config.blocks; ++block) {
+    streams.begin_block(load_block(pool, config, source, block));
+    const OutputMetrics metrics = gradients.metrics(block);
+    for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
+      const StageStatistics statistics = streams.statistics(stage, {});
+      const std::vector<double> inputs = column_weights(pool, statistics.plain.S);
+      for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
+        if (layer.site.input != stage || layer.fixed) continue;
+        tick();
+        out.push_back({.name = layer.site.name, .weights = layer.weights()});
+        parts.push_back(parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
+                                 metrics[layer.site.linear]));
+      }
+    }
+    streams.end_block();
+    if (progress)
+      progress({.stage = "sensitivity",
+                .unit = "blocks",
+                .done = block + 1,
+                .total = config.blocks,
+                .detail = ""});
+  }
+  fill_water(parts, bits, floors, out);
+  return out;
+}
+
+}  // namespace watersic
