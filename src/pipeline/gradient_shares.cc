@@ -13,6 +13,10 @@
 namespace watersic {
 namespace {
 
+// -log2 of a part's KL over its bits. In theory 2; layers quantized alone at 1.75 and at 2.75 bits
+// gave 2.4 in the mean, since at low rates a bit buys more.
+constexpr double kSlope = 2.4;
+
 // Values in order, neighbours taken together by their mean so that at most 128 are left.
 std::vector<double> thinned(std::vector<double> values) {
   constexpr size_t kMost = 128;
@@ -72,7 +76,7 @@ void fill_water(std::span<const LayerParts> parts, double bits, std::span<const 
       double rate = 0, kl = 0;
       for (const double x : parts[l].inputs) {
         for (const double y : parts[l].outputs) {
-          rate += 0.5 * std::max(0.0, std::log2(std::max(x * y, 1e-300)) - log_level);
+          rate += std::max(0.0, std::log2(std::max(x * y, 1e-300)) - log_level) / kSlope;
           kl += std::min(x * y, level);
         }
       }

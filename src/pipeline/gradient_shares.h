@@ -22,8 +22,8 @@ struct LayerParts {
 };
 
 // Reverse waterfilling over the parts of all layers (docs/algorithm.md, "Bits where the model feels
-// them"): with one water level theta a part takes max(0, 1/2 log2(variance / theta)) bits and adds
-// min(variance, theta) to the KL. Sets share and what KL that makes; theta is where the layers
+// them"): with one water level theta a part takes max(0, log2(variance / theta) / 2.4) bits and
+// adds min(variance, theta) to the KL. Sets share and what KL that makes; theta is where the layers
 // spend `bits` on average. A share is not below kLeastPart bits nor its floor, nor above bits +
 // kMostExtra.
 void fill_water(std::span<const LayerParts> parts, double bits, std::span<const double> floors,
