@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/rng.h"
 #include "base/rotation.h"
 #include "coding/dec_tensor.h"
 #include "quant/families.h"
@@ -199,6 +200,49 @@ TEST_F(EncodeLayer, WhereNothingLivesNothingIsSpent) {
   data.W = Matrix<float>(64, 32);
   const EncodedLayer zeros = encode(data, {.bits = 2});
   EXPECT_EQ(zeros.distortion, 0);
+}
+
+// Rows of very different weight, and rows that go together: what counts falls by much.
+TEST_F(EncodeLayer, MindsTheMetricOfTheOutputs) {
+  const int64_t rows = 320;
+  const LayerData data = layer("ar1", rows, 64);
+  Rng rng(4);
+  Matrix<double> G(rows, rows), diagonal(1, rows);
+  for (int64_t k = 0; k < rows; ++k) {
+    diagonal(0, k) = std::exp2(2 * rng.normal());
+    for (int64_t j = 0; j < rows; ++j)
+      G(k, j) = std::exp2(-std::fabs(static_cast<double>(k % 64 - j % 64))) *
+                (k / 64 == j / 64 ? 1 : 0.9);
+  }
+  for (const int trellis : {0, 64}) {
+    for (const auto* metric : {&diagonal, &G}) {
+      LayerProblem problem{.W = data.W, .S = data.S};
+      const QuantizerOptions options{.bits = 2.5, .trellis = trellis};
+      const EncodedLayer plain = encode_layer(pool_, problem, options);
+      problem.output_metric = *metric;
+      const EncodedLayer minded = encode_layer(pool_, problem, options);
+      EXPECT_NEAR(minded.bits.file, 2.5, 2 * kTolerance);  // a small layer
+      EXPECT_EQ(plain.weighted_distortion, 0);
+      EXPECT_DOUBLE_EQ(minded.weighted_distortion,
+                       weighted_distortion(pool_, problem, dequantize(minded.tensor)));
+      const double before = weighted_distortion(pool_, problem, dequantize(plain.tensor));
+      EXPECT_LT(minded.weighted_distortion, 0.7 * before) << trellis;
+      EXPECT_GT(minded.distortion, plain.distortion);
+    }
+  }
+}
+
+TEST_F(EncodeLayer, AMetricThatTellsNothingChangesLittle) {
+  const LayerData data = layer("powerlaw", 256, 96);
+  Matrix<double> I(256, 256);
+  for (int64_t k = 0; k < 256; ++k) I(k, k) = 3;
+  LayerProblem problem{.W = data.W, .S = data.S};
+  const QuantizerOptions options{.bits = 3};
+  const double plain = encode_layer(pool_, problem, options).distortion;
+  problem.output_metric = I;
+  const EncodedLayer minded = encode_layer(pool_, problem, options);
+  EXPECT_NEAR(minded.distortion, plain, 0.05 * plain);
+  EXPECT_NEAR(minded.weighted_distortion, minded.distortion, 1e-9 * plain);
 }
 
 }  // namespace

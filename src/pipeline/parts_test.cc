@@ -6,8 +6,10 @@
 #include "base/rng.h"
 #include "model/small_checkpoint.h"
 #include "pipeline/budget.h"
+#include "pipeline/gradient_shares.h"
 #include "pipeline/mixing.h"
 #include "pipeline/plan.h"
+#include "pipeline/sensitivity.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -42,6 +44,78 @@ TEST(Budget, DeadWeightsCostNothingAndFixedLayersTakeNoPart) {
   EXPECT_DOUBLE_EQ(half_dead.rate(1000, 500), 2.0);  // twice as much for each live one
   EXPECT_DOUBLE_EQ(RateBudget(2.0, 1000, 500, 500 * 3.0).rate(500, 0), 1.0);
   EXPECT_DOUBLE_EQ(RateBudget(2.0, 1000, 500, 500 * 16.0).rate(500, 0), 0.05);  // no less
+}
+
+TEST(Budget, OffsetsMoveBitsFromLayerToLayer) {
+  RateBudget budget(2.0, 400, 0, 0);
+  EXPECT_DOUBLE_EQ(budget.rate(100, 0, 1.5), 3.5);
+  budget.spent(100, 3.5, 1.5);
+  EXPECT_DOUBLE_EQ(budget.rate(300, 0, -0.5), 1.5);
+  budget.spent(300, 1.5, -0.5);
+  EXPECT_DOUBLE_EQ(budget.average(), 0);
+}
+
+// Layers of some sizes whose KL is K 2^(-slope bits).
+TEST(Sensitivity, SharesMakeTheLeastOfTheKl) {
+  Rng rng(9);
+  std::vector<LayerSensitivity> layers(6);
+  std::vector<double> K, floors(6);
+  for (size_t l = 0; l < 6; ++l) {
+    K.push_back(std::exp2(3 * rng.normal()));
+    layers[l].weights = 1000 * static_cast<int64_t>(l + 1);
+    layers[l].bits = {1.75, 2.75};
+    layers[l].slope = 1.5 + 0.25 * static_cast<double>(l);
+    for (const double bits : layers[l].bits)
+      layers[l].kl_bits.push_back(K[l] * std::exp2(-layers[l].slope * bits));
+  }
+  share_by_sensitivity(layers, 2, floors);
+  const auto total = [&](const std::vector<double>& shares) {
+    double kl = 0;
+    for (size_t l = 0; l < 6; ++l) kl += K[l] * std::exp2(-layers[l].slope * shares[l]);
+    return kl;
+  };
+  std::vector<double> shares;
+  double spent = 0;
+  for (const LayerSensitivity& layer : layers) {
+    shares.push_back(layer.share);
+    spent += layer.share * static_cast<double>(layer.weights);
+    EXPECT_GE(layer.share, 1);
+    EXPECT_LE(layer.share, 5);
+  }
+  EXPECT_NEAR(spent, 2 * 21'000, 1e-6);
+  EXPECT_LT(total(shares), total(std::vector<double>(6, 2.0)));
+  // No bits go from one to another with profit, where shares are inside their bounds.
+  for (size_t from = 0; from < 6; ++from) {
+    for (size_t to = 0; to < 6; ++to) {
+      std::vector<double> moved = shares;
+      moved[from] -= 0.01 / static_cast<double>(from + 1);
+      moved[to] += 0.01 / static_cast<double>(to + 1);
+      if (moved[from] < 1 || moved[to] > 5) continue;
+      EXPECT_GE(total(moved), total(shares) * (1 - 1e-9)) << from << " to " << to;
+    }
+  }
+  floors[5] = 2.5;
+  share_by_sensitivity(layers, 2, floors);
+  EXPECT_GE(layers[5].share, 2.5);
+}
+
+TEST(Sensitivity, WaterFillsThePartsOfAllLayers) {
+  // The second layer's errors count 2^4.8 times as much: two bits more.
+  std::vector<LayerParts> parts{
+      {.inputs = {1, 0.5}, .outputs = {1, 2}},
+      {.inputs = {std::exp2(4.8), 0.5 * std::exp2(4.8)}, .outputs = {1, 2}}};
+  std::vector<LayerSensitivity> layers(2);
+  layers[0].weights = layers[1].weights = 100;
+  const std::vector<double> floors(2);
+  fill_water(parts, 3, floors, layers);
+  EXPECT_NEAR(layers[0].share, 2, 1e-6);
+  EXPECT_NEAR(layers[1].share, 4, 1e-6);
+  EXPECT_NEAR(layers[0].kl_bits[0], layers[1].kl_bits[0], 1e-9);
+  // Parts under the water take nothing.
+  parts[0].inputs = {1, 1e-30};
+  fill_water(parts, 3, floors, layers);
+  EXPECT_NEAR(layers[0].share + layers[1].share, 6, 1e-6);
+  EXPECT_LT(layers[0].share, 2);
 }
 
 TEST(Plan, OverridesAndKeptLayers) {

@@ -51,6 +51,8 @@ class QuantizeModel : public testing::Test {
     QuantizeOptions out = options(method, bits);
     out.model.drift = false;
     if (method == Method::kWatersic) out.model.attention_weighting = false;
+    if (method == Method::kWatersic) out.model.output_metric = false;
+    out.model.allocation = Allocation::kUniform;
     return out;
   }
   static QuantizeReport run(const QuantizeOptions& options,
@@ -350,6 +352,55 @@ TEST_F(QuantizeModel, RowsTakenOutAreZero) {
     for (const int64_t row : {5, 17})
       for (const float v : V.row(row)) EXPECT_EQ(v, 0) << name;
   }
+}
+
+TEST_F(QuantizeModel, BitsAreSharedAsLayersNeedThem) {
+  for (const Allocation allocation : {Allocation::kGradient, Allocation::kSensitivity}) {
+    QuantizeOptions uneven = options(Method::kWatersic, 2.5);
+    uneven.model.allocation = allocation;
+    uneven.overrides = {"layers.0.*o_proj:bits=3"};
+    const QuantizeReport report = run(uneven);
+    EXPECT_NEAR(report.bits.file, 2.5, 0.03);
+    ASSERT_EQ(report.sensitivities.size(), 13U);  // the override takes no part
+    size_t next = 0;
+    double shares = 0, weights = 0, least = 9, most = 0;
+    for (const LayerReport& layer : report.layers) {
+      if (layer.name.find("layers.0.self_attn.o_proj") != std::string::npos) continue;
+      const LayerSensitivity& sensitivity = report.sensitivities[next++];
+      EXPECT_EQ(sensitivity.name, layer.name);
+      EXPECT_NEAR(layer.target_bits, sensitivity.share, 0.1) << layer.name;
+      for (const double kl : sensitivity.kl_bits) EXPECT_GT(kl, 0) << layer.name;
+      shares += sensitivity.share * static_cast<double>(sensitivity.weights);
+      weights += static_cast<double>(sensitivity.weights);
+      least = std::min(least, sensitivity.share);
+      most = std::max(most, sensitivity.share);
+      EXPECT_GT(layer.weighted_distortion, 0);
+    }
+    EXPECT_GT(most - least, 0.2);
+    EXPECT_NEAR(shares / weights, 2.5, 0.1);  // the override's half bit is the others' loss
+  }
+}
+
+// The gradients foretell what quantizing one layer does.
+TEST_F(QuantizeModel, GradientsForetellTheKl) {
+  QuantizeOptions measured = options(Method::kWatersic, 3), foretold = measured;
+  measured.model.allocation = Allocation::kSensitivity;
+  foretold.model.allocation = Allocation::kGradient;
+  const QuantizeReport a = run(measured), b = run(foretold);
+  for (size_t l = 0; l < a.sensitivities.size(); ++l)
+    EXPECT_NEAR(a.sensitivities[l].share, b.sensitivities[l].share, 0.6) << a.sensitivities[l].name;
+}
+
+TEST_F(QuantizeModel, WhatNeedsGradientsSaysSo) {
+  QuantizeOptions grid = options(Method::kGptq, 3);
+  grid.model.allocation = Allocation::kGradient;
+  EXPECT_EQ(error_of(grid), "--allocate: has no meaning for methods of a fixed grid");
+  QuantizeOptions blind = options(Method::kWatersic, 3, Source::kNone);
+  blind.model.output_metric = true;
+  EXPECT_EQ(error_of(blind), "--output-metric: needs calibration");
+  QuantizeOptions both = options(Method::kWatersic, 3);
+  both.lmmse = both.model.output_metric = true;
+  EXPECT_EQ(error_of(both), "--output-metric: does not go together with --lmmse");
 }
 
 }  // namespace

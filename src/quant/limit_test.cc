@@ -44,5 +44,19 @@ TEST(Limit, RateAndDistortionAreInverse) {
   }
 }
 
+TEST(Limit, OfAProductIsThatOfAllPairs) {
+  const std::vector<double> inputs{4, 1, 0.25}, outputs{2, 0.5};
+  std::vector<double> pairs = product_spectrum(inputs, outputs);
+  std::sort(pairs.begin(), pairs.end());
+  EXPECT_EQ(pairs, (std::vector<double>{0.125, 0.5, 0.5, 2, 2, 8}));
+  // Many are taken together, which hardly matters.
+  std::vector<double> many;
+  for (int i = 0; i < 2000; ++i) many.push_back(std::exp2(-0.005 * i));
+  const double exact = rate_at_distortion(many, 1, 0.01).bits,
+               thinned =
+                   rate_at_distortion(product_spectrum(many, std::vector<double>{1}), 1, 0.01).bits;
+  EXPECT_NEAR(thinned, exact, 1e-3);
+}
+
 }  // namespace
 }  // namespace watersic

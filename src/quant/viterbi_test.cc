@@ -197,5 +197,28 @@ TEST(Viterbi, ExtremeMetrics) {
   }
 }
 
+// A path in pieces is one path, and its first piece is what `quantize` gives.
+TEST(Viterbi, APathGoesOnFromWhereItStands) {
+  Rng rng(8);
+  for (const int states : kStates) {
+    const Trellis trellis = Trellis::of(states);
+    const std::vector<float> y = gaussian(rng, 150, 3);
+    std::vector<int32_t> m(y.size());
+    ThreadPool pool(1);
+    Viterbi viterbi(pool, trellis);
+    int state = 0;
+    for (size_t begin = 0; begin < y.size(); begin += 50)
+      state =
+          viterbi.follow(std::span(y).subspan(begin, 50), state, std::span(m).subspan(begin, 50));
+    expect_path(trellis, m, 150);
+    const std::vector<float> first(y.begin(), y.begin() + 50);
+    EXPECT_TRUE(std::equal(m.begin(), m.begin() + 50, quantized(trellis, first, 50).begin()));
+    // The pieces cost a little more than the whole.
+    const double whole = squared_error(y, quantized(trellis, y, 150)), pieces = squared_error(y, m);
+    EXPECT_GE(pieces, whole * (1 - 1e-6)) << states;
+    EXPECT_LT(pieces, whole * 1.3) << states;
+  }
+}
+
 }  // namespace
 }  // namespace watersic

@@ -1,0 +1,92 @@
+// The metrics of the outputs against the KL that real errors make.
+#include "pipeline/output_gradients.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "base/rng.h"
+#include "calibration/stage_moments.h"
+#include "model/forward.h"
+#include "model/model_backward.h"
+#include "model/tiny_models.h"
+#include "quant/layer.h"
+
+namespace watersic {
+namespace {
+
+class OutputGradientsTest : public testing::Test {
+ protected:
+  static constexpr int64_t kLength = 64;
+
+  void SetUp() override {
+    Rng rng(1);
+    for (int w = 0; w < 48; ++w) {
+      windows_.emplace_back();
+      for (int64_t t = 0; t < kLength; ++t)
+        windows_.back().push_back(
+            static_cast<int32_t>(rng.below(static_cast<uint64_t>(config_.vocabulary))));
+    }
+  }
+  OutputGradients gradients(uint64_t seed) {
+    return {pool_, config_, source_, windows_, seed, [] {}};
+  }
+
+  ThreadPool pool_{2};
+  ModelConfig config_ = parse_config(tiny_config("llama"), "config.json");
+  MemorySource source_ = random_model(config_, 1);
+  std::vector<std::vector<int32_t>> windows_;
+};
+
+TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
+  const OutputGradients all = gradients(3);
+  EXPECT_EQ(all.tokens(), 48 * kLength);
+  std::vector<std::array<Matrix<double>, 4>> S(static_cast<size_t>(config_.blocks));
+  const Matrix<float> last = forward_all(
+      pool_, config_, source_, windows_,
+      [&](int64_t block, Capture capture, MatrixView<const float> input) {
+        StageMoments moments(false);
+        moments.add(pool_, {.X = input, .X_quantized = {}, .p = {}, .residual = {}});
+        S[static_cast<size_t>(block)][static_cast<size_t>(capture)] = moments.take().plain.S;
+      });
+  const OutputHead head(config_, source_);
+  Rng rng(4);
+  for (int64_t block = 0; block < config_.blocks; ++block) {
+    const OutputMetrics metrics = all.metrics(block);
+    for (const LinearSite& site : linear_sites(config_, block)) {
+      const Matrix<double>& G = metrics[site.linear];
+      ASSERT_EQ(G.rows(), site.rows);
+      ASSERT_EQ(G.cols(), site.rows);
+      MemorySource changed = source_;
+      Matrix<float> W = source_.matrix(site.name), V = W;
+      for (float& v : V.values()) v += 0.02F * static_cast<float>(rng.normal());
+      changed.set(site.name, V);
+      const Matrix<float> other = forward_all(pool_, config_, changed, windows_);
+      Matrix<float> reference = head.logits(pool_, last), logits = head.logits(pool_, other);
+      const double kl = kl_loss(pool_, 1, reference, logits) / static_cast<double>(last.rows());
+      double mean = 0;
+      for (int64_t k = 0; k < G.rows(); ++k) mean += G(k, k);
+      const LayerProblem problem{
+          .W = W,
+          .S = S[static_cast<size_t>(block)][static_cast<size_t>(site.input)],
+          .output_metric = G};
+      const double foretold =
+          0.5 * mean * static_cast<double>(site.cols) * weighted_distortion(pool_, problem, V);
+      EXPECT_GT(foretold, kl / 2.5) << site.name;
+      EXPECT_LT(foretold, kl * 2.5) << site.name;
+    }
+  }
+}
+
+TEST_F(OutputGradientsTest, DependOnTheSeedOnly) {
+  const OutputMetrics one = gradients(3).metrics(1), same = gradients(3).metrics(1),
+                      other = gradients(4).metrics(1);
+  for (size_t l = 0; l < one.size(); ++l) {
+    EXPECT_TRUE(std::ranges::equal(one[l].values(), same[l].values()));
+    EXPECT_FALSE(std::ranges::equal(one[l].values(), other[l].values()));
+  }
+}
+
+}  // namespace
+}  // namespace watersic
