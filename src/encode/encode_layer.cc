@@ -137,9 +137,9 @@ class LayerEncoder {
 
   EncodedLayer run() {
     EncodedLayer best = quantizer_.has_step() && quantizer_.live() > 0 ? search() : fixed();
-    best.distortion = distortion(pool_, problem_, dequantize(best.tensor));
-    if (problem_.output_metric.rows() > 0)
-      best.weighted_distortion = weighted_distortion(pool_, problem_, dequantize(best.tensor));
+    const Distortions made = distortions(pool_, problem_, dequantize(best.tensor));
+    best.distortion = made.plain;
+    best.weighted_distortion = made.weighted;
     best.damping = quantizer_.damping();
     return best;
   }

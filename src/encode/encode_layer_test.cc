@@ -224,8 +224,8 @@ TEST_F(EncodeLayer, MindsTheMetricOfTheOutputs) {
       EXPECT_NEAR(minded.bits.file, 2.5, 2 * kTolerance);  // a small layer
       EXPECT_EQ(plain.weighted_distortion, 0);
       EXPECT_DOUBLE_EQ(minded.weighted_distortion,
-                       weighted_distortion(pool_, problem, dequantize(minded.tensor)));
-      const double before = weighted_distortion(pool_, problem, dequantize(plain.tensor));
+                       distortions(pool_, problem, dequantize(minded.tensor)).weighted);
+      const double before = distortions(pool_, problem, dequantize(plain.tensor)).weighted;
       EXPECT_LT(minded.weighted_distortion, 0.7 * before) << trellis;
       EXPECT_GT(minded.distortion, plain.distortion);
     }

@@ -72,7 +72,7 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
           .S = S[static_cast<size_t>(block)][static_cast<size_t>(site.input)],
           .output_metric = G};
       const double foretold =
-          0.5 * mean * static_cast<double>(site.cols) * weighted_distortion(pool_, problem, V);
+          0.5 * mean * static_cast<double>(site.cols) * distortions(pool_, problem, V).weighted;
       EXPECT_GT(foretold, kl / 2.5) << site.name;
       EXPECT_LT(foretold, kl * 2.5) << site.name;
     }

@@ -195,10 +195,8 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
   double variance = 0;
   for (int64_t k = 0; k < W.rows(); ++k)
     for (const float w : W.row(k)) variance += static_cast<double>(w) * w / weights;
-  const Matrix<float> nothing(W.rows(), W.cols());
   out.relative_distortion =
-      out.distortion /
-      std::max(1e-300, distortion(pool_, {.W = W, .S = statistics_.plain.S}, nothing));
+      out.distortion / std::max(1e-300, signal(pool_, W, statistics_.plain.S));
   out.weighted_distortion = encoded.weighted_distortion;
   if (!eigenvalues_.empty()) set_limit(layer, variance, out);
   bytes = std::move(encoded.bytes);

@@ -99,12 +99,12 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
   // Without a factor yet: its diagonal at least, for the first step.
   diagonal_.assign(order_.size(), 1.0);
   if (!is_rtn(options.method)) {
-    form_target();
+    const Matrix<double> L = form_target();
     if (options.method == Method::kWatersic && problem.output_metric.rows() > 0) {
       outputs_ = factor_outputs(pool, problem.output_metric, output_group_rows(problem.W.rows()));
       lmmse_ = false;
     }
-    factor(0);
+    use_factor(L, 0);
   }
   for (const float w : W_.values())
     variance_ += static_cast<double>(w) * w / static_cast<double>(W_.size());
@@ -188,7 +188,8 @@ Matrix<double> LayerQuantizer::cross_moment() const {
 
 // T = (C + d W) (S' + d I)^{-1}, in float64, since S' is badly conditioned. Climbs the ladder of
 // damping: what can't be factored is tried with ten times as much, up to kMostDamping.
-void LayerQuantizer::form_target() {
+// Returns the factor.
+Matrix<double> LayerQuantizer::form_target() {
   constexpr double kMostDamping = 0.1;
   Matrix<double> L;
   for (;;) {
@@ -204,7 +205,7 @@ void LayerQuantizer::form_target() {
     }
     damping_ = more;
   }
-  if (problem_.cross.rows() == 0 && problem_.residual.rows() == 0) return;
+  if (problem_.cross.rows() == 0 && problem_.residual.rows() == 0) return L;
   double mean = 0;
   for (const int32_t j : columns_.live) mean += metric()(j, j) / static_cast<double>(live());
   const Matrix<double> C = cross_moment();
@@ -216,6 +217,7 @@ void LayerQuantizer::form_target() {
   solve_right_lower(pool_, Op::kNone, L, T);
   for (size_t i = 0; i < W_.values().size(); ++i)
     W_.values()[i] = static_cast<float>(T.values()[i]);
+  return L;
 }
 
 void LayerQuantizer::factor(double extra) {
@@ -224,6 +226,10 @@ void LayerQuantizer::factor(double extra) {
     throw Error(fmt::format("the covariance is not positive definite at column {}",
                             in_loop_.live[static_cast<size_t>(failed)]));
   }
+  use_factor(factor, extra);
+}
+
+void LayerQuantizer::use_factor(const Matrix<double>& factor, double extra) {
   L_ = Matrix<float>(live(), live());
   for (int64_t i = 0; i < live(); ++i) {
     diagonal_[static_cast<size_t>(i)] = factor(i, i);
@@ -393,10 +399,10 @@ double LayerQuantizer::objective(MatrixView<const float> V, std::span<const int6
 // start, 2.2 bits with 64 states.
 int64_t output_group_rows(int64_t rows) { return std::clamp<int64_t>(rows / 8, 64, 256); }
 
-double weighted_distortion(ThreadPool& pool, const LayerProblem& problem,
-                           MatrixView<const float> V) {
+Distortions distortions(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {
   const MatrixView<const float> W = problem.W;
   const MatrixView<const double> G = problem.output_metric;
+  if (G.rows() == 0) return {.plain = distortion(pool, problem, V)};
   const int64_t a = W.rows(), n = W.cols();
   const bool diagonal = G.rows() == 1;
   Matrix<double> E(a, n), ES(a, n), GE(a, n);
@@ -411,9 +417,33 @@ double weighted_distortion(ThreadPool& pool, const LayerProblem& problem,
   }
   gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S, 0.0, ES);
   if (!diagonal) gemm(pool, Op::kNone, Op::kNone, 1.0, G, E, 0.0, GE);
+  Distortions out;
+  for (size_t i = 0; i < E.values().size(); ++i) {
+    out.plain += E.values()[i] * ES.values()[i];
+    out.weighted += GE.values()[i] * ES.values()[i];
+  }
+  const auto weights = static_cast<double>(std::max<int64_t>(1, W.size()));
+  out.plain /= weights;
+  out.weighted = mean > 0 ? out.weighted / (mean * weights) : 0;
+  return out;
+}
+
+// In float32: a sum of squares, of which nothing cancels.
+double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S) {
+  Matrix<float> narrow(S.rows(), S.cols());
+  for (int64_t i = 0; i < S.rows(); ++i)
+    for (int64_t j = 0; j < S.cols(); ++j) narrow(i, j) = static_cast<float>(S(i, j));
   double sum = 0;
-  for (size_t i = 0; i < E.values().size(); ++i) sum += GE.values()[i] * ES.values()[i];
-  return mean > 0 ? sum / (mean * static_cast<double>(std::max<int64_t>(1, W.size()))) : 0;
+  for (int64_t begin = 0; begin < W.rows(); begin += kRowTile) {
+    const MatrixView<const float> rows =
+        W.block(begin, 0, std::min(kRowTile, W.rows() - begin), W.cols());
+    Matrix<float> WS(rows.rows(), rows.cols());
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, rows, narrow, 0.0F, WS);
+    for (int64_t k = 0; k < rows.rows(); ++k)
+      for (int64_t j = 0; j < rows.cols(); ++j)
+        sum += static_cast<double>(rows(k, j)) * static_cast<double>(WS(k, j));
+  }
+  return sum / static_cast<double>(std::max<int64_t>(1, W.size()));
 }
 
 double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {

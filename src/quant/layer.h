@@ -65,10 +65,11 @@ class LayerQuantizer {
   }
   void rotate();
   void choose_order();
-  void form_target();
+  Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;
   Matrix<double> cross_moment() const;
   void factor(double extra);
+  void use_factor(const Matrix<double>& L, double extra);
   Matrix<float> in_loop_domain(MatrixView<const float> T, int64_t first) const;
   QuantizedLayer quantize_groups(double step) const;
   void rescale_groups(QuantizedLayer& layer) const;
@@ -97,10 +98,14 @@ class LayerQuantizer {
 // Rows of a group, where a metric of the outputs is minded.
 int64_t output_group_rows(int64_t rows);
 
-// tr(G (W - V) S (W - V)^T) / (a n), G the problem's metric of the outputs with a mean of 1 on its
-// diagonal.
-double weighted_distortion(ThreadPool& pool, const LayerProblem& problem,
-                           MatrixView<const float> V);
+// plain: tr((W - V) S (W - V)^T) / (a n). weighted: tr(G (W - V) S (W - V)^T) / (a n), G the
+// problem's metric of the outputs with a mean of 1 on its diagonal; 0 without one.
+struct Distortions {
+  double plain = 0, weighted = 0;
+};
+Distortions distortions(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V);
+// tr(W S W^T) / (a n).
+double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S);
 // tr((W - V) S (W - V)^T) / (a n).
 double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V);
 

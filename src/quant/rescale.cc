@@ -40,25 +40,29 @@ class Rescaler {
   // d = diag(Zt^T C), G = S o Zt^T Zt, Zt = diag(t) W0. Improves gamma; returns false where no step
   // lowers J.
   bool step_gamma(const std::vector<double>& t, std::vector<double>& gamma) {
-    for (int64_t k = 0; k < a_; ++k)
-      for (int64_t i = 0; i < n_; ++i) M_(k, i) = t[static_cast<size_t>(k)] * W0_(k, i);
+    // In float32, summed in float64: G shows the way, J is reckoned without it.
+    Matrix<float> M(a_, n_);
+    std::vector<double> d(static_cast<size_t>(n_)), diagonal(static_cast<size_t>(n_));
+    for (int64_t k = 0; k < a_; ++k) {
+      for (int64_t i = 0; i < n_; ++i) {
+        const double m = t[static_cast<size_t>(k)] * W0_(k, i);
+        M(k, i) = static_cast<float>(m);
+        d[static_cast<size_t>(i)] += m * C_(k, i);
+      }
+    }
     std::fill(G_.values().begin(), G_.values().end(), 0.0);
-    add_gram(pool_, M_, G_);
+    add_gram(pool_, M, G_);
     pool_.parallel_for(n_, [&](int64_t i) {
       for (int64_t j = 0; j < n_; ++j) G_(i, j) *= S_(i, j);
     });
-    std::vector<double> d(static_cast<size_t>(n_)), diagonal(static_cast<size_t>(n_));
-    for (int64_t k = 0; k < a_; ++k)
-      for (int64_t i = 0; i < n_; ++i) d[static_cast<size_t>(i)] += M_(k, i) * C_(k, i);
     for (int64_t i = 0; i < n_; ++i) diagonal[static_cast<size_t>(i)] = G_(i, i);
 
     const std::vector<double> gradient = product(gamma);
     const double before = quadratic(gamma, gradient, d);
-    Matrix<double> factor = G_;
     const double r = ridge(diagonal);
-    for (int64_t i = 0; i < n_; ++i) factor(i, i) += r;
-    if (cholesky(pool_, factor) >= 0) return false;
-    const std::vector<double> target = solve(factor, d);
+    for (int64_t i = 0; i < n_; ++i) G_(i, i) += r;
+    const std::vector<double> target = solve(gamma, d);
+    for (int64_t i = 0; i < n_; ++i) G_(i, i) -= r;
 
     for (const double fraction : {1.0, 0.5, 0.25, 0.125, 0.0625}) {
       std::vector<double> tried(gamma.size());
@@ -134,13 +138,40 @@ class Rescaler {
     return sum;
   }
 
-  // L L^T x = d, as a row vector through the triangular solves from the right.
-  std::vector<double> solve(const Matrix<double>& L, const std::vector<double>& d) const {
-    Matrix<double> x(1, n_);
-    std::copy(d.begin(), d.end(), x.data());
-    solve_right_lower(pool_, Op::kTranspose, L, x);
-    solve_right_lower(pool_, Op::kNone, L, x);
-    return {x.values().begin(), x.values().end()};
+  // G x = d by conjugate gradients from x, preconditioned by the diagonal, which is the most of G:
+  // columns of integers are nearly orthogonal. What comes of it is tried, and must lower J.
+  std::vector<double> solve(std::vector<double> x, const std::vector<double>& d) const {
+    constexpr int kMostSteps = 60;
+    constexpr double kPrecise = 1e-12;  // of |r|^2 in the preconditioner's metric
+    const auto size = static_cast<size_t>(n_);
+    std::vector<double> r = product(x), p(size);
+    for (size_t i = 0; i < size; ++i) r[i] = d[i] - r[i];
+    const auto conditioned = [&](size_t i) {
+      const double g = G_(static_cast<int64_t>(i), static_cast<int64_t>(i));
+      return g > 0 ? r[i] / g : 0.0;
+    };
+    double rho = 0;
+    for (size_t i = 0; i < size; ++i) {
+      p[i] = conditioned(i);
+      rho += r[i] * p[i];
+    }
+    const double enough = kPrecise * rho;
+    for (int step = 0; step < kMostSteps && rho > enough; ++step) {
+      const std::vector<double> Gp = product(p);
+      double curvature = 0;
+      for (size_t i = 0; i < size; ++i) curvature += p[i] * Gp[i];
+      if (!(curvature > 0)) break;
+      const double length = rho / curvature;
+      double next = 0;
+      for (size_t i = 0; i < size; ++i) {
+        x[i] += length * p[i];
+        r[i] -= length * Gp[i];
+        next += r[i] * conditioned(i);
+      }
+      for (size_t i = 0; i < size; ++i) p[i] = conditioned(i) + next / rho * p[i];
+      rho = next;
+    }
+    return x;
   }
 
   ThreadPool& pool_;
