@@ -1,6 +1,7 @@
 // A whole model: a checkpoint folder in, one .wsic file out.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -89,6 +90,9 @@ struct LayerSensitivity {
   std::vector<double> bits, kl_bits;
   double slope = 2;  // of -log2 KL over bits; 2 where KL follows the distortion
   double share = 0;  // bits a weight
+
+  // The KL at 0 bits, as the slope has it: what layers are told apart by.
+  double sensitivity() const { return kl_bits.at(0) * std::exp2(slope * bits.at(0)); }
 };
 
 // A feature of down's input whose second moment is far above the others': a candidate for
@@ -109,7 +113,8 @@ struct LayerReport {
   bool has_limit = false;
   double limit_bits = 0, gap = 0;
   int64_t dead = 0;
-  double damping = 0;  // as used; damping_asked was not enough where they differ
+  double sensitivity = 0;  // LayerSensitivity::sensitivity; 0 where it was not measured
+  double damping = 0;      // as used; damping_asked was not enough where they differ
   double damping_asked = 0;
   double step = 0, seconds = 0;
   bool kept = false;         // in 16 bits: nothing below `bits` has a meaning

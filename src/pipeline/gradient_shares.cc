@@ -82,6 +82,7 @@ void fill_water(std::span<const LayerParts> parts, double bits, std::span<const 
       }
       const auto count = static_cast<double>(parts[l].inputs.size() * parts[l].outputs.size());
       LayerSensitivity& layer = layers[l];
+      layer.slope = kSlope;
       layer.share =
           std::clamp(rate / count, std::max(floors[l], kLeastPart * bits), bits + kMostExtra);
       layer.bits = {layer.share};

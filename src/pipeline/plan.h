@@ -18,6 +18,7 @@ struct LayerPlan {
   bool keep = false;         // in 16 bits
   bool fixed = false;        // has a rate of its own: a grid's width, an override's bits
   double offset = 0;         // bits on top of the rate that all others share; not if fixed
+  double sensitivity = 0;    // where it was measured
 
   int64_t weights() const { return site.rows * site.cols; }
 };

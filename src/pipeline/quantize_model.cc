@@ -139,9 +139,13 @@ class ModelQuantizer {
       work.save_sensitivities(found);
     }
     size_t next = 0;
-    for (auto& block : plan_)
-      for (LayerPlan& layer : block)
-        if (!layer.fixed) layer.offset = found.at(next++).share - bits;
+    for (auto& block : plan_) {
+      for (LayerPlan& layer : block) {
+        if (layer.fixed) continue;
+        layer.sensitivity = found.at(next).sensitivity();
+        layer.offset = found.at(next++).share - bits;
+      }
+    }
   }
   bool metrics_minded() const { return *options_.model.output_metric; }
 

@@ -44,6 +44,7 @@ Json layer_json(const LayerReport& layer) {
                {"seconds", layer.seconds}};
   if (layer.kept) return json;
   json["distortion"] = layer.distortion;
+  if (layer.sensitivity > 0) json["sensitivity"] = layer.sensitivity;
   if (layer.weighted_distortion > 0) json["weighted_distortion"] = layer.weighted_distortion;
   json["relative_distortion"] = layer.relative_distortion;
   json["dead"] = layer.dead;
@@ -73,6 +74,7 @@ LayerReport layer_from_json(const Json& json, const std::string& name) {
   layer.seconds = fields.number("seconds");
   if (layer.kept) return layer;
   layer.distortion = fields.number("distortion");
+  if (fields.has("sensitivity")) layer.sensitivity = fields.number("sensitivity");
   if (fields.has("weighted_distortion"))
     layer.weighted_distortion = fields.number("weighted_distortion");
   layer.relative_distortion = fields.number("relative_distortion");

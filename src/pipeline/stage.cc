@@ -189,6 +189,7 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
   out.damping_asked = options.damping.value_or(default_damping(options.method));
   out.step = encoded.step;
   out.capture_error = statistics_.capture_error;
+  out.sensitivity = layer.sensitivity;
   out.mixing = mixing_;
   out.column_factors = quantiles(encoded.gamma);
   describe_tensor(encoded.tensor, out);
