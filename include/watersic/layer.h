@@ -42,7 +42,9 @@ struct LayerResult {
   Method method = Method::kWatersic;
   double target_bits = 0;
   BitCount bits;
-  double distortion = 0;  // tr((W - V) S (W - V)^T) / (a n), with S as given
+  double distortion = 0;           // tr((W - V) S (W - V)^T) / (a n), with S as given
+  double weighted_distortion = 0;  // tr(G (W - V) S (W - V)^T) / (a n), G with a mean of 1 on its
+                                   // diagonal; 0 without a metric of the outputs
   double limit_bits = 0;  // R(D): no code of Gaussian weights can spend less at this distortion
   double gap = 0;         // bits.coded - limit_bits
   int64_t dead = 0;       // columns
@@ -52,10 +54,13 @@ struct LayerResult {
 };
 
 // W: a x n weights. S: n x n, symmetric, E[x x^T] of the layer's inputs (the identity where nothing
-// is known). Throws Error where shapes disagree, a value is not finite, S is not symmetric, or the
-// rate can't be met.
+// is known). output_metric: empty, or G, a x a, symmetric and positive semidefinite: what errors e
+// of the outputs count, e^T G e (method watersic, without LMMSE); limit and gap are then of the
+// weighted distortion. Throws Error where shapes disagree, a value is not finite, S or G is not
+// symmetric, or the rate can't be met.
 LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S,
-                           const LayerOptions& options);
+                           const LayerOptions& options,
+                           MatrixView<const double> output_metric = {});
 
 // The result as JSON, without the matrices.
 std::string to_json(const LayerResult& result);

@@ -9,6 +9,32 @@
 
 namespace watersic {
 
+namespace {
+
+void check_symmetric(MatrixView<const double> S, const char* what) {
+  const int64_t n = S.rows();
+  double largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      if (!std::isfinite(S(i, j)))
+        throw Error(fmt::format("{}: expected finite values, found {} at row {}, column {}", what,
+                                S(i, j), i, j));
+    }
+    largest = std::max(largest, std::fabs(S(i, i)));
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < i; ++j) {
+      if (std::fabs(S(i, j) - S(j, i)) > 1e-6 * largest) {
+        throw Error(
+            fmt::format("{}: expected a symmetric matrix, found {} at ({}, {}) and {} at ({}, {})",
+                        what, S(i, j), i, j, S(j, i), j, i));
+      }
+    }
+  }
+}
+
+}  // namespace
+
 void check_weights(MatrixView<const float> W) {
   if (W.rows() == 0 || W.cols() == 0) {
     throw Error(fmt::format("weights: expected a matrix, found {} x {}", W.rows(), W.cols()));
@@ -26,24 +52,16 @@ void check_covariance(MatrixView<const double> S, int64_t n) {
         fmt::format("covariance: expected {} x {} (the weights have {} columns), found {} x {}", n,
                     n, n, S.rows(), S.cols()));
   }
-  double largest = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      if (!std::isfinite(S(i, j)))
-        throw Error(fmt::format("covariance: expected finite values, found {} at row {}, column {}",
-                                S(i, j), i, j));
-    }
-    largest = std::max(largest, std::fabs(S(i, i)));
+  check_symmetric(S, "covariance");
+}
+
+void check_output_metric(MatrixView<const double> G, int64_t a) {
+  if (G.rows() != a || G.cols() != a) {
+    throw Error(
+        fmt::format("output metric: expected {} x {} (the weights have {} rows), found {} x {}", a,
+                    a, a, G.rows(), G.cols()));
   }
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < i; ++j) {
-      if (std::fabs(S(i, j) - S(j, i)) > 1e-6 * largest) {
-        throw Error(fmt::format(
-            "covariance: expected a symmetric matrix, found {} at ({}, {}) and {} at ({}, {})",
-            S(i, j), i, j, S(j, i), j, i));
-      }
-    }
-  }
+  check_symmetric(G, "output metric");
 }
 
 }  // namespace watersic

@@ -28,13 +28,20 @@ Matrix<double> copy_of(MatrixView<const double> S) {
 }  // namespace
 
 LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S,
-                           const LayerOptions& options) {
+                           const LayerOptions& options, MatrixView<const double> output_metric) {
   const auto start = std::chrono::steady_clock::now();
   check_options(options);
   check_weights(W);
   check_covariance(S, W.cols());
+  const bool weighted = output_metric.rows() > 0;
+  if (weighted) {
+    check_output_metric(output_metric, W.rows());
+    if (options.method != Method::kWatersic || options.lmmse.value_or(false))
+      throw Error("output metric: expected method watersic without LMMSE");
+  }
   ThreadPool pool(options.threads);
-  EncodedLayer encoded = encode_layer(pool, {W, S}, options);
+  EncodedLayer encoded =
+      encode_layer(pool, {.W = W, .S = S, .output_metric = output_metric}, options);
 
   LayerResult result;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -55,8 +62,19 @@ LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S
   for (int64_t k = 0; k < W.rows(); ++k)
     for (const float w : W.row(k))
       variance += static_cast<double>(w) * w / static_cast<double>(W.size());
-  const std::vector<double> eigenvalues = symmetric_eigenvalues(copy_of(S));
-  result.limit_bits = rate_at_distortion(eigenvalues, variance, result.distortion).bits;
+  std::vector<double> spectrum = symmetric_eigenvalues(copy_of(S));
+  result.weighted_distortion = encoded.weighted_distortion;
+  if (weighted) {
+    double mean = 0;
+    for (int64_t k = 0; k < W.rows(); ++k)
+      mean += output_metric(k, k) / static_cast<double>(W.rows());
+    std::vector<double> outputs = symmetric_eigenvalues(copy_of(output_metric));
+    for (double& x : outputs) x /= mean;
+    spectrum = product_spectrum(spectrum, outputs);
+  }
+  result.limit_bits = rate_at_distortion(spectrum, variance,
+                                         weighted ? result.weighted_distortion : result.distortion)
+                          .bits;
   result.gap = result.bits.coded - result.limit_bits;
   return result;
 }
@@ -92,7 +110,7 @@ Matrix<float> from_eigenbasis(MatrixView<const float> V, MatrixView<const double
 }
 
 std::string to_json(const LayerResult& r) {
-  const Json json = {
+  Json json = {
       {"schema", "watersic.layer/1"},
       {"model_id", r.model_id},
       {"method", method_name(r.method)},
@@ -113,6 +131,7 @@ std::string to_json(const LayerResult& r) {
       {"step", r.step},
       {"seconds", r.seconds},
   };
+  if (r.weighted_distortion > 0) json["weighted_distortion"] = r.weighted_distortion;
   return json.dump(2) + "\n";
 }
 

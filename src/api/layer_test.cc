@@ -120,5 +120,32 @@ TEST_F(QuantizeLayer, OptionsMustMakeSense) {
   EXPECT_NE(error({.method = Method::kGptq, .lmmse = false}).find("LMMSE"), std::string::npos);
 }
 
+TEST_F(QuantizeLayer, AMetricOfTheOutputsIsMindedOrRefused) {
+  Matrix<double> G(data_.W.rows(), data_.W.rows());
+  for (int64_t k = 0; k < G.rows(); ++k) G(k, k) = k % 2 == 0 ? 9 : 1;
+  const LayerResult r = quantize_layer(data_.W, data_.S, {.bits = 2.5}, G);
+  double even = 0, odd = 0;
+  for (int64_t k = 0; k < G.rows(); ++k)
+    for (int64_t j = 0; j < data_.W.cols(); ++j)
+      (k % 2 == 0 ? even : odd) += std::pow(data_.W(k, j) - r.dequantized(k, j), 2);
+  EXPECT_LT(even, 0.5 * odd);
+  EXPECT_GT(r.weighted_distortion, 0);
+  EXPECT_GT(r.gap, 0);
+  EXPECT_LT(r.gap, 0.3);
+  const auto error = [&](const Matrix<double>& metric, const LayerOptions& options) -> std::string {
+    try {
+      quantize_layer(data_.W, data_.S, options, metric);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "(no error)";
+  };
+  EXPECT_NE(error(data_.S, {}).find("output metric: expected"), std::string::npos);
+  EXPECT_EQ(error(G, {.method = Method::kHuffmanGptq}),
+            "output metric: expected method watersic without LMMSE");
+  G(0, 1) = 1;
+  EXPECT_NE(error(G, {}).find("expected a symmetric matrix"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace watersic

@@ -11,7 +11,7 @@ namespace watersic::cli {
 namespace {
 
 struct Arguments {
-  std::filesystem::path weights, covariance, json, dequantized;
+  std::filesystem::path weights, covariance, output_metric, json, dequantized;
   std::string basis = "native";
   LayerOptions options;
 };
@@ -21,14 +21,16 @@ void run(const Arguments& arguments) {
   if (!arguments.json.empty()) check_writable(arguments.json);
   const Matrix<float> W = read_npy<float>(arguments.weights);
   const Matrix<double> S = read_npy<double>(arguments.covariance);
+  Matrix<double> G;
+  if (!arguments.output_metric.empty()) G = read_npy<double>(arguments.output_metric);
   LayerResult result;
   if (arguments.basis == "eigen") {
     const EigenBasis basis = to_eigenbasis(W, S, arguments.options.threads);
-    result = quantize_layer(basis.W, basis.S, arguments.options);
+    result = quantize_layer(basis.W, basis.S, arguments.options, G);
     result.dequantized = from_eigenbasis(result.dequantized, basis.Q, arguments.options.threads);
     fmt::print("in the eigenbasis of S, whose own bits are not counted: a bound, not a file\n");
   } else {
-    result = quantize_layer(W, S, arguments.options);
+    result = quantize_layer(W, S, arguments.options, G);
   }
   if (!arguments.dequantized.empty()) write_npy<float>(arguments.dequantized, result.dequantized);
   if (!arguments.json.empty()) write_file(arguments.json, to_json(result));
@@ -40,6 +42,9 @@ void run(const Arguments& arguments) {
   fmt::print("               {:.4f} as the papers count; pooled entropy {:.4f}\n", bits.paper_rate,
              bits.pooled_entropy);
   fmt::print("distortion     {:.6g}\n", result.distortion);
+  if (result.weighted_distortion > 0)
+    fmt::print("               {:.6g} under the metric of the outputs, which counts below\n",
+               result.weighted_distortion);
   fmt::print("limit          {:.4f} bits for Gaussian weights at this distortion; gap {:.4f}\n",
              result.limit_bits, result.gap);
 }
@@ -61,6 +66,10 @@ void add_layer(CLI::App& program) {
   command->add_option("--covariance,-s", arguments->covariance, "The second moment S of the inputs")
       ->required()
       ->type_name("S.npy");
+  command
+      ->add_option("--output-metric,-g", arguments->output_metric,
+                   "What errors e of the outputs count, e^T G e: a x a (default: all alike)")
+      ->type_name("G.npy");
   add_quantizer_options(*command, arguments->options);
   command
       ->add_option(
