@@ -67,8 +67,9 @@ struct EvaluateResult {
   double seconds = 0;
 };
 
-// `model`: a checkpoint folder or a .wsic file. `text`: a UTF-8 file. Both models run over the same
-// windows, some of them at a time: memory goes with the model, not with the text.
+// `model`: a checkpoint (a folder or a GGUF file) or a .wsic file. `text`: a UTF-8 file. Both
+// models run over the same windows, some of them at a time: memory goes with the model, not with
+// the text.
 EvaluateResult evaluate(const std::filesystem::path& model, const std::filesystem::path& text,
                         const EvaluateOptions& options, const ProgressFn& progress = {});
 

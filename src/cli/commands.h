@@ -23,6 +23,7 @@ void add_export(CLI::App& program);
 void add_report(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
+void add_generate(CLI::App& program);
 void add_synth(CLI::App& program);
 
 // The options that `layer` and `quantize` share: method, bits and all that concerns one layer.

@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   add_export(program);
   add_report(program);
   add_tokenize(program);
+  add_generate(program);
   add_sample(program);
   add_synth(program);
   program.footer("Each has its own --help: watersic quantize --help");

@@ -133,15 +133,18 @@ void add_quantize(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "quantize",
-      "Quantize a model: a checkpoint folder in, one .wsic file out\n\n"
+      "Quantize a model: a checkpoint in, one .wsic file out\n\n"
       "  watersic quantize MODEL_DIR -o model.wsic --bits 2\n\n"
-      "MODEL_DIR holds a Llama, Mistral, Qwen2 or Qwen3 as Hugging Face has it. The linear layers "
-      "of\n"
-      "the blocks are quantized; embeddings, norms, biases and the output head are kept in 16 "
-      "bits.\n"
+      "MODEL_DIR holds a Llama, Mistral, Qwen2 or Qwen3 as Hugging Face has it; a GGUF file will "
+      "do.\n"
+      "The linear layers of the blocks are quantized; embeddings, norms, biases and the output "
+      "head "
+      "are\n"
+      "kept in 16 bits.\n"
       "--bits is what the file spends on the quantized tensors, side information included. With\n"
       "--calibration self, the default, the model needs no data: it samples its own text.");
-  command->add_option("MODEL_DIR", arguments->model, "A checkpoint folder")->required();
+  command->add_option("MODEL_DIR", arguments->model, "A checkpoint: a folder or a GGUF file")
+      ->required();
   command->add_option("-o,--output", arguments->output, "The file to write")
       ->required()
       ->type_name("OUT.wsic");
