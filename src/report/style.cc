@@ -58,6 +58,7 @@ figcaption b { font-size: 15px; }
 figcaption span { display: block; max-width: 62em; color: var(--muted); }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin-top: 8px; font-size: 14px; }
 figure .legend { display: none; }
+figure .legend:has(+ .nameless) { display: flex; }
 .entry { display: inline-flex; align-items: center; gap: 7px; }
 .key { flex: none; width: 14px; height: 14px; overflow: visible; }
 .definitions { position: absolute; width: 0; height: 0; }
