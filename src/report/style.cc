@@ -209,6 +209,7 @@ summary { cursor: pointer; font-weight: 600; }
   .plot.named { margin-right: 8px; }
   .plot .name, .minor { display: none; }
   figure .legend { display: flex; }
+  .drawing { height: calc(.78 * var(--h)); }
   .scroll { overflow: visible; }
   .wide { page: figures; }
   details::details-content { content-visibility: visible; block-size: auto; }
