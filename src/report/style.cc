@@ -165,6 +165,9 @@ summary { cursor: pointer; font-weight: 600; }
 }
 #tip b { display: block; }
 
+@media (max-width: 900px) {
+  #overview .sortable :is(th, td):not(:first-child) { padding-left: 9px; }
+}
 @media (max-width: 600px) {
   body { padding: 24px 16px 48px; }
   h1 { font-size: 29px; }
@@ -184,7 +187,7 @@ summary { cursor: pointer; font-weight: 600; }
   #overview .sortable tbody tr > * { padding: 2px 0 8px; border: 0; }
   #overview .sortable tbody th { grid-column: 1 / -1; padding: 8px 0 0; }
   #overview .sortable thead th:first-child, #overview .sortable :is(:nth-child(4), :nth-child(7), :nth-child(8)):is(th, td) { display: none; }
-  #overview .sortable thead th, #overview .sortable td { padding-left: 0; }
+  #overview .sortable :is(th, td):not(:first-child) { padding-left: 0; }
   #overview .sortable :is(th, td):nth-child(2) { text-align: left; }
   .picker { flex-wrap: nowrap; overflow-x: auto; margin-right: -16px; padding-right: 16px; }
   .picker button { flex: none; }
