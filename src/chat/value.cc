@@ -58,7 +58,7 @@ void write_json(const Value& v, int indent, int depth, std::string& out) {
   const auto line = [&](int levels) {
     if (indent < 0) return;
     out += '\n';
-    out.append(static_cast<size_t>(indent * levels), ' ');
+    out.append(static_cast<size_t>(indent) * static_cast<size_t>(levels), ' ');
   };
   out += v.is_array() ? '[' : '{';
   bool first = true;
@@ -74,18 +74,17 @@ void write_json(const Value& v, int indent, int depth, std::string& out) {
 }
 
 Value repeated(const Value& what, int64_t times) {
-  const size_t count = static_cast<size_t>(std::max<int64_t>(0, times));
-  if (length_of(what) > 0 && count > kMaxLength / length_of(what))
-    throw Failure("a repetition is too long");
-  if (what.is_string()) {
-    std::string out;
-    for (size_t i = 0; i < count && length_of(what) > 0; ++i)
-      out += what.get_ref<const std::string&>();
-    return out;
+  const auto count = static_cast<size_t>(std::max<int64_t>(0, times));
+  const size_t length = length_of(what);
+  if (length > 0 && count > kMaxLength / length) throw Failure("a repetition is too long");
+  Value out = what.is_string() ? Value("") : Value::array();
+  for (size_t i = 0; i < count && length > 0; ++i) {
+    if (what.is_string()) {
+      out.get_ref<std::string&>() += what.get_ref<const std::string&>();
+    } else {
+      for (const Value& x : what) out.push_back(x);
+    }
   }
-  Value out = Value::array();
-  for (size_t i = 0; i < count && !what.empty(); ++i)
-    for (const Value& x : what) out.push_back(x);
   return out;
 }
 
@@ -105,15 +104,18 @@ Value arithmetic(const std::string& name, const Value& a, const Value& b) {
     throw Failure(
         fmt::format("'{}' expects two numbers, found {} and {}", name, kind_of(a), kind_of(b)));
   }
-  const bool divides = name == "/" || name == "//" || name == "%";
-  if (divides && real(b) == 0) throw Failure("division by zero");
-  if (name == "/") return real(a) / real(b);
+  const auto divisor = [](auto y) {
+    if (y == 0) throw Failure("division by zero");
+    return y;
+  };
+  if (name == "/") return real(a) / divisor(real(b));
   if (a.is_number_float() || b.is_number_float()) {
     const double x = real(a), y = real(b);
     if (name == "+") return x + y;
     if (name == "-") return x - y;
     if (name == "*") return x * y;
-    return name == "//" ? std::floor(x / y) : x - y * std::floor(x / y);
+    const double whole = std::floor(x / divisor(y));
+    return name == "//" ? whole : x - y * whole;
   }
   const int64_t x = integer(a), y = integer(b);
   int64_t result = 0;
@@ -126,7 +128,7 @@ Value arithmetic(const std::string& name, const Value& a, const Value& b) {
     wraps = __builtin_mul_overflow(x, y, &result);
   } else if (y == -1) {  // the smallest integer over -1 is none
     wraps = name == "//" && __builtin_sub_overflow(int64_t{0}, x, &result);
-  } else {
+  } else if (divisor(y) != 0) {
     const int64_t rest = x % y, floor = x / y - (rest != 0 && (rest < 0) != (y < 0) ? 1 : 0);
     result = name == "//" ? floor : x - floor * y;
   }
@@ -300,9 +302,9 @@ const Value* Arguments::find(size_t position, std::string_view name) const {
   return nullptr;
 }
 
-Value Arguments::get(size_t position, std::string_view name, Value otherwise) const {
+Value Arguments::get(size_t position, std::string_view name, const Value& otherwise) const {
   const Value* found = find(position, name);
-  return found != nullptr ? *found : std::move(otherwise);
+  return found != nullptr ? *found : otherwise;
 }
 
 void Arguments::check(const std::string& what, size_t most,

@@ -53,7 +53,7 @@ struct Arguments {
   size_t positional() const { return values.size() - named.size(); }
   // The argument at `position` or of that name; null where there is none.
   const Value* find(size_t position, std::string_view name) const;
-  Value get(size_t position, std::string_view name, Value otherwise) const;
+  Value get(size_t position, std::string_view name, const Value& otherwise) const;
   // Throws Failure where there is one that a call of `what` with these parameters doesn't know.
   void check(const std::string& what, size_t most,
              const std::vector<std::string_view>& names = {}) const;
