@@ -43,9 +43,11 @@ struct SweepResult {
 // Quantizes `model_dir` in all ways and evaluates each against it on `text`. In `folder` stand, for
 // each row, METHOD-BITS.wsic, .run.json and .eval.json, and at the end sweep.csv and report.html. A
 // row that stands there is taken as it is, a run that was stopped is continued; what was made from
-// another model, other options, another text or by another version is refused. The calibration
-// windows are made once, and the original is scored once by itself; for the divergences it runs
-// along with every row, since its logits are more than one stores. Throws Error.
+// another model, other options, another text or by another version is refused. What the rows share
+// is made once: the calibration windows, and the original's evaluation; for the divergences its
+// states behind the last block, four bytes for each token and hidden feature, stand in the folder
+// until the sweep is done. (Its logits would be as many times more as the vocabulary is larger.)
+// Throws Error.
 SweepResult sweep(const std::filesystem::path& model_dir, const std::filesystem::path& text,
                   const std::filesystem::path& folder, const SweepOptions& options,
                   const ProgressFn& progress = {}, const StopFn& stop = {});

@@ -93,12 +93,13 @@ Prompt prompt_for(const OpenModel& model, const Tokenizer& tokenizer, const std:
                                : Prompt{.ids = tokenizer.encode(text), .ends = {}};
   const ModelConfig& config = model.config();
   prompt.ends.insert(config.eos.begin(), config.eos.end());
-  if (tokenizer.eos_id()) prompt.ends.insert(*tokenizer.eos_id());
+  if (const auto eos = tokenizer.eos_id()) prompt.ends.insert(*eos);
   if (prompt.ids.empty()) {
-    if (!config.first_token())
+    const auto first = config.first_token();
+    if (!first)
       throw Error(
           fmt::format("{}: expected a prompt: the model has no token to begin with", model.name()));
-    prompt.ids.push_back(*config.first_token());
+    prompt.ids.push_back(*first);
   }
   return prompt;
 }

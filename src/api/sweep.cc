@@ -85,6 +85,7 @@ class Sweep {
       row(grid_[i], files);
       tell(static_cast<int64_t>(i) + 1);
     }
+    fs::remove(states());
     result_.csv = folder_ / "sweep.csv";
     write_file(result_.csv, csv());
     const Report report = make_report(files);
@@ -108,6 +109,9 @@ class Sweep {
   fs::path file(const Point& point, const char* extension) const {
     return folder_ / (point.name() + extension);
   }
+
+  // The original's, which all rows are held against; not kept when the sweep is done.
+  fs::path states() const { return folder_ / "original.states"; }
 
   // All that can be wrong with the options shows before any work is done.
   void lay_out_grid() {
@@ -187,6 +191,7 @@ class Sweep {
                    to_json(quantize_model(model_, model, options_of(point), progress_, stop_)));
       EvaluateOptions options = options_.evaluate;
       options.reference = model_;
+      options.reference_states = states();
       write_file(evaluation, to_json(evaluate(model, text_, options, progress_)));
     }
     if (options_.discard_files) fs::remove(model);

@@ -61,6 +61,14 @@ TEST_F(SweepApi, EveryRowIsQuantizedAndEvaluatedOnce) {
   EXPECT_EQ(r.found, 0);
   ASSERT_FALSE(r.notes.empty());
   EXPECT_NE(r.notes[0].find("rtn-1.5"), std::string::npos) << r.notes[0];
+  EXPECT_FALSE(there("original.states"));
+  // As each by itself.
+  EvaluateOptions evaluation = options_.evaluate;
+  evaluation.reference = folder_ / "model";
+  const EvaluateResult alone =
+      evaluate(folder_ / "out/rtn-4.wsic", folder_ / "text.txt", evaluation);
+  EXPECT_EQ(r.rows[3].kl_bits, alone.kl_bits);
+  EXPECT_EQ(r.rows[3].perplexity, alone.perplexity);
   EXPECT_NEAR(r.rows[1].file_bits, 1.5, 0.05);
   EXPECT_EQ(r.rows[0].kl_bits, 0);
   EXPECT_GT(r.rows[1].kl_bits, r.rows[2].kl_bits);
@@ -95,6 +103,7 @@ TEST_F(SweepApi, GoesOnWhereItWasStopped) {
   EXPECT_THROW(run({}, [&] { return ++asked > 4; }), Interrupted);
   EXPECT_FALSE(there("sweep.csv"));
   EXPECT_TRUE(there("huffman-rtn-1.5.wsic.work"));
+  EXPECT_FALSE(there("original.states"));  // no row has been evaluated
   // As if it had been killed between the file and its evaluation.
   const SweepResult r = run();
   std::filesystem::remove(folder_ / "out/rtn-4.eval.json");

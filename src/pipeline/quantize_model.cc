@@ -159,7 +159,7 @@ class ModelQuantizer {
                            {"seed", identity_["options"]["seed"]}};
     const std::filesystem::path& path = options_.windows_file;
     if (!std::filesystem::exists(path)) {
-      const auto windows = made_windows();
+      auto windows = made_windows();
       watersic::write_file(path,
                            Json({{"identity", identity}, {"windows", windows}}).dump() + "\n");
       return windows;
