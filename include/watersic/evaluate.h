@@ -16,7 +16,11 @@ struct EvaluateOptions {
   Convention convention = Convention::kHuggingFace;
   int64_t context = 0;  // tokens in a window; 0: 2048 (hf) or 512 (llama.cpp), at most the model's
   std::filesystem::path reference;  // a second model, for KL and top-1; empty for none
-  bool wikitext = false;            // the text is wiki.test.raw: rebuild what the papers score
+  // Where the reference's states behind its last block are kept for other evaluations against it on
+  // the same text: taken from there if they are there, else put there, four bytes for each token
+  // and hidden feature. Empty: the reference runs along.
+  std::filesystem::path reference_states;
+  bool wikitext = false;  // the text is wiki.test.raw: rebuild what the papers score
   int threads = 0;
 };
 
@@ -67,8 +71,9 @@ struct EvaluateResult {
   double seconds = 0;
 };
 
-// `model`: a checkpoint folder or a .wsic file. `text`: a UTF-8 file. Both models run over the same
-// windows, some of them at a time: memory goes with the model, not with the text.
+// `model`: a checkpoint (a folder or a GGUF file) or a .wsic file. `text`: a UTF-8 file. Both
+// models run over the same windows, some of them at a time: memory goes with the model, not with
+// the text.
 EvaluateResult evaluate(const std::filesystem::path& model, const std::filesystem::path& text,
                         const EvaluateOptions& options, const ProgressFn& progress = {});
 

@@ -1,4 +1,4 @@
-// A whole model: a checkpoint folder in, one .wsic file out.
+// A whole model: a checkpoint (a folder or a GGUF file) in, one .wsic file out.
 #pragma once
 
 #include <cmath>
@@ -69,7 +69,10 @@ struct QuantizeOptions : QuantizerOptions {
   std::string zero_rows;
   int64_t file_size = 0;  // bytes of the whole file; instead of `bits`, if not 0
   bool resume = false;    // continue what stands in OUT.wsic.work
-  bool limits = true;     // report R(D) and the gap of layers with at most kLimitColumns columns
+  // Where the calibration windows are kept for other runs on the same model and calibration: taken
+  // from there if they are there, else put there. Empty: they are made anew.
+  std::filesystem::path windows_file;
+  bool limits = true;  // report R(D) and the gap of layers with at most kLimitColumns columns
   static constexpr int64_t kLimitColumns = 4096;  // eigenvalues of more take longer than the layer
 };
 

@@ -71,7 +71,7 @@ struct TaskResult {
   double seconds = 0;
 };
 
-// `model`: a checkpoint folder or a .wsic file.
+// `model`: a checkpoint (a folder or a GGUF file) or a .wsic file.
 TaskResult run_task(const std::filesystem::path& model, const TaskOptions& options,
                     const ProgressFn& progress = {});
 

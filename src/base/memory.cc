@@ -1,5 +1,7 @@
 #include "base/memory.h"
 
+#include <unistd.h>
+
 #include <fstream>
 #include <string>
 
@@ -19,5 +21,10 @@ int64_t peak_memory() {
 }
 
 void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+int64_t physical_memory() {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? pages * size : 0;
+}
 
 }  // namespace watersic

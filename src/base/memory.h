@@ -1,4 +1,4 @@
-// How much memory the process has used at most.
+// How much memory there is, and how much the process has used at most.
 #pragma once
 
 #include <cstdint>
@@ -9,5 +9,8 @@ namespace watersic {
 int64_t peak_memory();
 // Where the system can't, the peak stays that since the start.
 void reset_peak_memory();
+
+// Of the machine, in bytes; 0 where the system does not tell.
+int64_t physical_memory();
 
 }  // namespace watersic

@@ -9,6 +9,7 @@
 
 #include "watersic/options.h"
 #include "watersic/progress.h"
+#include "watersic/quantize.h"
 
 namespace watersic::cli {
 
@@ -23,10 +24,18 @@ void add_export(CLI::App& program);
 void add_report(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
+void add_generate(CLI::App& program);
+void add_sweep(CLI::App& program);
 void add_synth(CLI::App& program);
 
 // The options that `layer` and `quantize` share: method, bits and all that concerns one layer.
 void add_quantizer_options(CLI::App& command, QuantizerOptions& options);
+
+// `--calibration`, `--samples` and `--sequence-length`
+void add_calibration_options(CLI::App& command, CalibrationOptions& options);
+
+// True once SIGTERM or SIGINT has come: a run stops where it can be resumed.
+StopFn stop_on_signals();
 
 // Progress on stderr: a line that rewrites itself on a terminal, plain lines elsewhere; nothing
 // where `quiet`.

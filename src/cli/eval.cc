@@ -199,7 +199,10 @@ void add_eval(CLI::App& program) {
       "Perplexities compare only if text, context and convention are the same, so all three are\n"
       "printed. With a reference both models score the text, and their distributions are compared\n"
       "at every scored token. docs/conventions.md says exactly what each number means.");
-  command->add_option("MODEL", arguments->model, "A checkpoint folder or a .wsic file")->required();
+  command
+      ->add_option("MODEL", arguments->model,
+                   "A checkpoint (a folder or a GGUF file) or a .wsic file")
+      ->required();
   CLI::Option* text = command->add_option("--text,-t", arguments->text, "Score this text, UTF-8")
                           ->type_name("FILE");
   add_text_options(*command, arguments->text_options, text);

@@ -32,7 +32,9 @@ int main(int argc, char** argv) {
   add_verify(program);
   add_export(program);
   add_report(program);
+  add_sweep(program);
   add_tokenize(program);
+  add_generate(program);
   add_sample(program);
   add_synth(program);
   program.footer("Each has its own --help: watersic quantize --help");

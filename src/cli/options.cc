@@ -1,3 +1,5 @@
+#include <atomic>
+#include <csignal>
 #include <map>
 
 #include "commands.h"
@@ -74,6 +76,44 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
                    "gptq methods: rotate the inputs at random (undone when decoded)");
   command.add_option("--seed", options.seed, "Seed of all that is random (default 1)")
       ->type_name("S");
+}
+
+void add_calibration_options(CLI::App& command, CalibrationOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--calibration",
+          [&options](const std::string& value) {
+            using Source = CalibrationOptions::Source;
+            options.source = value == "self"   ? Source::kSelf
+                             : value == "none" ? Source::kNone
+                                               : Source::kText;
+            if (options.source == Source::kText) options.file = value;
+          },
+          "What the layers' inputs are measured on. self (default): text that the model samples; "
+          "FILE: this text; none: nothing, inputs are taken as white")
+      ->type_name("FILE|self|none");
+  command.add_option("--samples", options.samples, "Windows to calibrate on (default 128)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->type_name("N");
+  command
+      .add_option("--sequence-length", options.sequence_length,
+                  "Tokens in each window (default 2048, at most the model's context)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->type_name("T");
+}
+
+namespace {
+
+std::atomic<bool> stopped = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
+extern "C" void stop_run(int /*signal*/) { stopped = true; }
+
+}  // namespace
+
+StopFn stop_on_signals() {
+  std::signal(SIGTERM, stop_run);
+  std::signal(SIGINT, stop_run);
+  return [] { return stopped.load(); };
 }
 
 void add_threads(CLI::App& command, int& threads) {

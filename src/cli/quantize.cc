@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <charconv>
 #include <cmath>
-#include <csignal>
 #include <memory>
 
 #include "commands.h"
@@ -17,15 +15,10 @@ namespace {
 
 struct Arguments {
   std::filesystem::path model, output, report;
-  std::string calibration = "self", size;
+  std::string size;
   bool quiet = false, dry_run = false;
   QuantizeOptions options;
 };
-
-// Set by SIGTERM and SIGINT: the run stops where it can be resumed.
-std::atomic<bool> stopped = false;
-static_assert(std::atomic<bool>::is_always_lock_free);
-extern "C" void stop_run(int /*signal*/) { stopped = true; }
 
 // "3G", "800M", "1.5GiB": K, M, G are powers of 1024, with or without iB; a plain number is bytes.
 int64_t parse_size(const std::string& text) {
@@ -57,24 +50,15 @@ void print_plan(const std::filesystem::path& model, const QuantizeOptions& optio
 
 void run(Arguments& arguments) {
   QuantizeOptions& options = arguments.options;
-  using Source = CalibrationOptions::Source;
-  if (arguments.calibration == "self" || arguments.calibration == "none") {
-    options.calibration.source = arguments.calibration == "self" ? Source::kSelf : Source::kNone;
-  } else {
-    options.calibration.source = Source::kText;
-    options.calibration.file = arguments.calibration;
-  }
   if (!arguments.size.empty()) options.file_size = parse_size(arguments.size);
   if (arguments.dry_run) {
     print_plan(arguments.model, options);
     return;
   }
   if (!arguments.report.empty()) check_writable(arguments.report);
-  std::signal(SIGTERM, stop_run);
-  std::signal(SIGINT, stop_run);
   const QuantizeReport report =
       quantize_model(arguments.model, arguments.output, options, progress_printer(arguments.quiet),
-                     [] { return stopped.load(); });
+                     stop_on_signals());
   if (!arguments.report.empty()) write_file(arguments.report, to_json(report));
   if (arguments.quiet) return;
   const double mib = 1024.0 * 1024.0;
@@ -146,33 +130,23 @@ void add_quantize(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "quantize",
-      "Quantize a model: a checkpoint folder in, one .wsic file out\n\n"
+      "Quantize a model: a checkpoint in, one .wsic file out\n\n"
       "  watersic quantize MODEL_DIR -o model.wsic --bits 2\n\n"
-      "MODEL_DIR holds a Llama, Mistral, Qwen2 or Qwen3 as Hugging Face has it. The linear layers "
-      "of\n"
-      "the blocks are quantized; embeddings, norms, biases and the output head are kept in 16 "
-      "bits.\n"
+      "MODEL_DIR holds a Llama, Mistral, Qwen2 or Qwen3 as Hugging Face has it; a GGUF file will "
+      "do.\n"
+      "The linear layers of the blocks are quantized; embeddings, norms, biases and the output "
+      "head "
+      "are\n"
+      "kept in 16 bits.\n"
       "--bits is what the file spends on the quantized tensors, side information included. With\n"
       "--calibration self, the default, the model needs no data: it samples its own text.");
-  command->add_option("MODEL_DIR", arguments->model, "A checkpoint folder")->required();
+  command->add_option("MODEL_DIR", arguments->model, "A checkpoint: a folder or a GGUF file")
+      ->required();
   command->add_option("-o,--output", arguments->output, "The file to write")
       ->required()
       ->type_name("OUT.wsic");
   add_quantizer_options(*command, arguments->options);
-  CalibrationOptions& calibration = arguments->options.calibration;
-  command
-      ->add_option("--calibration", arguments->calibration,
-                   "What the layers' inputs are measured on. self (default): text that the model "
-                   "samples; FILE: this text; none: nothing, inputs are taken as white")
-      ->type_name("FILE|self|none");
-  command->add_option("--samples", calibration.samples, "Windows to calibrate on (default 128)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->type_name("N");
-  command
-      ->add_option("--sequence-length", calibration.sequence_length,
-                   "Tokens in each window (default 2048, at most the model's context)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->type_name("T");
+  add_calibration_options(*command, arguments->options.calibration);
   CLI::Option* size =
       command
           ->add_option("--size", arguments->size,

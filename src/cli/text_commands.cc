@@ -18,7 +18,10 @@ void add_tokenize(CLI::App& program) {
   CLI::App* command = program.add_subcommand("tokenize",
                                              "Print the token ids of a text, one a line\n\n"
                                              "The ids that Hugging Face's encode gives.");
-  command->add_option("MODEL", arguments->model, "A checkpoint folder or a .wsic file")->required();
+  command
+      ->add_option("MODEL", arguments->model,
+                   "A checkpoint (a folder or a GGUF file) or a .wsic file")
+      ->required();
   command->add_option("--text,-t", arguments->text, "The text, UTF-8")
       ->required()
       ->type_name("FILE");
@@ -46,7 +49,10 @@ void add_sample(CLI::App& program) {
                                              "From BOS (or the end-of-text token where there is "
                                              "none) at temperature 1, in as many sequences\n"
                                              "of the model's context as it takes.");
-  command->add_option("MODEL", arguments->model, "A checkpoint folder or a .wsic file")->required();
+  command
+      ->add_option("MODEL", arguments->model,
+                   "A checkpoint (a folder or a GGUF file) or a .wsic file")
+      ->required();
   command->add_option("--seed", arguments->seed, "Another seed, another text (default 1)")
       ->type_name("S");
   command->add_option("--tokens,-n", arguments->tokens, "How many (default 2048)")

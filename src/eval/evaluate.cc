@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 #include "base/hash.h"
 #include "eval/kl_statistics.h"
@@ -15,6 +16,7 @@
 #include "io/text.h"
 #include "runtime/open_model.h"
 #include "watersic/error.h"
+#include "watersic/version.h"
 
 namespace watersic {
 namespace {
@@ -49,6 +51,15 @@ void summarise(const std::vector<TokenScore>& scores, const ScoredWindows& windo
   result.kl_bits = kl / tokens / std::numbers::ln2;
   result.top1 = same / tokens;
   result.kl_statistics = kl_statistics(scores);
+}
+
+// Names what a reference's states are made from.
+std::string states_identity(const std::string& model_id, const ScoredWindows& windows) {
+  std::string parts = fmt::format("{} {} {}", kVersion, model_id, windows.length);
+  for (const auto& window : windows.ids) {
+    parts.append(reinterpret_cast<const char*>(window.data()), window.size() * sizeof(int32_t));
+  }
+  return hex_hash(parts);
 }
 
 }  // namespace
@@ -102,7 +113,16 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
 
   const ScoredModel scored{&model->config(), &model->weights()};
   ScoredModel scored_reference;
-  if (reference) scored_reference = {&reference->config(), &reference->weights()};
+  std::optional<StateFile> states;
+  if (reference) {
+    scored_reference = {&reference->config(), &reference->weights()};
+    if (!options.reference_states.empty()) {
+      const int64_t rows = result.windows * windows.length;
+      states.emplace(options.reference_states, states_identity(result.reference_id, windows), rows,
+                     reference->config().hidden);
+      scored_reference.states = &*states;
+    }
+  }
   const std::vector<TokenScore> scores =
       score_windows(pool, windows, scored, reference ? &scored_reference : nullptr, progress);
   summarise(scores, windows, result);

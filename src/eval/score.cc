@@ -25,11 +25,21 @@ struct Steps {
 class Runner {
  public:
   explicit Runner(const ScoredModel& model) : model_(model), head_(*model.config, *model.weights) {}
-  // As the last block leaves them: (windows * length) x hidden.
-  Matrix<float> run(ThreadPool& pool, std::span<const std::vector<int32_t>> windows,
+  // Blocks that a part of the windows takes.
+  int64_t blocks() const { return stored() ? 0 : model_.config->blocks; }
+  // As the last block leaves them: (windows * length) x hidden. `row`: where the first window
+  // begins; the parts come in order.
+  Matrix<float> run(ThreadPool& pool, std::span<const std::vector<int32_t>> windows, int64_t row,
                     Steps& steps) const {
-    return forward_all(pool, *model_.config, *model_.weights, windows, {},
-                       [&](const ProgressEvent&) { steps.next(); });
+    if (stored())
+      return model_.states->read(row, static_cast<int64_t>(windows.size() * windows[0].size()));
+    Matrix<float> hidden = forward_all(pool, *model_.config, *model_.weights, windows, {},
+                                       [&](const ProgressEvent&) { steps.next(); });
+    if (model_.states != nullptr) model_.states->append(hidden);
+    return hidden;
+  }
+  void finish() const {
+    if (model_.states != nullptr && !stored()) model_.states->commit();
   }
   Matrix<float> logits(ThreadPool& pool, MatrixView<const float> hidden, int64_t row,
                        int64_t rows) const {
@@ -37,6 +47,8 @@ class Runner {
   }
 
  private:
+  bool stored() const { return model_.states != nullptr && model_.states->complete(); }
+
   ScoredModel model_;
   OutputHead head_;
 };
@@ -79,17 +91,18 @@ std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& win
   const int64_t part = std::max<int64_t>(1, hidden_values / (windows.length * widest));
 
   // The output heads count as a block: with a large vocabulary they cost as much.
-  Steps steps{.progress = progress,
-              .total = tile_count(count, part) *
-                       (1 + model.config->blocks + (reference ? reference->config->blocks : 0))};
+  Steps steps{
+      .progress = progress,
+      .total = tile_count(count, part) * (1 + runner.blocks() + (other ? other->blocks() : 0))};
   std::vector<TokenScore> scores;
   scores.reserve(static_cast<size_t>(windows.scored()));
   for (int64_t begin = 0; begin < count; begin += part) {
     const auto ids = std::span(windows.ids)
                          .subspan(static_cast<size_t>(begin),
                                   static_cast<size_t>(std::min(part, count - begin)));
-    const Matrix<float> hidden = runner.run(pool, ids, steps),
-                        others = other ? other->run(pool, ids, steps) : Matrix<float>();
+    const int64_t first_row = begin * windows.length;
+    const Matrix<float> hidden = runner.run(pool, ids, first_row, steps),
+                        others = other ? other->run(pool, ids, first_row, steps) : Matrix<float>();
     for (size_t w = 0; w < ids.size(); ++w) {
       const int64_t row = static_cast<int64_t>(w) * windows.length;
       for (int64_t from = windows.first; from < windows.length - 1; from += kLogitRows) {
@@ -108,6 +121,8 @@ std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& win
     }
     steps.next();
   }
+  runner.finish();
+  if (other) other->finish();
   return scores;
 }
 

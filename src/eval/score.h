@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "eval/state_file.h"
 #include "eval/windows.h"
 #include "model/config.h"
 #include "model/weights.h"
@@ -29,6 +30,7 @@ TokenScore score_token(std::span<const float> logits, std::span<const float> ref
 struct ScoredModel {
   const ModelConfig* config = nullptr;
   const WeightSource* weights = nullptr;
+  StateFile* states = nullptr;  // over all windows: taken from there, or put there; may be null
 };
 
 // Hidden states that are in memory at once, for each model (256 MiB). Each model's weights are read

@@ -7,7 +7,9 @@
 
 #include "base/rng.h"
 #include "model/forward.h"
+#include "model/small_checkpoint.h"
 #include "model/tiny_models.h"
+#include "watersic/error.h"
 
 namespace watersic {
 namespace {
@@ -106,6 +108,38 @@ TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
     const auto alone = score_windows(pool, windows, model, nullptr, {});
     for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].nll, alone[i].nll);
   }
+}
+
+TEST(ScoreWindows, StoredStatesGiveTheSameScores) {
+  const TestFolder folder("states");
+  const ModelConfig config = parse_config(tiny_config("llama"), "config.json");
+  const MemorySource source = random_model(config, 1), other_source = random_model(config, 2);
+  const ScoredModel model{&config, &source};
+  const ScoredWindows windows{.ids = random_windows(config, 3, 20, 3), .length = 20};
+  ThreadPool pool(1);
+  const ScoredModel plain{&config, &other_source};
+  const auto expected = score_windows(pool, windows, model, &plain, {});
+  const auto states = [&](const std::string& identity, int64_t rows = 60) {
+    return StateFile(folder / "states", identity, rows, config.hidden);
+  };
+  for (const bool there : {false, true}) {
+    StateFile file = states("abc");
+    EXPECT_EQ(file.complete(), there);
+    MemorySource head;  // all that is read once the states are there
+    for (const char* name : {kFinalNorm, kHead}) head.set(name, other_source.matrix(name));
+    const ScoredModel reference{&config, there ? &head : &other_source, &file};
+    int64_t steps = 0;
+    const auto scores = score_windows(
+        pool, windows, model, &reference, [&](const ProgressEvent& e) { steps = e.total; }, 1);
+    EXPECT_EQ(steps, 3 * (1 + (there ? 1 : 2) * config.blocks));
+    ASSERT_EQ(scores.size(), expected.size());
+    for (size_t i = 0; i < scores.size(); ++i) {
+      EXPECT_EQ(scores[i].kl, expected[i].kl);
+      EXPECT_EQ(scores[i].reference_nll, expected[i].reference_nll);
+    }
+  }
+  EXPECT_THROW(states("abd"), Error);
+  EXPECT_THROW(states("abc", 59), Error);
 }
 
 TEST(ScoreWindows, TellsOfEachBlock) {

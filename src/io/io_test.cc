@@ -126,6 +126,29 @@ TEST_F(Io, JsonFieldsNameFileAndField) {
             std::string::npos);
 }
 
+TEST_F(Io, StreamedTextIsValidAfterEveryPiece) {
+  // Of one to four bytes; broken off, overlong, a surrogate, no lead at all.
+  const std::string bytes =
+      "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80 \xC3 \xE2\x82z\xF0\x9F\x98\xC3\xA9 \xC0\x80"
+      "\xED\xA0\x80\xFF\x80\x80\x80\x80\xF0\x9F";
+  for (size_t size = 1; size <= bytes.size(); ++size) {
+    Utf8Stream stream;
+    std::string text;
+    for (size_t begin = 0; begin < bytes.size(); begin += size) {
+      const std::string piece = stream.push(std::string_view(bytes).substr(begin, size));
+      EXPECT_EQ(find_invalid_utf8(piece), std::string::npos);
+      text += piece;
+    }
+    text += stream.finish();
+    EXPECT_EQ(text, replace_invalid_utf8(bytes)) << size;
+    EXPECT_EQ(stream.finish(), "");
+  }
+  Utf8Stream stream;
+  EXPECT_EQ(stream.push("caf\xC3"), "caf");
+  EXPECT_EQ(stream.push("\xA9!"), "\xC3\xA9!");
+  EXPECT_EQ(stream.push(""), "");
+}
+
 TEST_F(Io, TextMustBeUtf8) {
   EXPECT_EQ(read_text(file("ok", "na\xC3\xAFve \xF0\x9F\x98\x80")),
             "na\xC3\xAFve \xF0\x9F\x98\x80");

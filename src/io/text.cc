@@ -44,6 +44,28 @@ std::string replace_invalid_utf8(std::string_view text) {
   return out;
 }
 
+std::string Utf8Stream::push(std::string_view bytes) {
+  held_ += bytes;
+  // A character that is cut off has its lead among the last three bytes.
+  size_t whole = held_.size();
+  for (size_t back = 1; back <= std::min<size_t>(3, held_.size()); ++back) {
+    const auto byte = static_cast<unsigned char>(held_[held_.size() - back]);
+    if ((byte & 0xC0) == 0x80) continue;
+    const size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
+    if (length > back) whole -= back;
+    break;
+  }
+  std::string text = replace_invalid_utf8(std::string_view(held_).substr(0, whole));
+  held_.erase(0, whole);
+  return text;
+}
+
+std::string Utf8Stream::finish() {
+  std::string text = replace_invalid_utf8(held_);
+  held_.clear();
+  return text;
+}
+
 std::string read_text(const std::filesystem::path& path) {
   const MappedFile file(path);
   std::string text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());

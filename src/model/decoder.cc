@@ -13,7 +13,7 @@
 namespace watersic {
 
 Decoder::Decoder(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-                 int64_t batch, int64_t capacity, int64_t weight_bytes)
+                 int64_t batch, int64_t capacity, int64_t weight_bytes, const ProgressFn& progress)
     : pool_(pool),
       config_(config),
       source_(source),
@@ -29,6 +29,13 @@ Decoder::Decoder(ThreadPool& pool, const ModelConfig& config, const WeightSource
     BlockWeights weights = load_block(pool, config, source, block);
     weight_bytes -= weights.bytes();
     if (weight_bytes >= 0) held_.push_back(std::move(weights));
+    if (progress) {
+      progress({.stage = "loading",
+                .unit = "blocks",
+                .done = block + 1,
+                .total = config.blocks,
+                .detail = ""});
+    }
   }
 }
 
@@ -60,22 +67,73 @@ Matrix<float> Decoder::attend(const BlockWeights& weights, Cache& cache,
   return H;
 }
 
-Matrix<float> Decoder::step(std::span<const int32_t> ids) {
-  assert(static_cast<int64_t>(ids.size()) == batch_ && position_ < capacity_);
+Matrix<float> Decoder::attend_along(const BlockWeights& weights, Cache& cache,
+                                    MatrixView<const float> A) {
+  const int64_t tokens = A.rows(), d = config_.head_dim, group = config_.heads / config_.kv_heads;
+  std::vector<int64_t> positions = window_positions(tokens, tokens);
+  for (int64_t& position : positions) position += position_;
+  const Heads heads = project_heads(pool_, config_, rope_, weights, tokens, positions, A);
+  Matrix<float> H(tokens, config_.query_size());
+  pool_.parallel_for(config_.kv_heads, [&](int64_t h) {
+    const auto at = static_cast<size_t>(h * d), size = static_cast<size_t>(d);
+    for (int64_t i = 0; i < tokens; ++i) {
+      const int64_t row = h * capacity_ + position_ + i;
+      std::ranges::copy(heads.K.row(i).subspan(at, size), cache.keys.row(row).begin());
+      std::ranges::copy(heads.V.row(i).subspan(at, size), cache.values.row(row).begin());
+    }
+  });
+  pool_.parallel_for(config_.heads, [&](int64_t head) {
+    const int64_t first = head / group * capacity_;
+    for (int64_t begin = 0; begin < tokens; begin += kQueryTile) {
+      const int64_t rows = std::min(kQueryTile, tokens - begin);
+      const int64_t before = position_ + begin, seen = before + rows;
+      Matrix<float> P(rows, seen);
+      attention_weights(pool_, heads.Q.view().block(begin, head * d, rows, d),
+                        cache.keys.view().block(first, 0, seen, d), before, P);
+      gemm(pool_, Op::kNone, Op::kNone, 1.0F, P, cache.values.view().block(first, 0, seen, d), 0.0F,
+           H.view().block(begin, head * d, rows, d));
+    }
+  });
+  check_finite(pool_, weights.block, "input of o", H);
+  return H;
+}
+
+Matrix<float> Decoder::run_blocks(std::span<const int32_t> ids, AttendFn attend_rows) {
   Matrix<float> X = embed(config_, source_, ids);
+  const int64_t rows = X.rows();
   for (size_t block = 0; block < caches_.size(); ++block) {
     BlockWeights loaded;
     if (block >= held_.size())
       loaded = load_block(pool_, config_, source_, static_cast<int64_t>(block));
     const BlockWeights& weights = block < held_.size() ? held_[block] : loaded;
     const Matrix<float> A = attention_input(pool_, config_, weights, X);
-    add_linear(pool_, weights, kOutput, batch_, attend(weights, caches_[block], A), X);
+    add_linear(pool_, weights, kOutput, rows, (this->*attend_rows)(weights, caches_[block], A), X);
     const Matrix<float> M = mlp_input(pool_, config_, weights, X);
-    add_linear(pool_, weights, kDown, batch_, mlp_hidden(pool_, weights, batch_, M), X);
+    add_linear(pool_, weights, kDown, rows, mlp_hidden(pool_, weights, rows, M), X);
     check_finite(pool_, weights.block, "output", X);
   }
+  return X;
+}
+
+Matrix<float> Decoder::step(std::span<const int32_t> ids) {
+  assert(static_cast<int64_t>(ids.size()) == batch_ && position_ < capacity_);
+  const Matrix<float> X = run_blocks(ids, &Decoder::attend);
   ++position_;
   return head_.logits(pool_, X);
+}
+
+Matrix<float> Decoder::append(std::span<const int32_t> ids) {
+  assert(batch_ == 1 && !ids.empty());
+  assert(position_ + static_cast<int64_t>(ids.size()) <= capacity_);
+  // Some at a time: what the blocks hold of each token is far more than its keys and values.
+  constexpr size_t kTokens = 512;
+  Matrix<float> X;
+  for (size_t begin = 0; begin < ids.size(); begin += kTokens) {
+    const auto part = ids.subspan(begin, std::min(kTokens, ids.size() - begin));
+    X = run_blocks(part, &Decoder::attend_along);
+    position_ += static_cast<int64_t>(part.size());
+  }
+  return head_.logits(pool_, X.view().block(X.rows() - 1, 0, 1, X.cols()));
 }
 
 int32_t sample_token(std::span<const float> logits, double temperature, double uniform) {

@@ -21,11 +21,14 @@ class Decoder {
   // far as `weight_bytes` reaches; the others are loaded from the source again at each step. The
   // output head is always held. `source` must outlive the decoder.
   Decoder(ThreadPool& pool, const ModelConfig& config, const WeightSource& source, int64_t batch,
-          int64_t capacity, int64_t weight_bytes);
+          int64_t capacity, int64_t weight_bytes, const ProgressFn& progress = {});
 
   // Appends one token to each sequence; the logits (batch x vocabulary) of the token after it. The
   // capacity must not be used up.
   Matrix<float> step(std::span<const int32_t> ids);
+  // Of one sequence: appends all of `ids`, which must fit; the logits (1 x vocabulary) of the token
+  // after them.
+  Matrix<float> append(std::span<const int32_t> ids);
   int64_t position() const { return position_; }  // tokens so far
   // Begins anew, with empty sequences.
   void reset() { position_ = 0; }
@@ -37,6 +40,11 @@ class Decoder {
     Matrix<float> keys, values;
   };
   Matrix<float> attend(const BlockWeights& weights, Cache& cache, MatrixView<const float> A);
+  // The same for the tokens of one sequence, the rows of A.
+  Matrix<float> attend_along(const BlockWeights& weights, Cache& cache, MatrixView<const float> A);
+  // All blocks, with one of the two for attention.
+  using AttendFn = Matrix<float> (Decoder::*)(const BlockWeights&, Cache&, MatrixView<const float>);
+  Matrix<float> run_blocks(std::span<const int32_t> ids, AttendFn attend);
 
   ThreadPool& pool_;
   ModelConfig config_;

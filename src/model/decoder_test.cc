@@ -51,6 +51,35 @@ TEST_P(Decoding, StepsGiveTheLogitsOfTheForwardPass) {
   }
 }
 
+// Whatever is appended at once: a token, more than a tile of queries, more than a part.
+TEST_P(Decoding, AppendedTokensGiveTheLogitsOfTheForwardPass) {
+  ThreadPool pool(2);
+  config_.max_positions = 1024;
+  const auto windows = random_windows(config_, 1, 700, 2);
+  const Matrix<float> X = forward_all(pool, config_, source_, windows);
+  const std::span<const int32_t> ids = windows[0];
+  const OutputHead head(config_, source_);
+  for (const std::vector<size_t>& parts :
+       {std::vector<size_t>{700}, {1, 1, 200, 3, 495}, {130, 570}}) {
+    Decoder decoder(pool, config_, source_, 1, 700, int64_t{1} << 30);
+    size_t done = 0;
+    for (const size_t count : parts) {
+      const Matrix<float> found = decoder.append(ids.subspan(done, count));
+      done += count;
+      const Matrix<float> expected =
+          head.logits(pool, X.view().block(static_cast<int64_t>(done) - 1, 0, 1, X.cols()));
+      ASSERT_EQ(found.rows(), 1);
+      double difference = 0, size = 0;
+      for (int64_t i = 0; i < config_.vocabulary; ++i) {
+        difference += std::pow(found(0, i) - expected(0, i), 2);
+        size += std::pow(expected(0, i), 2);
+      }
+      EXPECT_LT(std::sqrt(difference / size), 1e-5) << "token " << done;
+    }
+    EXPECT_EQ(decoder.position(), 700);
+  }
+}
+
 TEST_P(Decoding, ASequenceDependsOnItsSeedAndIndexOnly) {
   ThreadPool one(1), three(3);
   SampleOptions options{.count = 40, .length = 20, .first_token = 1, .seed = 7};

@@ -1,5 +1,7 @@
 #include "pipeline/identity.h"
 
+#include <fmt/format.h>
+
 #include "base/hash.h"
 #include "container/common_texts.h"
 #include "io/mapped_file.h"
@@ -7,6 +9,26 @@
 #include "watersic/version.h"
 
 namespace watersic {
+namespace {
+
+std::optional<std::string> difference(const Json& was, const Json& is, const std::string& name) {
+  if (was == is) return std::nullopt;
+  if (was.is_object() && is.is_object()) {
+    const auto below = [&](const std::string& key) {
+      const Json nothing;
+      return difference(was.contains(key) ? was[key] : nothing,
+                        is.contains(key) ? is[key] : nothing,
+                        name.empty() ? key : name + ": " + key);
+    };
+    for (const auto& [key, value] : was.items())
+      if (auto found = below(key)) return found;
+    for (const auto& [key, value] : is.items())
+      if (auto found = below(key)) return found;
+  }
+  return fmt::format("{}: was {}, is {}", name, was.dump(), is.dump());
+}
+
+}  // namespace
 
 Json run_identity(const Checkpoint& checkpoint, const QuantizeOptions& options) {
   Json input = Json::object();
@@ -21,6 +43,10 @@ Json run_identity(const Checkpoint& checkpoint, const QuantizeOptions& options) 
   if (options.calibration.source == CalibrationOptions::Source::kText)
     add(options.calibration.file, "calibration text");
   return {{"version", kVersion}, {"input", input}, {"options", options_json(options)}};
+}
+
+std::optional<std::string> first_difference(const Json& was, const Json& is) {
+  return difference(was, is, "");
 }
 
 }  // namespace watersic

@@ -1,6 +1,9 @@
 // What a run is: two runs of the same identity give the same bytes.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "io/json.h"
 #include "model/open_checkpoint.h"
 #include "watersic/quantize.h"
@@ -9,5 +12,8 @@ namespace watersic {
 
 // Version, hashes of the checkpoint's and the calibration text's files, options. Reads all of them.
 Json run_identity(const Checkpoint& checkpoint, const QuantizeOptions& options);
+
+// The first value that differs, by its path: "options: bits: was 2, is 3".
+std::optional<std::string> first_difference(const Json& was, const Json& is);
 
 }  // namespace watersic

@@ -66,7 +66,8 @@ class ModelQuantizer {
     if (checkpoint_->text("tokenizer.json")) checkpoint_->tokenizer();
     share_bits();
     watch_.stage("hashing");
-    const WorkFolder work(output_, run_identity(*checkpoint_, options_), options_.resume);
+    identity_ = run_identity(*checkpoint_, options_);
+    const WorkFolder work(output_, identity_, options_.resume);
     try {
       quantize_blocks(work);
     } catch (const Interrupted&) {
@@ -192,18 +193,48 @@ class ModelQuantizer {
 
   std::vector<std::vector<int32_t>> windows_of(const WorkFolder& work) {
     if (auto saved = work.windows()) return *saved;
+    auto windows = options_.windows_file.empty() ? made_windows() : kept_windows();
+    work.save_windows(windows);
+    return windows;
+  }
+
+  // From the file that other runs share, or made and put there. Of a run's identity they depend on
+  // the version, the model and the calibration, and on the seed.
+  std::vector<std::vector<int32_t>> kept_windows() {
+    const Json identity = {{"version", identity_["version"]},
+                           {"input", identity_["input"]},
+                           {"calibration", identity_["options"]["calibration"]},
+                           {"seed", identity_["options"]["seed"]}};
+    const std::filesystem::path& path = options_.windows_file;
+    if (!std::filesystem::exists(path)) {
+      auto windows = made_windows();
+      watersic::write_file(path,
+                           Json({{"identity", identity}, {"windows", windows}}).dump() + "\n");
+      return windows;
+    }
+    const Json json = read_json(path, size_t{4} << 30);
+    const JsonFields fields(json, path.string());
+    if (const auto found = first_difference(fields.object("identity").json(), identity))
+      throw Error(
+          fmt::format("{}: holds the windows of another calibration: {}", path.string(), *found));
+    try {
+      return fields.array("windows").get<std::vector<std::vector<int32_t>>>();
+    } catch (const Json::exception&) {
+      fields.fail("windows", "arrays of token ids");
+    }
+  }
+
+  std::vector<std::vector<int32_t>> made_windows() {
     const ProgressFn watched = [this](const ProgressEvent& event) {
       if (progress_) progress_(event);
       check_stop();
     };
-    auto windows = calibration_windows(pool_,
-                                       {.name = checkpoint_->name(),
-                                        .config = config_,
-                                        .weights = source_,
-                                        .tokenizer = [this] { return checkpoint_->tokenizer(); }},
-                                       options_.calibration, options_.seed, watched);
-    work.save_windows(windows);
-    return windows;
+    return calibration_windows(pool_,
+                               {.name = checkpoint_->name(),
+                                .config = config_,
+                                .weights = source_,
+                                .tokenizer = [this] { return checkpoint_->tokenizer(); }},
+                               options_.calibration, options_.seed, watched);
   }
 
   Matrix<float> embed_windows(const std::vector<std::vector<int32_t>>& windows) const {
@@ -360,6 +391,7 @@ class ModelQuantizer {
   std::vector<std::vector<LayerPlan>> plan_;
   ZeroRows zero_rows_;
   RateBudget budget_;
+  Json identity_;
   QuantizeReport report_;
   Stopwatch watch_;
   std::unique_ptr<OutputGradients> gradients_;  // with a metric of the outputs

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"
+#include "pipeline/identity.h"
 #include "pipeline/report.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
@@ -15,24 +16,6 @@ namespace {
 constexpr const char* kIdentity = "run.json";
 constexpr const char* kWindows = "windows.json";
 constexpr const char* kSensitivities = "sensitivities.json";
-
-// The first value that differs, by its path: "options: bits: was 2, is 3".
-std::optional<std::string> difference(const Json& was, const Json& is, const std::string& name) {
-  if (was == is) return std::nullopt;
-  if (was.is_object() && is.is_object()) {
-    const auto below = [&](const std::string& key) {
-      const Json nothing;
-      return difference(was.contains(key) ? was[key] : nothing,
-                        is.contains(key) ? is[key] : nothing,
-                        name.empty() ? key : name + ": " + key);
-    };
-    for (const auto& [key, value] : was.items())
-      if (auto found = below(key)) return found;
-    for (const auto& [key, value] : is.items())
-      if (auto found = below(key)) return found;
-  }
-  return fmt::format("{}: was {}, is {}", name, was.dump(), is.dump());
-}
 
 }  // namespace
 
@@ -45,7 +28,7 @@ WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity
           "{}: holds an unfinished run; continue it with --resume, or remove the folder",
           path_.string()));
     }
-    if (const auto found = difference(read_json(file), identity, ""))
+    if (const auto found = first_difference(read_json(file), identity))
       throw Error(fmt::format("{}: --resume: {}", path_.string(), *found));
     return;
   }

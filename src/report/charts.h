@@ -17,7 +17,8 @@ using Absences = std::vector<std::string>;
 // A chart with its title and what it shows.
 Html figure(const std::string& title, const std::string& caption, const Html& chart);
 
-// KL and perplexity against bits and file size, for each text; the gap by kind of layer.
+// For each text KL against bits and against file size, perplexity against bits, and bits per byte
+// against file size (where an evaluation lacks them, perplexity); the gap by kind of layer.
 Html curve_charts(const Study& study, Absences& absent);
 
 // Percentiles of the tokens' KL; empty where no evaluation holds them.

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -32,6 +33,7 @@ std::string tip_of(const Study& study, const Bench& bench, size_t run) {
   if (e.kl_bits) tip += "\nKL " + significant(*e.kl_bits, 4) + " bits a token";
   if (e.perplexity) tip += "\nperplexity " + significant(*e.perplexity, 5);
   if (bench.original_perplexity) tip += ", original " + significant(*bench.original_perplexity, 5);
+  if (e.bits_per_byte) tip += "\n" + significant(*e.bits_per_byte, 5) + " bits a byte of text";
   if (e.top1) tip += "\nsame top token " + percent(*e.top1);
   return tip;
 }
@@ -104,6 +106,18 @@ std::string title_of(const Bench& bench) {
          (bench.reference.empty() ? "" : ", against " + base_name(bench.reference));
 }
 
+// The original's bits per byte: a byte has as many tokens to it as to the quantized model, so that
+// the two are as the logarithms of the perplexities.
+std::optional<double> original_bits_per_byte(const Study& study, const Bench& bench) {
+  if (!bench.original_perplexity || !(*bench.original_perplexity > 1)) return {};
+  for (const auto& [run, evaluation] : bench.of_run) {
+    const Evaluation& e = study.evaluations[evaluation];
+    if (e.bits_per_byte && e.perplexity && *e.perplexity > 1)
+      return *e.bits_per_byte * std::log(*bench.original_perplexity) / std::log(*e.perplexity);
+  }
+  return {};
+}
+
 // Bits above the limit, by bits, for each kind of layer: on one axis of each.
 Html gap_charts(const Study& study) {
   struct Gap {
@@ -169,6 +183,9 @@ Html curve_charts(const Study& study, Absences& absent) {
                     [](const Evaluation& e) { return e.kl_bits; }};
   const Quantity perplexity{"Perplexity", "of the text, by the quantized model",
                             [](const Evaluation& e) { return e.perplexity; }};
+  // Against the file's size it is the WaterSIC paper's figure 3.
+  const Quantity bits_per_byte{"Bits per byte", "of the text, by the quantized model",
+                               [](const Evaluation& e) { return e.bits_per_byte; }};
   const Rate rates[] = {{"bits", "bits a quantized weight, side information included",
                          [](const Run& run) { return run.bits.file; }},
                         {"file size", "MiB, everything in the file", [](const Run& run) {
@@ -181,8 +198,12 @@ Html curve_charts(const Study& study, Absences& absent) {
     if (charts.empty())
       absent.push_back("KL divergence: no evaluation of " + title_of(bench) +
                        " was made with --reference");
-    for (const Rate& rate : rates)
-      charts.add(curve_chart(study, bench, rate, perplexity, bench.original_perplexity));
+    charts.add(curve_chart(study, bench, rates[0], perplexity, bench.original_perplexity));
+    const Html bytes =
+        curve_chart(study, bench, rates[1], bits_per_byte, original_bits_per_byte(study, bench));
+    charts.add(bytes.empty()
+                   ? curve_chart(study, bench, rates[1], perplexity, bench.original_perplexity)
+                   : bytes);
     out.add("<h3>{}</h3>{}<div class=\"grid2\">{}</div>\n", title_of(bench), legend(study), charts);
   }
   if (study.benches.empty() && !study.runs.empty())

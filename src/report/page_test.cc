@@ -49,7 +49,7 @@ void expect_balanced(const std::string& page) {
 const char* kCharts[] = {"KL divergence by bits",
                          "KL divergence by file size",
                          "Perplexity by bits",
-                         "Perplexity by file size",
+                         "Bits per byte by file size",
                          "Bits by layer",
                          "Gap by layer",
                          "Relative distortion by layer",
@@ -98,6 +98,17 @@ TEST(Page, LeavesOutWhatARunDoesNotHoldAndSaysSo) {
         "<li>Rate-distortion curves: ", "<li>Benchmarks: "})
     EXPECT_TRUE(has(page, reason)) << reason;
   expect_balanced(page);
+}
+
+// 1.5 bits a byte at a perplexity of 22.5 are ln(20) / ln(22.5) times that at one of 20.
+TEST(Page, BitsPerByteStandBesideTheOriginals) {
+  const std::string page = page_of({sample_run("watersic", 2, "a"), sample_evaluation("a", 2.5)});
+  EXPECT_TRUE(has(page, "original 1.4433"));
+  Json without = sample_evaluation("a", 2.5);
+  without.erase("bits_per_byte");
+  const std::string other = page_of({sample_run("watersic", 2, "a"), without});
+  EXPECT_TRUE(has(other, "<b>Perplexity by file size"));
+  EXPECT_FALSE(has(other, "<b>Bits per byte"));
 }
 
 TEST(Page, ALayerThatLacksWhatOthersHaveIsCounted) {

@@ -107,17 +107,20 @@ Html Plot::names() const {
   std::vector<Name> sorted = names_;
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const Name& a, const Name& b) { return a.top < b.top; });
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 1000; ++round) {
+    bool moved = false;
     for (size_t i = 0; i < sorted.size(); ++i) {
       for (size_t j = i + 1; j < sorted.size(); ++j) {
         const double missing = kLine - (sorted[j].top - sorted[i].top);
         if (missing <= 0 || std::abs(sorted[j].left - sorted[i].left) > 45) continue;
+        moved = moved || missing > 0.5;
         sorted[i].top -= missing / 2;
         sorted[j].top += missing / 2;
       }
     }
     // Neither on the title nor on the ticks.
     for (Name& name : sorted) name.top = std::clamp(name.top, 4.0, static_cast<double>(height_));
+    if (!moved) break;
   }
   Html out;
   for (const Name& name : sorted)
@@ -144,6 +147,8 @@ Html Plot::html() const {
         many && i % 2 == 1 ? "minor" : "", across(x_.ticks()[i].value), x_.ticks()[i].label);
   if (!across_is_.empty())
     grid.add("<text x=\"100%\" y=\"100%\" dy=\"34\" text-anchor=\"end\">{}</text>", across_is_);
+  // Names that have no room on the whole height are in the legend only.
+  const bool named = static_cast<double>(names_.size()) * kLine < height_;
   size_t longest = 0, widest = 0;
   for (const Name& name : names_) longest = std::max(longest, name.text.size());
   for (const Axis::Tick& tick : y_.ticks()) widest = std::max(widest, tick.label.size());
@@ -151,8 +156,9 @@ Html Plot::html() const {
       "<div class=\"plot {}\" style=\"--h:{}px;--names:{}px;--ticks:{}px\"><svg class=\"drawing\" "
       "role=\"img\" "
       "aria-label=\"{}\">{}{}{}</svg></div>",
-      css_ + (across_is_.empty() ? "" : " across"), height_, 18 + 7 * longest, 10 + 7 * widest,
-      spoken_, grid, content_, names());
+      css_ + (across_is_.empty() ? "" : " across") + (named ? "" : " nameless"), height_,
+      named ? 18 + 7 * longest : 0, 10 + 7 * widest, spoken_, grid, content_,
+      named ? names() : Html());
 }
 
 Html mark_definitions() {

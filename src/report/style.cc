@@ -58,6 +58,7 @@ figcaption b { font-size: 15px; }
 figcaption span { display: block; max-width: 62em; color: var(--muted); }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin-top: 8px; font-size: 14px; }
 figure .legend { display: none; }
+figure .legend:has(+ .nameless) { display: flex; }
 .entry { display: inline-flex; align-items: center; gap: 7px; }
 .key { flex: none; width: 14px; height: 14px; overflow: visible; }
 .definitions { position: absolute; width: 0; height: 0; }
@@ -164,6 +165,9 @@ summary { cursor: pointer; font-weight: 600; }
 }
 #tip b { display: block; }
 
+@media (max-width: 900px) {
+  #overview .sortable :is(th, td):not(:first-child) { padding-left: 9px; }
+}
 @media (max-width: 600px) {
   body { padding: 24px 16px 48px; }
   h1 { font-size: 29px; }
@@ -183,7 +187,7 @@ summary { cursor: pointer; font-weight: 600; }
   #overview .sortable tbody tr > * { padding: 2px 0 8px; border: 0; }
   #overview .sortable tbody th { grid-column: 1 / -1; padding: 8px 0 0; }
   #overview .sortable thead th:first-child, #overview .sortable :is(:nth-child(4), :nth-child(7), :nth-child(8)):is(th, td) { display: none; }
-  #overview .sortable thead th, #overview .sortable td { padding-left: 0; }
+  #overview .sortable :is(th, td):not(:first-child) { padding-left: 0; }
   #overview .sortable :is(th, td):nth-child(2) { text-align: left; }
   .picker { flex-wrap: nowrap; overflow-x: auto; margin-right: -16px; padding-right: 16px; }
   .picker button { flex: none; }
@@ -208,6 +212,7 @@ summary { cursor: pointer; font-weight: 600; }
   .plot.named { margin-right: 8px; }
   .plot .name, .minor { display: none; }
   figure .legend { display: flex; }
+  .drawing { height: calc(.78 * var(--h)); }
   .scroll { overflow: visible; }
   .wide { page: figures; }
   details::details-content { content-visibility: visible; block-size: auto; }

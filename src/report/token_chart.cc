@@ -36,7 +36,7 @@ Html token_chart(const Study& study) {
 
   std::vector<std::string> labels;
   for (const auto& [name, label] : kPlaces) labels.emplace_back(label);
-  Plot plot(Axis::places(labels, static_cast<int>(labels.size())), axis_for(ys, 5), 260,
+  Plot plot(Axis::places(labels, static_cast<int>(labels.size())), axis_for(ys, 5), 280,
             "percentiles of the tokens' KL divergence", "named");
   plot.across_is("percentile of the tokens");
   const std::string unit = study.evaluations[lines[0].evaluation].kl_unit;

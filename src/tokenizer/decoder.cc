@@ -32,14 +32,14 @@ std::string stripped(std::string_view token, std::string_view mark, int64_t star
 
 }  // namespace
 
-Decoder::Decoder(const JsonFields& fields) {
+TokenDecoder::TokenDecoder(const JsonFields& fields) {
   bool fused = false;
   add(fields, fused);
   // A decoder that there is joins without spaces.
   steps_.emplace_back([](std::vector<std::string>& tokens, bool) { tokens = {joined(tokens)}; });
 }
 
-void Decoder::add(const JsonFields& fields, bool& fused) {
+void TokenDecoder::add(const JsonFields& fields, bool& fused) {
   const std::string type = fields.text("type");
   const auto for_each = [&](auto change) {
     steps_.emplace_back([change = std::move(change)](std::vector<std::string>& tokens, bool) {
@@ -88,7 +88,7 @@ void Decoder::add(const JsonFields& fields, bool& fused) {
   }
 }
 
-std::string Decoder::operator()(std::vector<std::string> tokens) const {
+std::string TokenDecoder::operator()(std::vector<std::string> tokens) const {
   for (const Step& step : steps_) step(tokens, false);
   if (!steps_.empty()) return tokens.empty() ? "" : std::move(tokens.front());
   std::string text;
@@ -96,7 +96,7 @@ std::string Decoder::operator()(std::vector<std::string> tokens) const {
   return text;
 }
 
-std::string Decoder::inside_text(const std::string& token) const {
+std::string TokenDecoder::inside_text(const std::string& token) const {
   std::vector<std::string> tokens = {token};
   for (const Step& step : steps_) step(tokens, true);
   return std::move(tokens.front());

@@ -9,13 +9,13 @@
 
 namespace watersic {
 
-class Decoder {
+class TokenDecoder {
  public:
   // Joins the tokens with spaces, as Hugging Face does where a file names no decoder.
-  Decoder() = default;
+  TokenDecoder() = default;
   // The field "decoder": ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence. Throws
   // Error naming any other.
-  explicit Decoder(const JsonFields& fields);
+  explicit TokenDecoder(const JsonFields& fields);
 
   // The bytes of the text. They need not be valid UTF-8: where Hugging Face puts U+FFFD for bytes
   // that are no character, these are the bytes.

@@ -25,7 +25,7 @@ struct Tokenizer::Parts {
     if (file.has("normalizer")) normalizer = Normalizer(file.object("normalizer"));
     if (file.has("pre_tokenizer")) pre_tokenizer = PreTokenizer(file.object("pre_tokenizer"));
     if (file.has("post_processor")) post_processor = PostProcessor(file.object("post_processor"));
-    if (file.has("decoder")) decoder = Decoder(file.object("decoder"));
+    if (file.has("decoder")) decoder = TokenDecoder(file.object("decoder"));
     read_tokens(file);
     for (const auto* ids : {&post_processor.before, &post_processor.after})
       for (const int32_t id : *ids)
@@ -98,7 +98,7 @@ struct Tokenizer::Parts {
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   PostProcessor post_processor;
-  Decoder decoder;
+  TokenDecoder decoder;
   AddedTokenFinder in_text, in_normalized;
   std::vector<std::string> tokens;  // by id, the model's and the added ones; empty: no token
   std::vector<bool> special_ids;    // as long

@@ -4,8 +4,9 @@
 namespace watersic {
 namespace {
 
-const std::vector<std::string> kCommands = {"quantize", "eval",     "layer",  "inspect", "verify",
-                                            "export",   "tokenize", "sample", "synth"};
+const std::vector<std::string> kCommands = {"quantize", "eval",     "layer",    "inspect",
+                                            "verify",   "export",   "tokenize", "sample",
+                                            "synth",    "generate", "sweep"};
 
 class Usage : public Cli {
  protected:

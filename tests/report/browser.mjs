@@ -11,6 +11,15 @@ export function findChromium() {
   return null;
 }
 
+// The answer, or an error where it does not come in time: a browser that hangs must not hang the test.
+function inTime(answer, what, seconds = 60) {
+  let timer;
+  const late = new Promise((resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: no answer in ${seconds} s`)), 1000 * seconds);
+  });
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}
+
 export class Browser {
   #next = 0;
   #waiting = new Map();
@@ -25,10 +34,12 @@ export class Browser {
        '--disable-background-networking', '--remote-debugging-pipe', `--user-data-dir=${browser.profile}`,
        'about:blank'],
       { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
-    browser.process.stdio[4].on('data', data => browser.#read(data.toString('utf8')));
+    browser.process.stdio[4].setEncoding('utf8').on('data', text => browser.#read(text));
+    browser.process.stdio[3].on('error', () => {});  // it ended: what waits is told below
     browser.process.on('exit', () => {
       for (const { reject } of browser.#waiting.values()) reject(new Error('the browser ended'));
     });
+    process.on('exit', () => browser.process.kill('SIGKILL'));
     return browser;
   }
 
@@ -50,10 +61,10 @@ export class Browser {
 
   send(method, params = {}, sessionId = undefined) {
     const id = ++this.#next;
-    return new Promise((resolve, reject) => {
+    return inTime(new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       this.process.stdio[3].write(JSON.stringify({ id, method, params, sessionId }) + '\0');
-    });
+    }), method);
   }
 
   // A page that tells of everything that goes wrong in it, and of everything that it fetches.
@@ -64,7 +75,7 @@ export class Browser {
     const send = (method, params) => this.send(method, params, sessionId);
     let loaded;
     const load = new Promise(resolve => { loaded = resolve; });
-    this.#listeners.push(message => {
+    const listener = message => {
       if (message.sessionId !== sessionId) return;
       const { method, params } = message;
       if (method === 'Page.loadEventFired') loaded();
@@ -74,7 +85,8 @@ export class Browser {
         page.errors.push(params.args.map(a => a.value ?? a.description).join(' '));
       if (method === 'Log.entryAdded') page.errors.push(`${params.entry.level}: ${params.entry.text}`);
       if (method === 'Network.requestWillBeSent') page.requests.push(params.request.url);
-    });
+    };
+    this.#listeners.push(listener);
     for (const domain of ['Page', 'Runtime', 'Log', 'Network']) await send(`${domain}.enable`);
     if (!scripts) await send('Emulation.setScriptExecutionDisabled', { value: true });
     page.resize = to => send('Emulation.setDeviceMetricsOverride',
@@ -84,7 +96,7 @@ export class Browser {
     await page.resize(width);
     await page.media(media, dark);
     await send('Page.navigate', { url });
-    await load;
+    await inTime(load, url);
     // Runs in the page; what it returns must be JSON.
     page.run = async (work, ...args) => {
       const { result, exceptionDetails } = await send('Runtime.evaluate', {
@@ -101,14 +113,17 @@ export class Browser {
     };
     page.pdf = async () => Buffer.from(
       (await send('Page.printToPDF', { printBackground: true, preferCSSPageSize: true })).data, 'base64');
-    page.close = () => this.send('Target.closeTarget', { targetId });
+    page.close = () => {
+      this.#listeners = this.#listeners.filter(other => other !== listener);
+      return this.send('Target.closeTarget', { targetId });
+    };
     return page;
   }
 
   async close() {
     const ended = new Promise(resolve => this.process.once('exit', resolve));
     this.send('Browser.close').catch(() => {});  // it may end before it answers
-    await ended;
+    await inTime(ended, 'Browser.close').catch(() => this.process.kill('SIGKILL'));
     // Its helpers write for a moment more.
     for (let attempt = 0; attempt < 20; ++attempt) {
       try {

@@ -21,6 +21,13 @@ if (!chromium) {
 const folder = kept ? resolve(kept) : mkdtempSync(join(tmpdir(), 'watersic-pages-'));
 mkdirSync(folder, { recursive: true });
 
+// The whole test has an end, too, whatever happens.
+const minutes = 10;
+setTimeout(() => {
+  console.log(`report_test: failed, not done in ${minutes} minutes`);
+  process.exit(1);
+}, 60000 * minutes).unref();
+
 let passed = 0;
 const failures = [];
 const expect = (what, wrong) => {

@@ -66,10 +66,11 @@ export function evaluation({ id, kl_bits, text = '998373a4abd35194', statistics 
     [['maximum', 9], ['p99_9', 5], ['p99', 4], ['p95', 3], ['p90', 2], ['p75', 1], ['median', 0], ['p25', -1],
      ['p10', -2], ['p5', -3], ['p1', -4], ['p0_1', -5], ['minimum', -9]].map(([name, z]) => [name, scale(z)]));
   const near = value => ({ value, error: 0.01 * Math.abs(value) });
+  const perplexity = 9.76 * Math.exp(0.7 * kl_bits), nll = Math.log(perplexity);
   const e = {
     schema: 'watersic.eval/1', model: model ?? `out/${id}.wsic`, model_id: id, convention: 'hf', context: 2048,
-    windows: 140, tokens: 286580, text_hash: text, nll: 2.3, perplexity: 9.76 * Math.exp(0.7 * kl_bits),
-    bits_per_byte: 0.61, seconds: 900, reference: 'models/sample', reference_id: 'original',
+    windows: 140, tokens: 286580, text_hash: text, nll, perplexity,
+    bits_per_byte: 0.27 * nll, seconds: 900, reference: 'models/sample', reference_id: 'original',
     reference_perplexity: 9.76, kl_bits, top1: 1 - 0.6 * Math.sqrt(kl_bits) / 2,
   };
   if (statistics) e.kl_statistics = {

@@ -1,0 +1,59 @@
+#include "model/sampler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "model/decoder.h"
+#include "watersic/error.h"
+
+namespace watersic {
+
+void check_sampler(const SamplerOptions& o) {
+  if (!(o.temperature >= 0) || std::isinf(o.temperature))
+    throw Error(fmt::format("temperature: expected 0 or more, found {}", o.temperature));
+  if (o.top_k < 0) throw Error(fmt::format("top-k: expected 0 or more, found {}", o.top_k));
+  if (!(o.top_p > 0 && o.top_p <= 1))
+    throw Error(fmt::format("top-p: expected more than 0 and at most 1, found {}", o.top_p));
+  if (!(o.min_p >= 0 && o.min_p <= 1))
+    throw Error(fmt::format("min-p: expected 0 to 1, found {}", o.min_p));
+}
+
+int32_t choose_token(std::span<const float> logits, const SamplerOptions& options, double uniform) {
+  if (options.temperature == 0)
+    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  const auto size = static_cast<int64_t>(logits.size());
+  const int64_t most = options.top_k > 0 ? std::min(options.top_k, size) : size;
+  if (most == size && options.top_p == 1 && options.min_p == 0)
+    return sample_token(logits, options.temperature, uniform);
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto likelier = [&](int32_t a, int32_t b) {
+    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  };
+  std::partial_sort(ids.begin(), ids.begin() + most, ids.end(), likelier);
+  ids.resize(static_cast<size_t>(most));
+
+  const auto logit = [&](int32_t id) {
+    return static_cast<double>(logits[static_cast<size_t>(id)]);
+  };
+  std::vector<double> cumulative;
+  double sum = 0;
+  for (const int32_t id : ids) {
+    sum += std::exp((logit(id) - logit(ids[0])) / options.temperature);
+    cumulative.push_back(sum);
+  }
+  // The first token stays, whatever is asked.
+  const auto enough = std::ranges::lower_bound(cumulative, options.top_p * sum);
+  auto kept = std::min(cumulative.size(), static_cast<size_t>(enough - cumulative.begin()) + 1);
+  while (kept > 1 && cumulative[kept - 1] - cumulative[kept - 2] < options.min_p) --kept;
+  cumulative.resize(kept);
+  const auto found = std::ranges::upper_bound(cumulative, uniform * cumulative.back());
+  return ids[std::min(kept - 1, static_cast<size_t>(found - cumulative.begin()))];
+}
+
+}  // namespace watersic
