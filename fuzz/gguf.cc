@@ -1,6 +1,8 @@
 // GGUF (io/gguf.h), and the model that its keys describe (model/open_checkpoint.h).
 #include "io/gguf.h"
 
+#include <map>
+
 #include "fuzz.h"
 #include "io/gguf_writer.h"
 #include "model/gguf_layout.h"
@@ -11,6 +13,29 @@
 namespace watersic {
 namespace {
 
+// A tokenizer that a GGUF file can say: no token is normalized, and all merges that the vocabulary
+// allows are there if its merges are SentencePiece's.
+Json tokenizer_of(const std::string& name, bool sentence_piece) {
+  Json json = read_json(std::string(WATERSIC_SOURCE_DIR "/tests/data/tokenizers/synthetic/") +
+                        name + ".json")
+                  .at("tokenizer");
+  for (Json& token : json["added_tokens"]) token["normalized"] = false;
+  if (!sentence_piece) return json;
+  const Json& vocabulary = json["model"]["vocab"];
+  std::map<int, std::string> by_id;
+  for (const auto& [token, id] : vocabulary.items()) by_id[id.get<int>()] = token;
+  Json merges = Json::array();
+  for (const auto& [id, token] : by_id) {
+    for (size_t cut = 1; cut < token.size(); ++cut) {
+      const std::string left = token.substr(0, cut), right = token.substr(cut);
+      if (vocabulary.contains(left) && vocabulary.contains(right))
+        merges.push_back(left + " " + right);
+    }
+  }
+  json["model"]["merges"] = std::move(merges);
+  return json;
+}
+
 // With zeros as weights, and as few bytes as may be: what is of interest is the head.
 std::string model(const std::string& kind, const std::string& tokenizer) {
   Json json = tiny_config(kind);
@@ -20,14 +45,11 @@ std::string model(const std::string& kind, const std::string& tokenizer) {
   return written([&](const std::string& path) {
     GgufMetadata metadata;
     add_gguf_config(metadata, config, kind);
-    const Json texts = read_json(
-        std::string(WATERSIC_SOURCE_DIR "/tests/data/tokenizers/synthetic/") + tokenizer + ".json");
-    add_gguf_tokenizer(metadata, {.tokenizer = texts.at("tokenizer").dump()},
-                       {.vocabulary = config.vocabulary,
-                        .bos = 1,
-                        .eos = 2,
-                        .pre = tokenizer == "llama2" ? "" : "qwen2"},
-                       kind);
+    const bool sentence_piece = tokenizer == "llama2";
+    add_gguf_tokenizer(
+        metadata, {.tokenizer = tokenizer_of(tokenizer, sentence_piece).dump()},
+        {.vocabulary = config.vocabulary, .bos = 1, .eos = 2, .pre = sentence_piece ? "" : "qwen2"},
+        kind);
     std::vector<GgufTensorSpec> specs;
     const std::vector<float> divisors = gguf_rope_divisors(config);
     if (!divisors.empty()) {
