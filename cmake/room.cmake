@@ -47,7 +47,8 @@ function(watersic_room name)
     endif()
   endif()
   if(WATERSIC_BENCHMARKS AND benchmarks)
-    add_executable(${name}_bench ${benchmarks})
+    add_executable(${name}_bench EXCLUDE_FROM_ALL ${benchmarks})
+    add_dependencies(benchmarks ${name}_bench)
     target_link_libraries(${name}_bench PRIVATE ${target} ${rooms} ${ARG_LINK}
                                                 benchmark::benchmark_main)
     watersic_compile_options(${name}_bench)
@@ -81,7 +82,8 @@ function(watersic_compile_options target)
   if(WATERSIC_SANITIZE)
     # Under the sanitizers GCC warns of uninitialized members inside the standard library.
     target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all
-                           -fno-omit-frame-pointer -Wno-maybe-uninitialized)
+                           -fno-omit-frame-pointer
+                           $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${target} PUBLIC -fsanitize=${WATERSIC_SANITIZE})
   endif()
 endfunction()
@@ -91,6 +93,7 @@ if(WATERSIC_TESTS)
 endif()
 if(WATERSIC_BENCHMARKS)
   find_package(benchmark REQUIRED)
+  add_custom_target(benchmarks)  # tools/bench
 endif()
 # A name that the export set can carry without an imported pkg-config target's absolute paths.
 add_library(watersic_openblas INTERFACE)
