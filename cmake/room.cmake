@@ -1,11 +1,12 @@
-# watersic_room(NAME [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...])
+# watersic_room(NAME [INTEGRATION] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...])
 #
 # One folder of src/ as one static library `watersic_NAME`, from its *.cc, one test program
 # `NAME_test`, from its *_test.cc, and, if asked for, one benchmark `NAME_bench`, from its
 # *_bench.cc. A room's headers are reached as "NAME/file.h" through an include root of the room's own
-# (a link in the build tree), so that a room sees only the rooms it names.
+# (a link in the build tree), so that a room sees only the rooms it names. INTEGRATION: its tests
+# quantize whole models (watersic_tests).
 function(watersic_room name)
-  cmake_parse_arguments(ARG "" "" "ROOMS;LINK;PUBLIC_LINK" ${ARGN})
+  cmake_parse_arguments(ARG "INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})
   set(root ${PROJECT_BINARY_DIR}/rooms/${name})
   file(MAKE_DIRECTORY ${root})
@@ -39,17 +40,39 @@ function(watersic_room name)
   if(WATERSIC_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${target} ${rooms} ${ARG_LINK} GTest::gtest_main)
-    target_compile_definitions(${name}_test PRIVATE
-      WATERSIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-    watersic_compile_options(${name}_test)
-    gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60)
+    if(ARG_INTEGRATION)
+      watersic_tests(${name} INTEGRATION)
+    else()
+      watersic_tests(${name})
+    endif()
   endif()
   if(WATERSIC_BENCHMARKS AND benchmarks)
-    add_executable(${name}_bench ${benchmarks})
+    add_executable(${name}_bench EXCLUDE_FROM_ALL ${benchmarks})
+    add_dependencies(benchmarks ${name}_bench)
     target_link_libraries(${name}_bench PRIVATE ${target} ${rooms} ${ARG_LINK}
                                                 benchmark::benchmark_main)
     watersic_compile_options(${name}_bench)
   endif()
+endfunction()
+
+# The tests of the program NAME_test, named NAME.*. INTEGRATION: they quantize whole models or run
+# the program; under the sanitizers that takes too long for every day, and so does building them. What
+# has Nightly in its name takes too long in any build. Both are told by labels, for CMakePresets.json.
+function(watersic_tests name)
+  cmake_parse_arguments(ARG "INTEGRATION" "" "" ${ARGN})
+  target_compile_definitions(${name}_test PRIVATE WATERSIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  watersic_compile_options(${name}_test)
+  if(ARG_INTEGRATION)
+    set(label PROPERTIES LABELS integration)
+  else()
+    set(label)
+    add_dependencies(unit_tests ${name}_test)
+  endif()
+  gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+                       TEST_FILTER "-*Nightly*" TEST_LIST ${name}_tests ${label})
+  gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+                       TEST_FILTER "*Nightly*" TEST_LIST ${name}_nightly_tests
+                       PROPERTIES LABELS nightly)
 endfunction()
 
 # Contraction is off so that a product and a sum round alike on every CPU; math-errno only costs.
@@ -59,7 +82,8 @@ function(watersic_compile_options target)
   if(WATERSIC_SANITIZE)
     # Under the sanitizers GCC warns of uninitialized members inside the standard library.
     target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all
-                           -fno-omit-frame-pointer -Wno-maybe-uninitialized)
+                           -fno-omit-frame-pointer
+                           $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${target} PUBLIC -fsanitize=${WATERSIC_SANITIZE})
   endif()
 endfunction()
@@ -69,6 +93,7 @@ if(WATERSIC_TESTS)
 endif()
 if(WATERSIC_BENCHMARKS)
   find_package(benchmark REQUIRED)
+  add_custom_target(benchmarks)  # tools/bench
 endif()
 # A name that the export set can carry without an imported pkg-config target's absolute paths.
 add_library(watersic_openblas INTERFACE)

@@ -1,4 +1,5 @@
 // Sizes above entropy, and speed on one core, of the coder on Gaussian integers.
+#include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,8 +12,7 @@
 #include "coding/enc_tensor.h"
 #include "coding/sample_tensors.h"
 
-using namespace watersic;  // NOLINT: a program
-
+namespace watersic {
 namespace {
 
 // Of this process: other programs on the machine do not count.
@@ -33,7 +33,7 @@ double seconds_of(const F& f) {
 
 // Columns of different spread: sizes above the entropy of each column's own best Gaussian, with
 // `scales` as a quantizer would give them (inverse to the spreads, of some bits).
-void measure(const Sample& sample, double bits, ThreadPool& pool) {
+void measure_once(benchmark::State& state, const Sample& sample, ThreadPool& pool) {
   QuantizedTensor q = gaussian(sample);
   Rng rng(7);
   const auto rounded = [](double v) {
@@ -57,40 +57,48 @@ void measure(const Sample& sample, double bits, ThreadPool& pool) {
       seconds_of([&] { estimated = class_entropy(q.codes, q.trellis > 0, pool); });
   const TensorSummary s = summarize_tensor(blob, "bench");
   const double ideal = ideal_bits(q) / n;
-  fmt::print(
-      "{:>10} {:>4} {:>4} {:>3.1f} {:>8.5f} {:>8.5f} {:>8.5f} {:>8.5f} {:>8.5f} {:>5} {:>4}{} "
-      "{:>5} "
-      "{:>6.0f} {:>6.0f} {:>6.0f} {:>7.2f}\n",
-      fmt::format("{}x{}", q.rows, q.cols), bits, q.trellis, sample.column_octaves, ideal,
-      s.bits.coded / n, s.bits.coded / n - ideal, estimated - s.bits.coded / n, s.bits.side / n,
-      s.lanes, s.classes, s.row_classes ? "r" : " ", s.precision, n / encode / 1e6,
-      n / decode / 1e6, n / scalar / 1e6, estimate * 1e3);
+  state.counters = {{"ideal_bits", ideal},
+                    {"coded_bits", s.bits.coded / n},
+                    {"above_ideal_bits", s.bits.coded / n - ideal},
+                    {"estimate_error_bits", estimated - s.bits.coded / n},
+                    {"side_bits", s.bits.side / n},
+                    {"lanes", s.lanes},
+                    {"classes", static_cast<double>(s.classes)},
+                    {"row_classes", s.row_classes ? 1 : 0},
+                    {"precision", s.precision},
+                    {"encoded_per_second", n / encode},
+                    {"decoded_per_second", n / decode},
+                    {"decoded_scalar_per_second", n / scalar},
+                    {"estimate_seconds", estimate}};
 }
 
-}  // namespace
-
-int main() {
+void measure(benchmark::State& state, const Sample& sample) {
   ThreadPool pool(1);
-  fmt::print(
-      "{:>10} {:>4} {:>4} {:>3} {:>8} {:>8} {:>8} {:>8} {:>8} {:>5} {:>5} {:>5} {:>6} {:>6} {:>6} "
-      "{:>7}\n",
-      "shape", "bits", "tr.", "oct", "ideal", "coded", "above", "estimate", "side", "lanes",
-      "class", "prec.", "enc M/s", "dec M/s", "scalar", "est ms");
+  while (state.KeepRunning()) measure_once(state, sample, pool);
+}
+
+const int registered = [] {
   const int64_t shapes[][2] = {{256, 256}, {704, 256}, {1024, 512}, {4096, 4096}};
   for (const auto& [rows, cols] : shapes) {
     for (const int trellis : {0, 8, 64}) {
       for (const double octaves : {0.0, 0.7}) {
         for (const int bits : {1, 2, 3, 4}) {
           if (trellis == 64 && (bits != 2 || octaves == 0)) continue;
-          measure({.rows = rows,
-                   .cols = cols,
-                   .spread = spread_of(bits),
-                   .column_octaves = octaves,
-                   .trellis = trellis,
-                   .segment_rows = rows},
-                  bits, pool);
+          const Sample sample = {.rows = rows,
+                                 .cols = cols,
+                                 .spread = spread_of(bits),
+                                 .column_octaves = octaves,
+                                 .trellis = trellis,
+                                 .segment_rows = rows};
+          const std::string name = fmt::format("tensor/{}x{}/bits:{}/trellis:{}/octaves:{}", rows,
+                                               cols, bits, trellis, octaves);
+          benchmark::RegisterBenchmark(name.c_str(), measure, sample)->Iterations(1);
         }
       }
     }
   }
-}
+  return 0;
+}();
+
+}  // namespace
+}  // namespace watersic

@@ -1,8 +1,6 @@
 #include "container/common_format.h"
 
 #include <fmt/format.h>
-
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>

@@ -44,6 +44,7 @@ class Finetune : public testing::Test {
     options.model = {
         .drift = false, .residual = false, .attention_weighting = false, .mixing = false};
     options.limits = false;
+    options.coder = Coder::kPooled;  // quick
     options.threads = 2;
     change(options);
     quantize_model(file("model"), file(name), options);

@@ -81,8 +81,8 @@ TEST_F(Io, NpyRoundTripAndConversion) {
 TEST_F(Io, NpyErrorsNameWhatIsWrong) {
   const auto npy = [&](const std::string& header, const std::string& data) {
     std::string text("\x93NUMPY\x01\x00", 8);
-    text += static_cast<char>(header.size());
-    text += '\0';
+    text += static_cast<char>(header.size() & 255);
+    text += static_cast<char>(header.size() >> 8);
     return file("bad.npy", text + header + data);
   };
   const std::string rest = "'fortran_order': False, 'shape': (2, 2), }";
@@ -101,6 +101,20 @@ TEST_F(Io, NpyErrorsNameWhatIsWrong) {
                   "1234"));
             }).find("expected 9999999999 x 9999999999"),
             std::string::npos);
+  // Found by fuzzing: a long text took a deep stack.
+  const std::string longest = std::string(60000, '<');
+  EXPECT_NE(error_of([&] {
+              read_npy<float>(npy("{'descr': '" + longest + "f4', " + rest, ""));
+            }).find("found '<<<"),
+            std::string::npos);
+  for (const char* shape :
+       {"(2, )", "(2)", "2, 2", "(2, 2, 2)", "(-2, 2)", "(12345678901, 1)", "("}) {
+    const std::string header =
+        "{'shape': " + std::string(shape) + ", 'fortran_order': False, 'descr': '<f4'}";
+    EXPECT_NE(error_of([&] { read_npy<float>(npy(header, "")); }).find("two dimensions"),
+              std::string::npos)
+        << shape;
+  }
   Matrix<float> A(1, 2);
   A(0, 1) = std::numeric_limits<float>::quiet_NaN();
   write_npy<float>(dir_ / "nan.npy", A);

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cmath>
 #include <cstring>
-#include <regex>
 #include <string>
 
 #include "io/atomic_file.h"
@@ -25,6 +26,39 @@ struct Header {
   size_t data_offset = 0;
 };
 
+// Of the header, a Python dictionary: what stands after one of its keys. Not std::regex, which
+// needs a stack as deep as its text is long.
+class Scanner {
+ public:
+  Scanner(std::string_view text, std::string_view key) {
+    const size_t at = text.find(fmt::format("'{}':", key));
+    if (at != std::string_view::npos) rest_ = text.substr(at + key.size() + 3);
+  }
+  // Each skips spaces, and takes nothing where what is wanted does not follow.
+  bool take(std::string_view word) {
+    skip_spaces();
+    if (!rest_.starts_with(word)) return false;
+    rest_.remove_prefix(word.size());
+    return true;
+  }
+  // At most ten digits.
+  bool take_number(int64_t& value) {
+    skip_spaces();
+    const size_t digits = std::min(rest_.find_first_not_of("0123456789"), rest_.size());
+    if (digits == 0 || digits > 10) return false;
+    std::from_chars(rest_.data(), rest_.data() + digits, value);
+    rest_.remove_prefix(digits);
+    return true;
+  }
+  std::string_view until(char end) const { return rest_.substr(0, rest_.find(end)); }
+
+ private:
+  void skip_spaces() {
+    rest_.remove_prefix(std::min(rest_.find_first_not_of(" \t\n"), rest_.size()));
+  }
+  std::string_view rest_;
+};
+
 Header parse_header(std::string_view file, const std::string& name) {
   if (file.size() < 10 || file.substr(0, 6) != kMagic) throw Error(name + ": is not a .npy file");
   const int major = static_cast<unsigned char>(file[6]);
@@ -39,26 +73,23 @@ Header parse_header(std::string_view file, const std::string& name) {
   if (length > 65536 || header.data_offset > file.size())
     throw Error(name + ": ends inside its header");
 
-  const std::string text(file.substr(8 + length_bytes, length));
-  std::smatch found;
-  if (!std::regex_search(text, found, std::regex("'descr':\\s*'([^']*)'")))
-    throw Error(name + ": header has no descr");
-  const std::string type = found[1];
+  const std::string_view text = file.substr(8 + length_bytes, length);
+  Scanner descr(text, "descr"), order(text, "fortran_order"), shape(text, "shape");
+  if (!descr.take("'")) throw Error(name + ": header has no descr");
+  const std::string_view type = descr.until('\'');
   if (type != "<f4" && type != "<f8") {
     throw Error(fmt::format("{}: descr: expected '<f4' or '<f8' (little-endian float), found '{}'",
-                            name, type));
+                            name, type.substr(0, 40)));
   }
   header.is_double = type == "<f8";
-  if (!std::regex_search(text, std::regex("'fortran_order':\\s*False"))) {
-    throw Error(name + ": fortran_order: expected False (C order)");
+  if (!order.take("False")) throw Error(name + ": fortran_order: expected False (C order)");
+  bool two = shape.take("(") && shape.take_number(header.rows) && shape.take(",") &&
+             shape.take_number(header.cols);
+  if (two) {
+    shape.take(",");
+    two = shape.take(")");
   }
-  if (!std::regex_search(
-          text, found,
-          std::regex("'shape':\\s*\\(\\s*(\\d{1,10})\\s*,\\s*(\\d{1,10})\\s*,?\\s*\\)"))) {
-    throw Error(name + ": shape: expected two dimensions");
-  }
-  header.rows = std::stoll(found[1]);
-  header.cols = std::stoll(found[2]);
+  if (!two) throw Error(name + ": shape: expected two dimensions");
   const size_t item = header.is_double ? 8 : 4;
   const size_t available = (file.size() - header.data_offset) / item;
   // 10^10 x 10^10 wraps; divide instead of multiplying.

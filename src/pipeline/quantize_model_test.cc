@@ -43,6 +43,7 @@ class QuantizeModel : public testing::Test {
         .source = source, .file = file("text.txt"), .samples = 8, .sequence_length = 64};
     if (source != Source::kText) out.calibration.file.clear();
     out.model.mixing_steps = 0;
+    out.coder = Coder::kPooled;  // half the time
     out.threads = 2;
     return out;
   }
@@ -82,7 +83,9 @@ TestFolder* QuantizeModel::folder_ = nullptr;
 TEST_F(QuantizeModel, EveryMethodSpendsWhatIsAskedFor) {
   for (const Method method : {Method::kWatersic, Method::kHuffmanGptq, Method::kHuffmanRtn}) {
     for (const double bits : {1.5, 3.0}) {
-      const QuantizeReport report = run(options(method, bits));
+      QuantizeOptions asked = options(method, bits);
+      asked.coder = Coder::kClasses;
+      const QuantizeReport report = run(asked);
       EXPECT_NEAR(report.bits.file, bits, 0.01) << method_name(method);
     }
   }
@@ -122,7 +125,9 @@ TEST_F(QuantizeModel, CalibratesOnWhatItIsToldTo) {
 }
 
 TEST_F(QuantizeModel, TheSameBytesAtAnyNumberOfThreads) {
-  QuantizeOptions two = options(Method::kWatersic, 2), one = two;
+  QuantizeOptions two = options(Method::kWatersic, 2);
+  two.coder = Coder::kClasses;
+  QuantizeOptions one = two;
   one.threads = 1;
   run(one, "one.wsic");
   run(two, "two.wsic");
@@ -130,7 +135,9 @@ TEST_F(QuantizeModel, TheSameBytesAtAnyNumberOfThreads) {
 }
 
 TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
-  const QuantizeReport report = run(plain(Method::kWatersic, 2.5));
+  QuantizeOptions asked = plain(Method::kWatersic, 2.5);
+  asked.coder = Coder::kClasses;
+  const QuantizeReport report = run(asked);
   const ContainerReader reader(file("out.wsic"));
   ThreadPool pool;
   reader.verify(pool);
