@@ -41,8 +41,13 @@ class Finetune : public testing::Test {
     QuantizeOptions options;
     options.method = method;
     options.calibration = {.source = Source::kSelf, .samples = 32, .sequence_length = 32};
-    options.model = {
-        .drift = false, .residual = false, .attention_weighting = false, .mixing = false};
+    // Far enough from the best that there is something to mend, on a model that is random.
+    options.model = {.drift = false,
+                     .residual = false,
+                     .attention_weighting = false,
+                     .mixing = false,
+                     .output_metric = false,
+                     .allocation = Allocation::kUniform};
     options.limits = false;
     options.coder = Coder::kPooled;  // quick
     options.threads = 2;

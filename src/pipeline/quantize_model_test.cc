@@ -388,20 +388,6 @@ TEST_F(QuantizeModel, BitsAreSharedAsLayersNeedThem) {
   }
 }
 
-// The gradients foretell what quantizing one layer does.
-TEST_F(QuantizeModel, GradientsForetellTheKl) {
-  QuantizeOptions measured = options(Method::kWatersic, 3), foretold = measured;
-  measured.model.allocation = Allocation::kSensitivity;
-  foretold.model.allocation = Allocation::kGradient;
-  const QuantizeReport a = run(measured), b = run(foretold);
-  double apart = 0, moved = 0;
-  for (size_t l = 0; l < a.sensitivities.size(); ++l) {
-    apart += std::fabs(a.sensitivities[l].share - b.sensitivities[l].share);
-    moved += std::fabs(a.sensitivities[l].share - 3);
-  }
-  EXPECT_LT(apart, 0.6 * moved);
-}
-
 TEST_F(QuantizeModel, WhatNeedsGradientsSaysSo) {
   QuantizeOptions grid = options(Method::kGptq, 3);
   grid.model.allocation = Allocation::kGradient;

@@ -128,8 +128,8 @@ Html layer_charts(const Run& run, size_t colour, Absences& absent) {
   const Value sensitivity = [](const Layer& l) { return l.sensitivity; };
   if (count_layers(run, sensitivity, "Sensitivity", "not measured in this run", absent) > 0)
     out.add(dots_chart(run, colour, "Sensitivity by layer",
-                       "the KL that the layer alone would make at 0 bits, extrapolated", "sensitivity",
-                       sensitivity));
+                       "the KL that the layer alone would make at 0 bits, extrapolated",
+                       "sensitivity", sensitivity));
   return out;
 }
 
