@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/open_checkpoint.h"
 #include "pipeline/budget.h"
+#include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "watersic/quantize.h"
 
@@ -48,6 +49,13 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
   Work work;
   double points = 0;
   if (*model.mixing) points = (weighted ? 2 : 1) * (model.mixing_steps + 3);
+  // The original's gradients: forward and backward, and the backward again for the metrics, of
+  // which the sharing of the bits takes one more round.
+  const bool gradient = *model.allocation == Allocation::kGradient, metric = *model.output_metric;
+  const double rounds = (gradient ? 1 : 0) + (metric ? 1 : 0);
+  const double judged = rounds > 0 ? static_cast<double>(std::min<int64_t>(
+                                         plan.calibration_tokens, OutputGradients::kTokens))
+                                   : 0;
   Capture seen = Capture::kDown;
   for (const LayerPlan& layer : layers) {
     const auto a = static_cast<double>(layer.site.rows), n = static_cast<double>(layer.site.cols);
@@ -60,6 +68,16 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
     if (two) passes += early || input == Capture::kGateUp ? 2 : 1;
     if (tokens > 0) work.narrow += passes * 2 * a * n * tokens;
     if (early) work.narrow += points * 2 * a * n * std::min(tokens, 8192.0);
+    work.narrow += judged * (6 + 4 * rounds) * a * n;
+    if (a <= static_cast<double>(OutputGradients::kMostRows)) {
+      work.narrow += judged * rounds * 2 * a * a;
+      work.wide += rounds * a * a * a;
+    }
+    if (gradient && tokens > 0) work.narrow += 2 * a * n * tokens;
+    if (gradient && tokens > 0 && input != seen) {
+      work.narrow += n * n * tokens;
+      work.wide += n * n * n / 3;
+    }
     if (tokens > 0 && input != seen) {
       const double sets = early && weighted ? 2 : 1;
       work.narrow += sets * (two ? 4 : 1) * n * n * tokens;
@@ -71,8 +89,9 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
     if (layer.keep) continue;
     // The loop over some rows and over all, the target, the rescalers, the distortion.
     const double drafts = early ? points : 0;
-    work.narrow += (4 + drafts) * a * n * n;
-    work.wide += 16 * a * n * n + 2 * n * n * n + drafts * (10 * a * n * n + n * n * n);
+    work.narrow += (12 + drafts) * a * n * n;
+    work.wide += 12 * a * n * n + n * n * n + drafts * (8 * a * n * n + n * n * n);
+    if (metric && a <= static_cast<double>(OutputGradients::kMostRows)) work.wide += 2 * a * a * n;
     work.weights += a * n;
   }
   return work;
@@ -154,6 +173,14 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   plan.peak_bytes = streams * plan.calibration_tokens * config.hidden * 4 +
                     (streams + 1) * plan.quantized_weights / config.blocks * 4 + moments +
                     3 * n * n * 8 + 4 * a * config.hidden * 16;
+  if (*model.output_metric) {
+    const int64_t rows = std::min(a, OutputGradients::kMostRows);
+    const int64_t each = 2 * static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
+    plan.peak_bytes +=
+        std::min(OutputGradients::kBytes,
+                 std::min(OutputGradients::kTokens, plan.calibration_tokens) * each) +
+        4 * rows * rows * 8;
+  }
   return plan;
 }
 
