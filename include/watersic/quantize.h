@@ -67,6 +67,9 @@ struct QuantizeOptions : QuantizerOptions {
   // "BLOCK.gate_proj:ROW,ROW;...": rows of gate and up taken out of the model, and the columns of
   // down that read them. gate_proj and up_proj mean the same.
   std::string zero_rows;
+  // Bits a weight of the embedding and of the output head, by method watersic; left open, or 16:
+  // kept in 16 bits. Of a tied matrix, either; both must agree. `bits` counts neither.
+  std::optional<double> embedding_bits, head_bits;
   int64_t file_size = 0;  // bytes of the whole file; instead of `bits`, if not 0
   bool resume = false;    // continue what stands in OUT.wsic.work
   // Where the calibration windows are kept for other runs on the same model and calibration: taken
@@ -139,11 +142,12 @@ struct QuantizeReport {
   QuantizeOptions options;
   int64_t calibration_windows = 0, calibration_tokens = 0;
   std::vector<LayerReport> layers;
+  std::vector<LayerReport> embeddings;  // the embedding, the head: those that were quantized
   std::vector<StageReport> stages;
   std::vector<OutlierReport> outliers;
   std::vector<LayerSensitivity> sensitivities;  // empty where they were not measured
   double target_bits = 0;                       // as asked for, or as the file's size leaves
-  BitCount bits;                                // over all quantized tensors, by weights
+  BitCount bits;                                // over all linear layers, by weights
   int64_t quantized_weights = 0;
   int64_t file_bytes = 0;  // the whole file
   int64_t kept_bytes = 0;  // of it, the tensors kept in 16 bits
@@ -159,7 +163,8 @@ struct QuantizePlan {
     bool kept = false;
   };
   std::vector<Layer> layers;
-  int64_t quantized_weights = 0;
+  std::vector<Layer> embeddings;                        // those that are quantized
+  int64_t quantized_weights = 0;                        // of layers
   int64_t calibration_tokens = 0, sequence_length = 0;  // at most; 0 without calibration
   double bits = 0;                                      // a weight, over all layers
   int64_t file_bytes = 0, peak_bytes = 0;               // about

@@ -37,12 +37,14 @@ int64_t parse_size(const std::string& text) {
 void print_plan(const std::filesystem::path& model, const QuantizeOptions& options) {
   const QuantizePlan plan = plan_quantization(model, options);
   fmt::print("{:<48} {:>7} x {:<7} {:>7}\n", "layer", "outputs", "inputs", "bits");
-  for (const QuantizePlan::Layer& layer : plan.layers)
+  std::vector<QuantizePlan::Layer> layers = plan.embeddings;
+  layers.insert(layers.end(), plan.layers.begin(), plan.layers.end());
+  for (const QuantizePlan::Layer& layer : layers)
     fmt::print("{:<48} {:>7} x {:<7} {:>7}\n", layer.name, layer.rows, layer.cols,
                layer.kept ? "kept" : fmt::format("{:.3f}", layer.bits));
   const double gib = 1024.0 * 1024.0 * 1024.0;
-  fmt::print("\n{} weights at {:.3f} bits; calibration on {} tokens\n", plan.quantized_weights,
-             plan.bits, plan.calibration_tokens);
+  fmt::print("\n{} weights of layers at {:.3f} bits; calibration on {} tokens\n",
+             plan.quantized_weights, plan.bits, plan.calibration_tokens);
   fmt::print("about {:.3f} GiB of file, {:.1f} GiB of memory, {:.0f} minutes\n",
              static_cast<double>(plan.file_bytes) / gib, static_cast<double>(plan.peak_bytes) / gib,
              std::ceil(plan.seconds / 60));
@@ -62,9 +64,11 @@ void run(Arguments& arguments) {
   if (!arguments.report.empty()) write_file(arguments.report, to_json(report));
   if (arguments.quiet) return;
   const double mib = 1024.0 * 1024.0;
+  double quantized = report.bits.file * static_cast<double>(report.quantized_weights) / 8;
+  for (const LayerReport& matrix : report.embeddings)
+    quantized += matrix.bits.file * static_cast<double>(matrix.rows * matrix.cols) / 8;
   fmt::print("{}: {:.2f} MiB, of it {:.2f} MiB quantized tensors and {:.2f} MiB kept in 16 bits\n",
-             report.output, static_cast<double>(report.file_bytes) / mib,
-             report.bits.file * static_cast<double>(report.quantized_weights) / 8 / mib,
+             report.output, static_cast<double>(report.file_bytes) / mib, quantized / mib,
              static_cast<double>(report.kept_bytes) / mib);
   fmt::print("{:.4f} bits a weight in {} tensors ({:.4f} coded + {:.4f} side), {:.1f} s\n",
              report.bits.file, report.layers.size(), report.bits.coded, report.bits.side,
@@ -134,12 +138,13 @@ void add_quantize(CLI::App& program) {
       "  watersic quantize MODEL_DIR -o model.wsic --bits 2\n\n"
       "MODEL_DIR holds a Llama, Mistral, Qwen2 or Qwen3 as Hugging Face has it; a GGUF file will "
       "do.\n"
-      "The linear layers of the blocks are quantized; embeddings, norms, biases and the output "
-      "head "
-      "are\n"
-      "kept in 16 bits.\n"
-      "--bits is what the file spends on the quantized tensors, side information included. With\n"
-      "--calibration self, the default, the model needs no data: it samples its own text.");
+      "The linear layers of the blocks are quantized; --bits is what the file spends on them, "
+      "side\n"
+      "information included. Norms, biases, the embedding and the output head are kept in 16 "
+      "bits,\n"
+      "the last two unless --embedding-bits and --head-bits say otherwise. With --calibration "
+      "self,\n"
+      "the default, the model needs no data: it samples its own text.");
   command->add_option("MODEL_DIR", arguments->model, "A checkpoint: a folder or a GGUF file")
       ->required();
   command->add_option("-o,--output", arguments->output, "The file to write")
@@ -154,6 +159,17 @@ void add_quantize(CLI::App& program) {
           ->type_name("SIZE");
   size->excludes(command->get_option("--bits"));
   command->get_option("--bits")->required(false);
+  command
+      ->add_option(
+          "--embedding-bits", arguments->options.embedding_bits,
+          "Bits a weight of the embedding, 0.5 to 10: always by method watersic, on top of "
+          "--bits, which don't count it (default 16: kept)")
+      ->type_name("B");
+  command
+      ->add_option("--head-bits", arguments->options.head_bits,
+                   "Likewise of the output head. Where it is the embedding's matrix, the two are "
+                   "one option")
+      ->type_name("B");
   add_model_options(*command, arguments->options);
   command->add_flag("--dry-run", arguments->dry_run,
                     "Print what would be done: layers and bits, file size, memory, time");

@@ -22,8 +22,8 @@ void for_all_rows(const WeightSource& source, const ModelTensor& tensor, float l
     }
     write(values);
   };
-  // The matrices with a row for each token are the largest by far, and are not quantized, so that
-  // asking for some rows does not decode all. Of a quantized matrix it would, each time.
+  // The matrices with a row for each token are the largest by far. Kept in 16 bits, only some rows
+  // of them are in memory at a time; quantized, they are decoded once for all rows.
   const bool by_token = tensor.name == kEmbedding || tensor.name == kHead;
   if (!by_token) return checked(source.matrix(tensor.name));
   constexpr int64_t kRows = 4096;

@@ -27,9 +27,14 @@ OutputHead::OutputHead(const ModelConfig& config, const WeightSource& source)
       norm_(source.vector(kFinalNorm)),
       head_(source.matrix(config.tied_embeddings ? kEmbedding : kHead)) {}
 
-Matrix<float> OutputHead::logits(ThreadPool& pool, MatrixView<const float> X) const {
+Matrix<float> OutputHead::inputs(ThreadPool& pool, MatrixView<const float> X) const {
   Matrix<float> Y(X.rows(), X.cols());
   rms_norm(pool, X, norm_, epsilon_, Y);
+  return Y;
+}
+
+Matrix<float> OutputHead::logits(ThreadPool& pool, MatrixView<const float> X) const {
+  const Matrix<float> Y = inputs(pool, X);
   Matrix<float> logits(X.rows(), head_.rows());
   gemm(pool, Op::kNone, Op::kTranspose, 1.0F, Y, head_, 0.0F, logits);
   return logits;

@@ -27,6 +27,8 @@ class OutputHead {
   // Logits, tokens x vocabulary, of the last block's output X. Callers stream: a few hundred tokens
   // at a time.
   Matrix<float> logits(ThreadPool& pool, MatrixView<const float> X) const;
+  // What the head's matrix sees: X through the final norm.
+  Matrix<float> inputs(ThreadPool& pool, MatrixView<const float> X) const;
   // The gradient of a loss with respect to X, given that with respect to X's logits.
   Matrix<float> backward(ThreadPool& pool, MatrixView<const float> X,
                          MatrixView<const float> dlogits) const;

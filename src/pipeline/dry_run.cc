@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/open_checkpoint.h"
 #include "pipeline/budget.h"
+#include "pipeline/embeddings.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "watersic/quantize.h"
@@ -131,7 +132,16 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
       fixed_bits += (layer.keep ? 16 : layer.options.bits) * static_cast<double>(layer.weights());
     }
   }
-  int64_t rest = 0;
+  int64_t rest = 0, embedding_weights = 0;
+  for (const EmbeddingPlan& matrix : plan_embeddings(config, options)) {
+    quantized.insert(matrix.name);
+    plan.embeddings.push_back({.name = matrix.name,
+                               .rows = matrix.rows,
+                               .cols = matrix.cols,
+                               .bits = matrix.options.bits});
+    embedding_weights = std::max(embedding_weights, matrix.weights());
+    rest += static_cast<int64_t>(matrix.options.bits * static_cast<double>(matrix.weights()) / 8);
+  }
   for (const ModelTensor& tensor : model_tensors(config))
     if (!quantized.contains(tensor.name)) rest += 2 * tensor.shape.rows * tensor.shape.cols;
   for (const char* name : kCarriedTexts)  // compressed to about a quarter
@@ -181,6 +191,9 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                  std::min(OutputGradients::kTokens, plan.calibration_tokens) * each) +
         4 * rows * rows * 8;
   }
+  constexpr int64_t kEmbeddingBytes =
+      70;  // a weight: copies in float32 and of the rescalers in float64
+  plan.peak_bytes = std::max(plan.peak_bytes, embedding_weights * kEmbeddingBytes);
   return plan;
 }
 

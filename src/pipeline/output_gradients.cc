@@ -25,6 +25,22 @@ int32_t draw(std::span<const float> logits, Rng& rng) {
   return static_cast<int32_t>(logits.size() - 1);
 }
 
+// sum += p (1 - p) over rows of softmax(logits) - [drawn].
+void add_logit_metric(ThreadPool& pool, MatrixView<const float> difference,
+                      std::span<const int32_t> drawn, std::span<double> sum) {
+  constexpr int64_t kTile = 1024;
+  const int64_t vocabulary = difference.cols();
+  pool.parallel_for(tile_count(vocabulary, kTile), [&](int64_t tile) {
+    const int64_t lo = tile * kTile, hi = std::min(vocabulary, lo + kTile);
+    for (int64_t i = 0; i < difference.rows(); ++i) {
+      for (int64_t v = lo; v < hi; ++v) {
+        const double d = difference(i, v), p = v == drawn[static_cast<size_t>(i)] ? 1 + d : d;
+        sum[static_cast<size_t>(v)] += p * (1 - p);
+      }
+    }
+  });
+}
+
 int64_t token_count(const ModelConfig& config, std::span<const std::vector<int32_t>> windows) {
   const auto length = static_cast<int64_t>(windows.front().size());
   const int64_t each = 2 * static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
@@ -68,6 +84,8 @@ OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
   {
     const OutputHead head(config_, source_);
     Rng rng(seed);
+    head_ = {.S = Matrix<double>(config_.hidden, config_.hidden),
+             .metric = Matrix<double>(1, config_.vocabulary)};
     for (Matrix<float>& batch : X) {
       for (int64_t first = 0; first < batch.rows(); first += kLossRows) {
         tick_();
@@ -77,11 +95,15 @@ OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
         std::vector<int32_t> drawn;
         for (int64_t i = 0; i < rows; ++i) drawn.push_back(draw(logits.row(i), rng));
         nll_loss(pool_, 1, drawn, logits);
+        add_gram(pool_, head.inputs(pool_, some), head_.S);
+        add_logit_metric(pool_, logits, drawn, head_.metric.row(0));
         const Matrix<float> gradient = head.backward(pool_, some, logits);
         for (int64_t i = 0; i < rows; ++i) std::ranges::copy(gradient.row(i), some.row(i).begin());
       }
     }
   }
+  for (Matrix<double>* sum : {&head_.S, &head_.metric})
+    for (double& x : sum->values()) x /= static_cast<double>(tokens_);
   for (size_t block = inputs_.size(); block-- > 0;) {
     gradients_[block] = X;
     if (block == 0) break;
@@ -91,6 +113,19 @@ OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
       backward_block(pool_, config_, rope_, weights, length_, inputs_[block][b], X[b], {});
     }
   }
+}
+
+Matrix<double> OutputGradients::stream() const {
+  Matrix<double> out(config_.hidden, config_.hidden);
+  const BlockWeights weights = load_block(pool_, config_, source_, 0);
+  std::vector<Matrix<float>> gradients = gradients_.front();
+  for (size_t b = 0; b < gradients.size(); ++b) {
+    tick_();
+    backward_block(pool_, config_, rope_, weights, length_, inputs_.front()[b], gradients[b], {});
+    add_gram(pool_, gradients[b], out);
+  }
+  for (double& x : out.values()) x /= static_cast<double>(tokens_);
+  return out;
 }
 
 OutputMetrics OutputGradients::metrics(int64_t block) const {

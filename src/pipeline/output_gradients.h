@@ -21,6 +21,13 @@ namespace watersic {
 // tokens independent. Of a layer with more than kMostRows outputs the diagonal alone, 1 x a.
 using OutputMetrics = std::array<Matrix<double>, kLinears>;
 
+// What the output head's matrix sees, and what errors of its logits do: e of token v's logit makes
+// a KL of 1/2 E[p_v (1 - p_v)] e^2 nats.
+struct HeadStatistics {
+  Matrix<double> S;       // E[x x^T] of its normed inputs x
+  Matrix<double> metric;  // E[p_v (1 - p_v)], 1 x vocabulary
+};
+
 // One forward and one backward pass over the original model. In memory: the stream and its gradient
 // at every block's boundary, of as many windows as fit in kBytes (one at least, and kTokens at
 // most).
@@ -36,6 +43,9 @@ class OutputGradients {
 
   // Runs the block's backward pass again.
   OutputMetrics metrics(int64_t block) const;
+  // E[g g^T], n x n, of errors of the stream that enters the first block. Likewise.
+  Matrix<double> stream() const;
+  const HeadStatistics& head() const { return head_; }
 
   int64_t tokens() const { return tokens_; }
 
@@ -48,6 +58,7 @@ class OutputGradients {
   RopeTable rope_;
   std::vector<std::vector<Matrix<float>>> inputs_;     // by block and batch: the stream before it
   std::vector<std::vector<Matrix<float>>> gradients_;  // with respect to the stream behind it
+  HeadStatistics head_;
 };
 
 }  // namespace watersic

@@ -88,5 +88,34 @@ TEST_F(OutputGradientsTest, DependOnTheSeedOnly) {
   }
 }
 
+// Of the embedding through the stream, of the head through the logits.
+TEST_F(OutputGradientsTest, ForetellTheKlOfErrorsByToken) {
+  const OutputGradients all = gradients(3);
+  const Matrix<double> stream = all.stream();
+  const int64_t n = config_.hidden;
+  double trace = 0, inputs = 0, heads = 0;
+  for (int64_t i = 0; i < n; ++i) trace += stream(i, i), inputs += all.head().S(i, i);
+  for (const double h : all.head().metric.values()) heads += h;
+  EXPECT_GT(heads, 0.1);
+  EXPECT_LT(heads, 1);
+
+  const Matrix<float> last = forward_all(pool_, config_, source_, windows_);
+  constexpr double kSpread = 0.01;
+  const auto kl_of = [&](const char* name) {
+    MemorySource changed = source_;
+    Rng rng(4);
+    Matrix<float> V = source_.matrix(name);
+    for (float& v : V.values()) v += static_cast<float>(kSpread * rng.normal());
+    changed.set(name, std::move(V));
+    const Matrix<float> other = forward_all(pool_, config_, changed, windows_);
+    Matrix<float> reference = OutputHead(config_, source_).logits(pool_, last),
+                  logits = OutputHead(config_, changed).logits(pool_, other);
+    return kl_loss(pool_, 1, reference, logits) / static_cast<double>(last.rows());
+  };
+  // Errors that know nothing of each other: every token costs 1/2 kSpread^2 times the trace.
+  EXPECT_NEAR(std::log2(0.5 * kSpread * kSpread * trace / kl_of(kEmbedding)), 0, 1);
+  EXPECT_NEAR(std::log2(0.5 * kSpread * kSpread * heads * inputs / kl_of(kHead)), 0, 0.5);
+}
+
 }  // namespace
 }  // namespace watersic

@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "model/small_checkpoint.h"
 #include "pipeline/budget.h"
+#include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
 #include "pipeline/mixing.h"
 #include "pipeline/plan.h"
@@ -221,6 +222,44 @@ TEST(Mixing, TheSearchFindsTheLeastErrorAndKeepsEveryPoint) {
   EXPECT_EQ(search_mixing(true, false, 15, [](double e, double) { return -e; }).e_q, 1);
   EXPECT_EQ(search_mixing(true, false, 0, bowl).e_q, 0.5);
   EXPECT_TRUE(search_mixing(false, false, 15, bowl).points.empty());
+}
+
+TEST(Embeddings, ATiedMatrixIsOne) {
+  Json json = small_config();
+  const ModelConfig tied = parse_config(json, "config.json");
+  json["tie_word_embeddings"] = false;
+  const ModelConfig two = parse_config(json, "config.json");
+  QuantizeOptions options;
+  EXPECT_TRUE(plan_embeddings(tied, options).empty());
+  options.embedding_bits = 16;
+  EXPECT_TRUE(plan_embeddings(two, options).empty());
+  options = {};
+  options.head_bits = 4;
+  auto plan = plan_embeddings(tied, options);
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].name, kEmbedding);
+  EXPECT_TRUE(plan[0].tied);
+  EXPECT_EQ(plan[0].options.bits, 4);
+  plan = plan_embeddings(two, options);
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].name, kHead);
+  EXPECT_TRUE(plan[0].is_head());
+
+  options.method = Method::kGptq;
+  options.embedding_bits = 3.5;
+  plan = plan_embeddings(two, options);
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0].name, kEmbedding);
+  EXPECT_EQ(plan[0].options.method, Method::kWatersic);
+  EXPECT_NE(error_of([&] { plan_embeddings(tied, options); }).find("expected 3.5"),
+            std::string::npos);
+  options.head_bits = 3.5;
+  EXPECT_EQ(plan_embeddings(tied, options).size(), 1U);
+  for (const double wrong : {0.1, 11.0, 32.0, std::nan("")}) {
+    options.embedding_bits = wrong;
+    EXPECT_NE(error_of([&] { plan_embeddings(two, options); }).find("--embedding-bits"),
+              std::string::npos);
+  }
 }
 
 }  // namespace

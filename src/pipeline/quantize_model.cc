@@ -17,11 +17,13 @@
 #include "model/forward.h"
 #include "model/open_checkpoint.h"
 #include "pipeline/calibrate.h"
+#include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
 #include "pipeline/identity.h"
 #include "pipeline/kept_tensor.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
+#include "pipeline/quantized_matrix.h"
 #include "pipeline/report.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/stage.h"
@@ -53,6 +55,7 @@ class ModelQuantizer {
     check_writable(output);
     options_.model = resolved_model_options(options);
     plan_ = plan_layers(config_, options_);
+    embeddings_ = plan_embeddings(config_, options_);
     zero_rows_ = parse_zero_rows(options.zero_rows, config_);
     report_.model = model_dir.string();
     report_.output = output.string();
@@ -96,7 +99,11 @@ class ModelQuantizer {
     report_.calibration_tokens = report_.calibration_windows * length;
 
     const Allocation allocation = *options_.model.allocation;
-    if (*options_.model.output_metric || allocation == Allocation::kGradient) {
+    const bool embeddings_left =
+        std::any_of(embeddings_.begin(), embeddings_.end(),
+                    [&](const EmbeddingPlan& plan) { return !work.matrix(plan.name); });
+    if (*options_.model.output_metric || allocation == Allocation::kGradient ||
+        (length > 0 && embeddings_left)) {
       watch_.stage("gradients");
       gradients_ = std::make_unique<OutputGradients>(pool_, config_, source_, windows,
                                                      options_.seed, [this] { check_stop(); });
@@ -109,8 +116,42 @@ class ModelQuantizer {
       streams.emplace(pool_, config_, length, embed_windows(windows), *options_.model.drift);
       streams->set_tick([this] { check_stop(); });
     }
+    for (const EmbeddingPlan& plan : embeddings_) {
+      if (plan.is_head()) continue;
+      quantize_embedding(plan, work, [&] {
+        return length == 0 ? blind_problem(plan.cols)
+                           : embedding_problem(config_, plan.tied, windows, *gradients_);
+      });
+      if (streams && streams->two()) streams->set_quantized_input(embed_quantized(windows, work));
+    }
     for (int64_t block = 0; block < config_.blocks; ++block)
       quantize_block(block, streams ? &*streams : nullptr, work);
+    for (const EmbeddingPlan& plan : embeddings_) {
+      if (!plan.is_head()) continue;
+      quantize_embedding(plan, work, [&] {
+        return length == 0 ? blind_problem(plan.cols)
+                           : head_problem(streams->head_statistics(source_.vector(kFinalNorm),
+                                                                   streams->two()),
+                                          *gradients_);
+      });
+    }
+  }
+
+  void quantize_embedding(const EmbeddingPlan& plan, const WorkFolder& work,
+                          const std::function<EmbeddingProblem()>& problem_of) {
+    check_stop();
+    auto saved = work.matrix(plan.name);
+    if (!saved) {
+      watch_.stage("gradients");
+      const EmbeddingProblem problem = problem_of();
+      watch_.stage("quantizing");
+      const Matrix<float> W = source_.matrix(plan.name);
+      QuantizedMatrix done = quantize_matrix(pool_, plan.name, problem.problem(W), plan.options);
+      saved = FinishedStage{
+          .layers = {std::move(done.report)}, .tensors = {std::move(done.bytes)}, .outliers = {}};
+      work.save_matrix(plan.name, *saved);
+    }
+    report_.embeddings.push_back(saved->layers.front());
   }
 
   // How much more or less than the others each layer gets.
@@ -168,6 +209,14 @@ class ModelQuantizer {
       }
     }
     report_.quantized_weights = all;
+    for (const EmbeddingPlan& plan : embeddings_) {
+      const double least = minimum_bits(pool_, plan.rows, plan.cols, plan.options, stored_size);
+      if (plan.options.bits < least)
+        throw Error(
+            fmt::format("{}: {:.3f} bits a weight can't be met: its side information alone "
+                        "needs {:.3f}",
+                        plan.name, plan.options.bits, least));
+    }
     if (options_.file_size > 0 && fixed_weights == all)
       throw Error("file size: every layer has a rate of its own, nothing is left to choose");
     report_.target_bits =
@@ -180,13 +229,16 @@ class ModelQuantizer {
   double bits_for_size(int64_t size, int64_t weights) {
     ContainerWriter trial(output_.string() + ".size");
     constexpr int64_t kManifest = 4096;  // and the header: a little more than they take
-    const int64_t rest = write_texts(trial) + write_kept(trial) + kManifest;
+    int64_t rest = write_texts(trial) + write_kept(trial) + kManifest;
+    for (const EmbeddingPlan& plan : embeddings_)
+      rest += static_cast<int64_t>(plan.options.bits * static_cast<double>(plan.weights()) / 8);
     const double bits = 8 * static_cast<double>(size - rest) / static_cast<double>(weights);
     if (!(bits >= 0.05)) {
-      throw Error(fmt::format(
-          "file size: expected more than {} bytes, which the tensors that are kept in 16 bits and "
-          "the tokenizer take, found {}",
-          rest, size));
+      throw Error(
+          fmt::format("file size: expected more than {} bytes, which the tokenizer and the tensors "
+                      "that are kept "
+                      "in 16 bits or have bits of their own take, found {}",
+                      rest, size));
     }
     return std::min(bits, 16.0);
   }
@@ -241,6 +293,18 @@ class ModelQuantizer {
     std::vector<int32_t> ids;
     for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
     return embed(config_, source_, ids);
+  }
+
+  // As the quantized model will.
+  Matrix<float> embed_quantized(const std::vector<std::vector<int32_t>>& windows,
+                                const WorkFolder& work) {
+    const FinishedStage finished = *work.matrix(kEmbedding);
+    const Matrix<float> E = dequantize(decode_tensor(finished.tensors.front(), pool_, kEmbedding));
+    Matrix<float> X(report_.calibration_tokens, E.cols());
+    int64_t next = 0;
+    for (const auto& window : windows)
+      for (const int32_t id : window) std::ranges::copy(E.row(id), X.row(next++).begin());
+    return X;
   }
 
   void quantize_block(int64_t block, Streams* streams, const WorkFolder& work) {
@@ -310,6 +374,11 @@ class ModelQuantizer {
     }
   }
 
+  static void set_stored(LayerReport& layer, uint64_t bytes) {
+    layer.bits.file = 8 * static_cast<double>(bytes) / static_cast<double>(layer.rows * layer.cols);
+    layer.bits.side = layer.bits.file - layer.bits.coded;
+  }
+
   void write_file(const WorkFolder& work) {
     ContainerWriter writer(output_);
     size_t next = 0;
@@ -321,11 +390,14 @@ class ModelQuantizer {
           if (layer.kept) continue;
           const uint64_t stored =
               writer.add_quantized(layer.name, layer.rows, layer.cols, finished.tensors[i]);
-          layer.bits.file =
-              8 * static_cast<double>(stored) / static_cast<double>(layer.rows * layer.cols);
-          layer.bits.side = layer.bits.file - layer.bits.coded;
+          set_stored(layer, stored);
         }
       }
+    }
+    for (LayerReport& matrix : report_.embeddings) {
+      const uint64_t stored = writer.add_quantized(matrix.name, matrix.rows, matrix.cols,
+                                                   work.matrix(matrix.name)->tensors.front());
+      set_stored(matrix, stored);
     }
     write_texts(writer);
     report_.kept_bytes = write_kept(writer);
@@ -350,6 +422,7 @@ class ModelQuantizer {
     for (const auto& block : plan_)
       for (const LayerPlan& layer : block)
         if (!layer.keep) quantized.insert(layer.site.name);
+    for (const EmbeddingPlan& plan : embeddings_) quantized.insert(plan.name);
     for (const ModelTensor& tensor : model_tensors(config_)) {
       if (quantized.contains(tensor.name)) continue;
       const bool half = checkpoint_->dtype(tensor.name) == "F16";
@@ -389,6 +462,7 @@ class ModelQuantizer {
   const ModelConfig& config_;
   const WeightSource& source_;
   std::vector<std::vector<LayerPlan>> plan_;
+  std::vector<EmbeddingPlan> embeddings_;
   ZeroRows zero_rows_;
   RateBudget budget_;
   Json identity_;

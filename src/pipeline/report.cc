@@ -168,6 +168,11 @@ Json options_json(const QuantizeOptions& options) {
   json["overrides"] = options.overrides;
   json["keep"] = options.keep;
   json["zero_rows"] = options.zero_rows;
+  const auto rate = [](const std::optional<double>& bits) {
+    return bits && *bits != 16 ? Json(*bits) : Json(nullptr);
+  };
+  json["embedding_bits"] = rate(options.embedding_bits);
+  json["head_bits"] = rate(options.head_bits);
   json["file_size"] = options.file_size;
   json["limits"] = options.limits;
   return json;
@@ -220,6 +225,9 @@ std::string to_json(const QuantizeReport& report) {
         {{"stage", stage.stage}, {"seconds", stage.seconds}, {"peak_bytes", stage.peak_bytes}});
   }
   for (const LayerReport& layer : report.layers) json["layers"].push_back(layer_json(layer));
+  json["embeddings"] = Json::array();
+  for (const LayerReport& matrix : report.embeddings)
+    json["embeddings"].push_back(layer_json(matrix));
   json["sensitivities"] = sensitivities_json(report.sensitivities);
   json["outliers"] = Json::array();
   for (const OutlierReport& o : report.outliers)

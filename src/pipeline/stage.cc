@@ -6,10 +6,9 @@
 #include <chrono>
 #include <cmath>
 
-#include "container/common_format.h"
 #include "linalg/blas.h"
 #include "pipeline/mixing.h"
-#include "pipeline/report.h"
+#include "pipeline/quantized_matrix.h"
 #include "quant/layer.h"
 #include "quant/limit.h"
 #include "watersic/error.h"
@@ -19,13 +18,6 @@ namespace {
 
 // Candidates of the mixing coefficients are judged on so many tokens at most.
 constexpr int64_t kMixingTokens = 8192;
-
-// What the container takes for a coded tensor: padding, and an entry of about this many bytes in
-// its table. What it really took is counted when it is written.
-size_t stored_size(size_t coded) {
-  constexpr size_t kEntry = 40;
-  return (coded + kAlignment - 1) / kAlignment * kAlignment + kEntry;
-}
 
 Matrix<double> identity(int64_t n) {
   Matrix<double> I(n, n);
@@ -170,37 +162,18 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
   const auto start = std::chrono::steady_clock::now();
   const QuantizerOptions options = options_of(layer, budget);
   const MatrixView<const float> W = weights_.linear[layer.site.linear].weight;
-  const double weights = static_cast<double>(W.size());
-  EncodedLayer encoded;
-  try {
-    encoded = encode_layer(pool_, problem(layer, moments_at(mixing_.e_q, mixing_.e_a)), options,
-                           stored_size);
-  } catch (const Error& e) {
-    throw Error(fmt::format("{}: {}", layer.site.name, e.what()));
-  }
-  LayerReport out{.name = layer.site.name,
-                  .rows = layer.site.rows,
-                  .cols = layer.site.cols,
-                  .target_bits = options.bits,
-                  .bits = encoded.bits};
-  out.distortion = encoded.distortion;
-  out.dead = static_cast<int64_t>(encoded.tensor.dead.size());
-  out.damping = encoded.damping;
-  out.damping_asked = options.damping.value_or(default_damping(options.method));
-  out.step = encoded.step;
+  QuantizedMatrix done = quantize_matrix(
+      pool_, layer.site.name, problem(layer, moments_at(mixing_.e_q, mixing_.e_a)), options);
+  LayerReport out = std::move(done.report);
   out.capture_error = statistics_.capture_error;
   out.sensitivity = layer.sensitivity;
   out.mixing = mixing_;
-  out.column_factors = quantiles(encoded.gamma);
-  describe_tensor(encoded.tensor, out);
   double variance = 0;
   for (int64_t k = 0; k < W.rows(); ++k)
-    for (const float w : W.row(k)) variance += static_cast<double>(w) * w / weights;
-  out.relative_distortion =
-      out.distortion / std::max(1e-300, signal(pool_, W, statistics_.plain.S));
-  out.weighted_distortion = encoded.weighted_distortion;
+    for (const float w : W.row(k))
+      variance += static_cast<double>(w) * w / static_cast<double>(W.size());
   if (!eigenvalues_.empty()) set_limit(layer, variance, out);
-  bytes = std::move(encoded.bytes);
+  bytes = std::move(done.bytes);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return out;
 }

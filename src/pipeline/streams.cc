@@ -113,6 +113,21 @@ void Streams::end_block() {
   });
 }
 
+StageStatistics Streams::head_statistics(std::span<const float> norm, bool cross) {
+  StageMoments moments(cross);
+  for_each_batch([&](const Batch& batch) {
+    const auto normed = [&](MatrixView<const float> X) {
+      Matrix<float> Y(X.rows(), X.cols());
+      rms_norm(pool_, X, norm, config_.norm_epsilon, Y);
+      return Y;
+    };
+    const Matrix<float> X = normed(part(X_, batch));
+    const Matrix<float> Xq = two_ ? normed(part(Xq_, batch)) : Matrix<float>();
+    moments.add(pool_, {.X = X, .X_quantized = Xq, .p = {}, .residual = {}});
+  });
+  return moments.take();
+}
+
 double Streams::next_input_error(Capture stage, int64_t tokens) {
   assert(two_ && (stage == Capture::kQkv || stage == Capture::kGateUp));
   const Capture next = stage == Capture::kQkv ? Capture::kO : Capture::kDown;

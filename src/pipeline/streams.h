@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/threads.h"
@@ -30,6 +31,10 @@ class Streams {
   // is followed as well; without it there are x and its moments alone.
   Streams(ThreadPool& pool, const ModelConfig& config, int64_t length, Matrix<float> X, bool two);
 
+  // Before the first block: where the quantized model's stream begins, if not where the original's
+  // does.
+  void set_quantized_input(Matrix<float> Xq) { Xq_ = std::move(Xq); }
+
   bool two() const { return two_; }
   int64_t tokens() const { return X_.rows(); }
   // Called before every batch; may throw to stop.
@@ -49,6 +54,10 @@ class Streams {
   void pass(Capture stage);
   // After the last stage's layers are in place.
   void end_block();
+
+  // After the last block: of what the output head's matrix sees, the streams through the final
+  // norm.
+  StageStatistics head_statistics(std::span<const float> norm, bool cross);
 
   // sum |u' - u|^2 / sum |u|^2 over the first `tokens` tokens, u the input of the next stage: of o
   // after kQkv, of down after kGateUp. u' is computed from x' by the weights in quantized() as they

@@ -201,5 +201,30 @@ TEST_F(StreamsTest, TokensAreWeightedByTheAttentionTheyGet) {
   EXPECT_LT(difference(out.plain.S, A, A), 1e-5);
 }
 
+TEST_F(StreamsTest, TheHeadSeesBothStreamsThroughTheNorm) {
+  Streams streams(pool_, config_, kLength, X_, true);
+  Matrix<float> Xq = X_;
+  for (float& x : Xq.values()) x *= 1.5F;
+  Xq(0, 0) += 1;
+  streams.set_quantized_input(Xq);
+  const std::vector<float> norm = source_->vector(kFinalNorm);
+  const StageStatistics found = streams.head_statistics(norm, true);
+  Matrix<float> A(kTokens, config_.hidden), B = A;
+  rms_norm(pool_, X_, norm, config_.norm_epsilon, A);
+  rms_norm(pool_, Xq, norm, config_.norm_epsilon, B);
+  for (const auto& [i, j] : {std::pair<int64_t, int64_t>{0, 0}, {3, 5}, {7, 2}}) {
+    double plain = 0, quantized = 0, cross = 0;
+    for (int64_t t = 0; t < kTokens; ++t) {
+      plain += static_cast<double>(A(t, i)) * A(t, j) / kTokens;
+      quantized += static_cast<double>(B(t, i)) * B(t, j) / kTokens;
+      cross += static_cast<double>(A(t, i)) * B(t, j) / kTokens;
+    }
+    EXPECT_NEAR(found.plain.S(i, j), plain, 1e-5);
+    EXPECT_NEAR(found.plain.S_quantized(i, j), quantized, 1e-5);
+    EXPECT_NEAR(found.plain.cross(i, j), cross, 1e-5);
+  }
+  EXPECT_GT(found.capture_error, 0);
+}
+
 }  // namespace
 }  // namespace watersic

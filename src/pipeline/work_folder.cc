@@ -16,6 +16,53 @@ namespace {
 constexpr const char* kIdentity = "run.json";
 constexpr const char* kWindows = "windows.json";
 constexpr const char* kSensitivities = "sensitivities.json";
+constexpr const char* kMatrix = "matrix-";
+
+std::optional<FinishedStage> read_stage(const std::filesystem::path& file,
+                                        const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const Json json = read_json(file);
+  const JsonFields fields(json, file.string());
+  FinishedStage out;
+  for (const Json& entry : fields.array("layers")) {
+    out.layers.push_back(layer_from_json(entry, file.string() + ": layers"));
+    out.tensors.emplace_back();
+    if (out.layers.back().kept) continue;
+    const std::filesystem::path tensor = folder / (out.layers.back().name + ".tensor");
+    const MappedFile mapped(tensor);
+    const std::string expected = JsonFields(entry, file.string() + ": layers").text("hash");
+    if (hex_hash(mapped.bytes()) != expected)
+      throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", tensor.string(),
+                              expected, hex_hash(mapped.bytes())));
+    out.tensors.back().assign(mapped.bytes().begin(), mapped.bytes().end());
+  }
+  for (const Json& entry : fields.array("outliers")) {
+    const JsonFields outlier(entry, file.string() + ": outliers");
+    out.outliers.push_back({.block = outlier.integer("block"),
+                            .row = outlier.integer("row"),
+                            .ratio = outlier.number("ratio")});
+  }
+  return out;
+}
+
+void write_stage(const std::filesystem::path& file, const std::filesystem::path& folder,
+                 const FinishedStage& finished) {
+  Json json = {{"layers", Json::array()}, {"outliers", Json::array()}};
+  for (size_t i = 0; i < finished.layers.size(); ++i) {
+    const LayerReport& layer = finished.layers[i];
+    Json entry = layer_json(layer);
+    if (!layer.kept) {
+      AtomicFile tensor(folder / (layer.name + ".tensor"));
+      tensor.write(finished.tensors[i]);
+      tensor.commit();
+      entry["hash"] = hex_hash(finished.tensors[i]);
+    }
+    json["layers"].push_back(entry);
+  }
+  for (const OutlierReport& o : finished.outliers)
+    json["outliers"].push_back({{"block", o.block}, {"row", o.row}, {"ratio", o.ratio}});
+  write_file(file, json.dump(1) + "\n");
+}
 
 }  // namespace
 
@@ -70,56 +117,33 @@ std::filesystem::path WorkFolder::stage_file(int64_t block, Capture stage) const
   return path_ / fmt::format("block-{}-{}.json", block, to_string(stage));
 }
 
+std::filesystem::path WorkFolder::matrix_file(const std::string& name) const {
+  return path_ / (kMatrix + name + ".json");
+}
+
 std::optional<FinishedStage> WorkFolder::stage(int64_t block, Capture stage) const {
-  const std::filesystem::path file = stage_file(block, stage);
-  if (!std::filesystem::exists(file)) return std::nullopt;
-  const Json json = read_json(file);
-  const JsonFields fields(json, file.string());
-  FinishedStage out;
-  for (const Json& entry : fields.array("layers")) {
-    out.layers.push_back(layer_from_json(entry, file.string() + ": layers"));
-    out.tensors.emplace_back();
-    if (out.layers.back().kept) continue;
-    const std::filesystem::path tensor = path_ / (out.layers.back().name + ".tensor");
-    const MappedFile mapped(tensor);
-    const std::string expected = JsonFields(entry, file.string() + ": layers").text("hash");
-    if (hex_hash(mapped.bytes()) != expected)
-      throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", tensor.string(),
-                              expected, hex_hash(mapped.bytes())));
-    out.tensors.back().assign(mapped.bytes().begin(), mapped.bytes().end());
-  }
-  for (const Json& entry : fields.array("outliers")) {
-    const JsonFields outlier(entry, file.string() + ": outliers");
-    out.outliers.push_back({.block = outlier.integer("block"),
-                            .row = outlier.integer("row"),
-                            .ratio = outlier.number("ratio")});
-  }
-  return out;
+  return read_stage(stage_file(block, stage), path_);
+}
+
+std::optional<FinishedStage> WorkFolder::matrix(const std::string& name) const {
+  return read_stage(matrix_file(name), path_);
 }
 
 void WorkFolder::save_stage(int64_t block, Capture stage, const FinishedStage& finished) const {
-  Json json = {{"layers", Json::array()}, {"outliers", Json::array()}};
-  for (size_t i = 0; i < finished.layers.size(); ++i) {
-    const LayerReport& layer = finished.layers[i];
-    Json entry = layer_json(layer);
-    if (!layer.kept) {
-      AtomicFile file(path_ / (layer.name + ".tensor"));
-      file.write(finished.tensors[i]);
-      file.commit();
-      entry["hash"] = hex_hash(finished.tensors[i]);
-    }
-    json["layers"].push_back(entry);
-  }
-  for (const OutlierReport& o : finished.outliers)
-    json["outliers"].push_back({{"block", o.block}, {"row", o.row}, {"ratio", o.ratio}});
-  write_file(stage_file(block, stage), json.dump(1) + "\n");
+  write_stage(stage_file(block, stage), path_, finished);
+}
+
+void WorkFolder::save_matrix(const std::string& name, const FinishedStage& finished) const {
+  write_stage(matrix_file(name), path_, finished);
 }
 
 void WorkFolder::remove() const { std::filesystem::remove_all(path_); }
 
 void WorkFolder::remove_if_unused() const {
-  for (const auto& entry : std::filesystem::directory_iterator(path_))
-    if (entry.path().filename().string().starts_with("block-")) return;
+  for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("block-") || name.starts_with(kMatrix)) return;
+  }
   remove();
 }
 

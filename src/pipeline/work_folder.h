@@ -42,6 +42,9 @@ class WorkFolder {
   // Nothing for a stage that is not finished. Throws Error where what was saved is damaged.
   std::optional<FinishedStage> stage(int64_t block, Capture stage) const;
   void save_stage(int64_t block, Capture stage, const FinishedStage& finished) const;
+  // Likewise of an embedding or an output head, a stage of one layer.
+  std::optional<FinishedStage> matrix(const std::string& name) const;
+  void save_matrix(const std::string& name, const FinishedStage& finished) const;
 
   void remove() const;
   // Removes the folder where no stage is finished: there is nothing to continue.
@@ -49,6 +52,7 @@ class WorkFolder {
 
  private:
   std::filesystem::path stage_file(int64_t block, Capture stage) const;
+  std::filesystem::path matrix_file(const std::string& name) const;
   std::filesystem::path path_;
 };
 

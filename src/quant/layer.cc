@@ -22,14 +22,6 @@ namespace {
 bool is_rtn(Method method) { return method == Method::kRtn || method == Method::kHuffmanRtn; }
 bool is_grid(Method method) { return method == Method::kRtn || method == Method::kGptq; }
 
-// Rows after which a trellis starts anew: equal parts of about this many. A start costs 2.2 / rows
-// bits a weight with 64 states (1.2 with 8).
-int64_t segment_rows(int64_t rows) {
-  constexpr int64_t kSegment = 4096;
-  const int64_t parts = std::max<int64_t>(1, (rows + kSegment / 2) / kSegment);
-  return std::max<int64_t>(1, (rows + parts - 1) / parts);
-}
-
 // A seed that is not 0, which would mean that there is no rotation.
 uint32_t rotation_seed(const QuantizerOptions& options) {
   return static_cast<uint32_t>(options.seed) * 2 + 1;
@@ -392,6 +384,12 @@ double LayerQuantizer::objective(MatrixView<const float> V, std::span<const int6
   }
   return quadratic_trace(pool_, E, live_block(metric(), columns_)) /
          static_cast<double>(std::max<int64_t>(1, V.size()));
+}
+
+int64_t segment_rows(int64_t rows) {
+  constexpr int64_t kSegment = 4096;
+  const int64_t parts = std::max<int64_t>(1, (rows + kSegment / 2) / kSegment);
+  return std::max<int64_t>(1, (rows + parts - 1) / parts);
 }
 
 // Rows that are quantized before the others make good what they have done: few, since within a

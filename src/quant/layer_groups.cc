@@ -14,28 +14,32 @@ namespace watersic {
 
 QuantizedLayer LayerQuantizer::quantize_groups(double step) const {
   const int64_t a = W_.rows(), n = live(), size = outputs_.group_rows;
+  // Without feedback all rows are one group, and nothing makes its paths long ones.
+  const bool feedback = outputs_.feedback.rows() > 0;
+  const int64_t segment = feedback ? a : segment_rows(a);
   QuantizedLayer out{.rows = a,
                      .cols = problem_.W.cols(),
                      .columns = columns_,
                      .Z = Matrix<int32_t>(a, n),
                      .trellis = trellis_,
-                     .segment_rows = trellis_ > 0 ? a : 0};
-  Rounder rounder(pool_, trellis_, a);
+                     .segment_rows = trellis_ > 0 ? segment : 0};
+  Rounder rounder(pool_, trellis_, segment);
   // Where each column's path through the trellis stands. (Letting a path look at the rows behind
   // its group before it is cut gained nothing: they are about to change.)
   std::vector<int> states(static_cast<size_t>(n));
-  Matrix<float> E(a, n);  // what the values are off the target, of the groups that are done
+  Matrix<float> E(feedback ? a : 0,
+                  n);  // what the values are off the target, of the groups that are done
   out.target = W_;
   for (int64_t lo = 0; lo < a; lo += size) {
     const int64_t hi = std::min(a, lo + size), rows = hi - lo;
     const MatrixView<float> T = out.target.view().block(lo, 0, rows, n);
-    if (lo > 0 && outputs_.feedback.rows() > 0)
+    if (lo > 0)
       gemm(pool_, Op::kNone, Op::kNone, -1.0F, outputs_.feedback.view().block(lo, 0, rows, lo),
            E.view().block(0, 0, lo, n), 1.0F, T);
     Matrix<float> Yt = in_loop_domain(T, lo);
     Matrix<int32_t> Zt(n, rows);
     Matrix<float> Vt(n, rows);
-    rounder.follow(states);
+    if (feedback) rounder.follow(states);
     ZsicQuantizer<float> quantizer(pool_, rounder, step, false, diagonal_);
     cancel_successively<float>(pool_, L_, Yt, 0, quantizer, Zt, Vt);
     if (lo == 0) out.alpha = quantizer.alpha();
@@ -43,7 +47,7 @@ QuantizedLayer LayerQuantizer::quantize_groups(double step) const {
       const auto root = static_cast<float>(outputs_.root[static_cast<size_t>(k)]);
       for (int64_t i = 0; i < n; ++i) {
         out.Z(k, order_[static_cast<size_t>(i)]) = Zt(i, k - lo);
-        E(k, i) = Vt(i, k - lo) / root - W_(k, i);
+        if (feedback) E(k, i) = Vt(i, k - lo) / root - W_(k, i);
       }
     }
   }

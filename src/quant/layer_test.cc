@@ -323,5 +323,33 @@ TEST(LayerQuantizer, DampingGrowsWhereTheCovarianceCannotBeFactored) {
   EXPECT_THROW(LayerQuantizer(pool, {data.W, S}, {}), Error);
 }
 
+// More rows than a segment holds, and a metric of the outputs that is a diagonal.
+TEST(Layer, RowsOfMoreWeightAreRoundedFiner) {
+  constexpr int64_t kRows = 9000, kCols = 6;
+  ThreadPool pool(2);
+  Rng rng(4);
+  Matrix<float> W(kRows, kCols);
+  for (float& w : W.values()) w = static_cast<float>(rng.normal());
+  Matrix<double> S(kCols, kCols), weights(1, kRows);
+  for (int64_t i = 0; i < kCols; ++i) S(i, i) = 1;
+  for (int64_t k = 0; k < kRows; ++k) weights(0, k) = k % 2 == 0 ? 16 : 1;
+  QuantizerOptions options;
+  options.bits = 3;
+  LayerQuantizer quantizer(pool, {.W = W, .S = S, .output_metric = weights}, options);
+  quantizer.prepare(0.3);
+  QuantizedLayer layer = quantizer.quantize(0.3);
+  quantizer.rescale(layer);
+  EXPECT_EQ(layer.segment_rows, kRows / 2);  // not one path down all rows
+  const Matrix<float> V = dequantized(layer);
+  double error[2] = {};
+  for (int64_t k = 0; k < kRows; ++k)
+    for (int64_t i = 0; i < kCols; ++i) {
+      const double e = static_cast<double>(W(k, i)) - V(k, i);
+      error[k % 2] += e * e;
+    }
+  // Weights of 16.85 and 1.85, a tenth of their mean added, ask for errors in their inverse.
+  EXPECT_NEAR(error[1] / error[0], 16.85 / 1.85, 2);
+}
+
 }  // namespace
 }  // namespace watersic

@@ -139,6 +139,13 @@ Run read_run(const JsonFields& json) {
           .kept_bytes = count(totals, "kept_bytes"),
           .seconds = totals.number("seconds")};
   flatten(options.json(), "", run.options);
+  if (json.has("embeddings")) {
+    const Json& matrices = json.array("embeddings");
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      const JsonFields matrix(matrices[i], fmt::format("{}: embeddings[{}]", json.name(), i));
+      run.embedding_weights += count(matrix, "rows") * count(matrix, "cols");
+    }
+  }
   if (json.has("layers")) {
     const Json& layers = json.array("layers");
     for (size_t i = 0; i < layers.size(); ++i) {

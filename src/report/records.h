@@ -61,6 +61,7 @@ struct Run {
   double target_bits = 0;  // of a fixed grid: its width
   Bits bits;
   int64_t quantized_weights = 0, file_bytes = 0, kept_bytes = 0;
+  int64_t embedding_weights = 0;  // of an embedding and a head that were quantized as well
   double seconds = 0;
   std::vector<Layer> layers;  // quantized
   std::vector<Layer> kept;    // in 16 bits: name, shape, bits and input error only

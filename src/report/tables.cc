@@ -137,7 +137,8 @@ Html statistics_table(const Study& study, const std::function<bool(const std::st
 }  // namespace
 
 double sixteen_bit_bytes(const Run& run) {
-  return static_cast<double>(run.kept_bytes) + 2 * static_cast<double>(run.quantized_weights);
+  return static_cast<double>(run.kept_bytes) +
+         2 * static_cast<double>(run.quantized_weights + run.embedding_weights);
 }
 
 Html runs_table(const Study& study) {
@@ -168,8 +169,7 @@ Html runs_table(const Study& study) {
     table.text(legend_entry(study.labels[i], study.series_of[i]), study.labels[i]);
     table.number(static_cast<double>(run.file_bytes), bytes(static_cast<double>(run.file_bytes)));
     table.number(run.bits.file, fixed(run.bits.file, 3));
-    const double weights =
-        static_cast<double>(run.quantized_weights) + static_cast<double>(run.kept_bytes) / 2;
+    const double weights = sixteen_bit_bytes(run) / 2;
     const double all = weights > 0 ? 8 * static_cast<double>(run.file_bytes) / weights : 0;
     table.number(all, fixed(all, 3));
     table.number_if(e ? e->perplexity : std::nullopt, with_digits(5));

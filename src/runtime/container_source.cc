@@ -58,11 +58,23 @@ Matrix<float> ContainerSource::matrix(const std::string& name) const {
   return out;
 }
 
+// Rows are asked for token by token; decoding the whole matrix each time would take longer than all
+// else.
+std::shared_ptr<const Matrix<float>> ContainerSource::decoded(const std::string& name) const {
+  const std::scoped_lock lock(mutex_);
+  if (decoded_ == nullptr || decoded_name_ != name) {
+    decoded_ = nullptr;  // before the next one takes its memory
+    decoded_ = std::make_shared<const Matrix<float>>(matrix(name));
+    decoded_name_ = name;
+  }
+  return decoded_;
+}
+
 Matrix<float> ContainerSource::rows(const std::string& name,
                                     const std::vector<int32_t>& rows) const {
   const Section& section = tensor(name);
   const bool quantized = section.kind == SectionKind::kQuantized;
-  const Matrix<float> all = quantized ? matrix(name) : Matrix<float>();
+  const auto all = quantized ? decoded(name) : nullptr;
   const auto raw = quantized ? std::span<const uint16_t>() : reader_.raw(name);
   Matrix<float> out(static_cast<int64_t>(rows.size()), section.cols());
   for (int64_t i = 0; i < out.rows(); ++i) {
@@ -73,7 +85,7 @@ Matrix<float> ContainerSource::rows(const std::string& name,
     }
     for (int64_t j = 0; j < out.cols(); ++j) {
       out(i, j) = quantized
-                      ? all(row, j)
+                      ? (*all)(row, j)
                       : widened(raw[static_cast<size_t>(row * section.cols() + j)], section.kind);
     }
   }
