@@ -52,6 +52,7 @@ BENCHMARK(cancellation)
     ->Arg(512)
     ->Arg(1024)
     ->Arg(2048)
+    ->Arg(4096)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
