@@ -13,6 +13,7 @@
 #include "io/json.h"
 #include "linalg/blas.h"
 #include "quant/limit.h"
+#include "quant/means.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -58,23 +59,14 @@ LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S
   result.coded = std::move(encoded.bytes);
   result.model_id = hex_hash(result.coded);
 
-  double variance = 0;
-  for (int64_t k = 0; k < W.rows(); ++k)
-    for (const float w : W.row(k))
-      variance += static_cast<double>(w) * w / static_cast<double>(W.size());
-  std::vector<double> spectrum = symmetric_eigenvalues(copy_of(S));
+  const double variance = mean_square(W);
+  const std::vector<double> inputs = symmetric_eigenvalues(copy_of(S));
   result.weighted_distortion = encoded.weighted_distortion;
-  if (weighted) {
-    double mean = 0;
-    for (int64_t k = 0; k < W.rows(); ++k)
-      mean += output_metric(k, k) / static_cast<double>(W.rows());
-    std::vector<double> outputs = symmetric_eigenvalues(copy_of(output_metric));
-    for (double& x : outputs) x /= mean;
-    spectrum = product_spectrum(spectrum, outputs);
-  }
-  result.limit_bits = rate_at_distortion(spectrum, variance,
-                                         weighted ? result.weighted_distortion : result.distortion)
-                          .bits;
+  result.limit_bits =
+      weighted ? rate_at_weighted_distortion(inputs, symmetric_eigenvalues(copy_of(output_metric)),
+                                             variance, result.weighted_distortion)
+                     .bits
+               : rate_at_distortion(inputs, variance, result.distortion).bits;
   result.gap = result.bits.coded - result.limit_bits;
   return result;
 }

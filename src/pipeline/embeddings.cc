@@ -4,16 +4,11 @@
 
 #include <cmath>
 
+#include "quant/means.h"
 #include "watersic/error.h"
 
 namespace watersic {
 namespace {
-
-double mean_diagonal(const Matrix<double>& S) {
-  double mean = 0;
-  for (int64_t i = 0; i < S.rows(); ++i) mean += S(i, i) / static_cast<double>(S.rows());
-  return mean;
-}
 
 std::optional<double> wanted_bits(const std::optional<double>& bits, const char* name) {
   if (!bits || *bits == 16) return std::nullopt;

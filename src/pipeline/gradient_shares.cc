@@ -9,6 +9,7 @@
 #include "pipeline/sensitivity.h"
 #include "pipeline/streams.h"
 #include "quant/layer.h"
+#include "quant/means.h"
 
 namespace watersic {
 namespace {
@@ -17,26 +18,13 @@ namespace {
 // gave 2.4 in the mean, since at low rates a bit buys more.
 constexpr double kSlope = 2.4;
 
-// Values in order, neighbours taken together by their mean so that at most 128 are left.
-std::vector<double> thinned(std::vector<double> values) {
-  constexpr size_t kMost = 128;
-  std::sort(values.begin(), values.end());
-  const size_t groups = std::min(kMost, values.size());
-  std::vector<double> out;
-  for (size_t g = 0; g < groups; ++g) {
-    const size_t begin = g * values.size() / groups, end = (g + 1) * values.size() / groups;
-    double sum = 0;
-    for (size_t i = begin; i < end; ++i) sum += values[i];
-    out.push_back(sum / static_cast<double>(end - begin));
-  }
-  return out;
-}
+// A layer is told by so many of its columns and rows, neighbours taken together.
+constexpr size_t kParts = 128;
 
 // The squared diagonal of S's Cholesky factor: what each column's errors weigh in the loop.
 std::vector<double> column_weights(ThreadPool& pool, const Matrix<double>& S) {
   const int64_t n = S.cols();
-  double mean = 0;
-  for (int64_t i = 0; i < n; ++i) mean += S(i, i) / static_cast<double>(n);
+  const double mean = mean_diagonal(S);
   std::vector<double> out(static_cast<size_t>(n));
   for (double damping = default_damping(Method::kWatersic);; damping *= 10) {
     Matrix<double> L = S;
@@ -49,18 +37,15 @@ std::vector<double> column_weights(ThreadPool& pool, const Matrix<double>& S) {
 
 LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<double> inputs,
                     const Matrix<double>& G) {
-  double variance = 0;
-  for (int64_t k = 0; k < W.rows(); ++k)
-    for (const float w : W.row(k))
-      variance += static_cast<double>(w) * w / static_cast<double>(W.size());
   // 1/2 e^T G e nats.
-  const double to_bits = variance / 2 / std::numbers::ln2;
+  const double to_bits = mean_square(W) / 2 / std::numbers::ln2;
   for (double& x : inputs) x *= to_bits;
   const OutputFactor factor = factor_outputs(pool, G, output_group_rows(W.rows()));
   std::vector<double> outputs;
   for (const double root : factor.root)
     outputs.push_back(root * root * factor.scale * factor.scale);
-  return {.inputs = thinned(std::move(inputs)), .outputs = thinned(std::move(outputs))};
+  return {.inputs = thinned(std::move(inputs), kParts),
+          .outputs = thinned(std::move(outputs), kParts)};
 }
 
 }  // namespace
@@ -83,20 +68,14 @@ void fill_water(std::span<const LayerParts> parts, double bits, std::span<const 
       const auto count = static_cast<double>(parts[l].inputs.size() * parts[l].outputs.size());
       LayerSensitivity& layer = layers[l];
       layer.slope = kSlope;
-      layer.share =
-          std::clamp(rate / count, std::max(floors[l], kLeastPart * bits), bits + kMostExtra);
+      layer.share = bounded_share(rate / count, bits, floors[l]);
       layer.bits = {layer.share};
       layer.kl_bits = {kl / count * static_cast<double>(layer.weights)};
       sum += layer.share * static_cast<double>(layer.weights);
     }
     return sum;
   };
-  double low = -200, high = 100;  // of log2 theta: most bits, fewest bits
-  for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2;
-    (spent(middle) > bits * weights ? low : high) = middle;
-  }
-  spent(high);
+  settle_level(bits * weights, spent);
 }
 
 std::vector<LayerSensitivity> share_by_gradients(

@@ -155,6 +155,19 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
   return out;
 }
 
+double bounded_share(double share, double bits, double floor) {
+  return std::clamp(share, std::max(floor, kLeastPart * bits), bits + kMostExtra);
+}
+
+void settle_level(double budget, const std::function<double(double)>& spent) {
+  double low = -200, high = 200;  // most bits, fewest bits
+  for (int i = 0; i < 100; ++i) {
+    const double middle = (low + high) / 2;
+    (spent(middle) > budget ? low : high) = middle;
+  }
+  spent(high);
+}
+
 void share_by_sensitivity(std::span<LayerSensitivity> layers, double bits,
                           std::span<const double> floors) {
   double weights = 0;
@@ -173,18 +186,13 @@ void share_by_sensitivity(std::span<LayerSensitivity> layers, double bits,
                    kl = std::sqrt(std::max(layer.kl_bits[0], 1e-12) *
                                   std::max(layer.kl_bits[1], 1e-12)),
                    each = layer.slope * kl / static_cast<double>(layer.weights);
-      layer.share = std::clamp(middle + (std::log2(each) - log_theta) / layer.slope,
-                               std::max(floors[l], kLeastPart * bits), bits + kMostExtra);
+      layer.share =
+          bounded_share(middle + (std::log2(each) - log_theta) / layer.slope, bits, floors[l]);
       sum += layer.share * static_cast<double>(layer.weights);
     }
     return sum;
   };
-  double low = -200, high = 200;  // of log2 theta: most bits, fewest bits
-  for (int i = 0; i < 100; ++i) {
-    const double middle = (low + high) / 2;
-    (spent(middle) > bits * weights ? low : high) = middle;
-  }
-  spent(high);
+  settle_level(bits * weights, spent);
 }
 
 }  // namespace watersic

@@ -31,11 +31,17 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
                                                     const std::function<void()>& tick,
                                                     const ProgressFn& progress);
 
+// What both ways of sharing have in common. No layer gets less than kLeastPart of `bits`, the
+// average, nor than its floor, nor kMostExtra more than it.
+constexpr double kLeastPart = 0.5, kMostExtra = 3;
+double bounded_share(double share, double bits, double floor);
+// Finds the level whose base-2 logarithm, given to `spent`, makes that return the budget: it falls
+// as the level rises. The last call is at the level found, and spends no more.
+void settle_level(double budget, const std::function<double(double)>& spent);
+
 // Sets every layer's share to the rate that makes sum KL_l(R_l) least where sum N_l R_l = bits sum
 // N_l, with KL_l(R) = K 2^(-beta R) through what was measured at the two rates: beta_l KL_l / N_l
-// is the same for all, but where a share would leave [floor, bits + kMostExtra]; floor: kLeastPart
-// bits, or what is given for the layer if that is more.
-constexpr double kLeastPart = 0.5, kMostExtra = 3;
+// is the same for all, but where a share would leave its bounds.
 void share_by_sensitivity(std::span<LayerSensitivity> layers, double bits,
                           std::span<const double> floors);
 

@@ -11,6 +11,7 @@
 #include "pipeline/quantized_matrix.h"
 #include "quant/layer.h"
 #include "quant/limit.h"
+#include "quant/means.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -168,11 +169,7 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
   out.capture_error = statistics_.capture_error;
   out.sensitivity = layer.sensitivity;
   out.mixing = mixing_;
-  double variance = 0;
-  for (int64_t k = 0; k < W.rows(); ++k)
-    for (const float w : W.row(k))
-      variance += static_cast<double>(w) * w / static_cast<double>(W.size());
-  if (!eigenvalues_.empty()) set_limit(layer, variance, out);
+  if (!eigenvalues_.empty()) set_limit(layer, mean_square(W), out);
   bytes = std::move(done.bytes);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return out;
@@ -181,9 +178,9 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
 // Of the distortion that was minimised: with a metric of the outputs the weighted one.
 void StageQuantizer::set_limit(const LayerPlan& layer, double variance, LayerReport& report) const {
   const Matrix<double>& metric = metrics_[layer.site.linear];
-  std::vector<double> spectrum = eigenvalues_, outputs;
-  double distortion = report.distortion;
+  Limit limit;
   if (report.weighted_distortion > 0) {
+    std::vector<double> outputs;
     if (metric.rows() == 1) {
       outputs.assign(metric.row(0).begin(), metric.row(0).end());
     } else if (metric.rows() <= QuantizeOptions::kLimitColumns) {
@@ -191,14 +188,13 @@ void StageQuantizer::set_limit(const LayerPlan& layer, double variance, LayerRep
     } else {
       return;
     }
-    double mean = 0;
-    for (const double x : outputs) mean += x / static_cast<double>(outputs.size());
-    for (double& x : outputs) x /= mean;
-    spectrum = product_spectrum(eigenvalues_, outputs);
-    distortion = report.weighted_distortion;
+    limit =
+        rate_at_weighted_distortion(eigenvalues_, outputs, variance, report.weighted_distortion);
+  } else {
+    limit = rate_at_distortion(eigenvalues_, variance, report.distortion);
   }
   report.has_limit = true;
-  report.limit_bits = rate_at_distortion(spectrum, variance, distortion).bits;
+  report.limit_bits = limit.bits;
   report.gap = report.bits.coded - report.limit_bits;
 }
 

@@ -11,6 +11,7 @@
 #include "base/rotation.h"
 #include "linalg/blas.h"
 #include "quant/columns.h"
+#include "quant/means.h"
 #include "quant/rescale.h"
 #include "quant/rounder.h"
 #include "quant/sic.h"
@@ -98,8 +99,7 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
     }
     use_factor(L, 0);
   }
-  for (const float w : W_.values())
-    variance_ += static_cast<double>(w) * w / static_cast<double>(W_.size());
+  variance_ = mean_square(W_);
 }
 
 // W R and R^T S R.
@@ -157,8 +157,7 @@ void LayerQuantizer::prepare(double step) {
 // S' of the live columns in the order of the loop, with (damping * mean + extra) on the diagonal.
 Matrix<double> LayerQuantizer::damped_metric(double extra) const {
   Matrix<double> A = live_block(metric(), in_loop_);
-  double mean = 0;
-  for (int64_t i = 0; i < live(); ++i) mean += A(i, i) / static_cast<double>(live());
+  const double mean = mean_diagonal(A);
   for (int64_t i = 0; i < live(); ++i) A(i, i) += damping_ * mean + extra;
   return A;
 }
@@ -404,10 +403,9 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, MatrixVie
   const int64_t a = W.rows(), n = W.cols();
   const bool diagonal = G.rows() == 1;
   Matrix<double> E(a, n), ES(a, n), GE(a, n);
-  double mean = 0;
+  const double mean = mean_diagonal(G);
   for (int64_t k = 0; k < a; ++k) {
     const double weight = diagonal ? G(0, k) : G(k, k);
-    mean += weight / static_cast<double>(a);
     for (int64_t j = 0; j < n; ++j) {
       E(k, j) = static_cast<double>(W(k, j)) - V(k, j);
       GE(k, j) = weight * E(k, j);

@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "quant/means.h"
+
 namespace watersic {
 namespace {
 
@@ -53,24 +55,21 @@ Limit rate_at_distortion(std::span<const double> eigenvalues, double variance, d
 
 std::vector<double> product_spectrum(std::span<const double> inputs,
                                      std::span<const double> outputs) {
-  const auto thinned = [](std::span<const double> values) {
-    constexpr size_t kMost = 512;
-    std::vector<double> all(values.begin(), values.end()), out;
-    std::sort(all.begin(), all.end());
-    const size_t groups = std::min(kMost, all.size());
-    for (size_t g = 0; g < groups; ++g) {
-      const size_t begin = g * all.size() / groups, end = (g + 1) * all.size() / groups;
-      double sum = 0;
-      for (size_t i = begin; i < end; ++i) sum += std::max(0.0, all[i]);
-      out.push_back(sum / static_cast<double>(end - begin));
-    }
-    return out;
-  };
-  const std::vector<double> others = thinned(outputs);
+  constexpr size_t kMost = 512;
+  const std::vector<double> others = thinned({outputs.begin(), outputs.end()}, kMost);
   std::vector<double> out;
-  for (const double x : thinned(inputs))
+  for (const double x : thinned({inputs.begin(), inputs.end()}, kMost))
     for (const double y : others) out.push_back(x * y);
   return out;
+}
+
+Limit rate_at_weighted_distortion(std::span<const double> inputs, std::span<const double> outputs,
+                                  double variance, double distortion) {
+  double mean = 0;
+  for (const double x : outputs) mean += x / static_cast<double>(outputs.size());
+  std::vector<double> normalised(outputs.begin(), outputs.end());
+  for (double& x : normalised) x /= mean;
+  return rate_at_distortion(product_spectrum(inputs, normalised), variance, distortion);
 }
 
 double distortion_at_rate(std::span<const double> eigenvalues, double variance, double bits) {

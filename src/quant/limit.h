@@ -25,6 +25,11 @@ Limit rate_at_distortion(std::span<const double> eigenvalues, double variance, d
 std::vector<double> product_spectrum(std::span<const double> inputs,
                                      std::span<const double> outputs);
 
+// R(D) under a metric of inputs and outputs, of which these are the eigenvalues; the outputs' are
+// taken with a mean of 1, as the weighted distortion is (quant/layer.h).
+Limit rate_at_weighted_distortion(std::span<const double> inputs, std::span<const double> outputs,
+                                  double variance, double distortion);
+
 // The inverse: the distortion D at which the limit is `bits`.
 double distortion_at_rate(std::span<const double> eigenvalues, double variance, double bits);
 

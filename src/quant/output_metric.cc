@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "linalg/blas.h"
+#include "quant/means.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -24,8 +25,7 @@ void normalise(OutputFactor& factor) {
 OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows) {
   const int64_t a = G.cols();
   const bool diagonal = G.rows() == 1;
-  double mean = 0;
-  for (int64_t k = 0; k < a; ++k) mean += (diagonal ? G(0, k) : G(k, k)) / static_cast<double>(a);
+  const double mean = mean_diagonal(G);
   OutputFactor out{.group_rows = group_rows, .root = {}, .feedback = {}};
   if (diagonal || !(mean > 0)) {
     out.group_rows = a;
