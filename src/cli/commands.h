@@ -22,6 +22,7 @@ void add_inspect(CLI::App& program);
 void add_verify(CLI::App& program);
 void add_export(CLI::App& program);
 void add_report(CLI::App& program);
+void add_rotate(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
 void add_generate(CLI::App& program);

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   add_verify(program);
   add_export(program);
   add_report(program);
+  add_rotate(program);
   add_sweep(program);
   add_tokenize(program);
   add_generate(program);

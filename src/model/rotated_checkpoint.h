@@ -1,0 +1,67 @@
+// A model in another basis: the residual stream turned by one orthogonal matrix, the values of each
+// head by another. It computes the same function, so that any program that takes the original takes
+// it too. The gains of the norms go into the matrices that read the stream, after which
+// x / rms(x) commutes with a rotation (SliceGPT, arXiv 2401.15024; QuaRot, 2404.00456).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/threads.h"
+#include "model/config.h"
+#include "model/open_checkpoint.h"
+#include "model/weights.h"
+
+namespace watersic {
+
+// Orthogonal matrices Q; a row vector x becomes x Q.
+struct Rotation {
+  Matrix<float> stream;  // hidden x hidden; empty: the stream and the norms stay as they are
+  // By block and key-value head: head_dim x head_dim. Empty: heads stay as they are.
+  std::vector<std::vector<Matrix<float>>> heads;
+};
+
+// The rotated model's configuration: a stream that is turned needs a head of its own, since the
+// final norm's gain goes into the head and not into the embedding.
+ModelConfig rotated_config(const ModelConfig& config, const Rotation& rotation);
+
+class RotatedSource : public WeightSource {
+ public:
+  // `config`: the original's. `original` and `pool` must outlive the object.
+  RotatedSource(ThreadPool& pool, const ModelConfig& config, const WeightSource& original,
+                Rotation rotation);
+
+  std::vector<std::string> names() const override;
+  bool has(const std::string& name) const override;
+  Shape shape(const std::string& name) const override;
+  Matrix<float> matrix(const std::string& name) const override;
+  Matrix<float> rows(const std::string& name, const std::vector<int32_t>& rows) const override;
+
+ private:
+  // What happens to a tensor. Its columns, if they stand for the stream, are multiplied by the gain
+  // of the norm before it and turned; its rows likewise turned; or either stand for heads.
+  struct Place {
+    std::string gain;                 // reads the stream through this norm
+    bool embeds = false;              // its rows are points of the stream
+    bool writes = false;              // its outputs are added to the stream
+    bool is_norm = false;             // its gain is elsewhere now
+    int64_t values = -1, heads = -1;  // gives, or reads, the values of this block
+  };
+  const std::string& origin(const std::string& name) const;
+  Matrix<float> through_stream(const Place& place, Matrix<float> W) const;
+
+  ThreadPool& pool_;
+  const ModelConfig config_;
+  const WeightSource& original_;
+  Rotation rotation_;
+  std::map<std::string, Place> places_;
+};
+
+// The texts of the original but for what the configuration must say. `pool` must outlive it.
+std::unique_ptr<Checkpoint> rotated_checkpoint(ThreadPool& pool,
+                                               std::unique_ptr<Checkpoint> original,
+                                               Rotation rotation);
+
+}  // namespace watersic
