@@ -38,6 +38,13 @@ enum class Allocation {
   kGradient,     // by the same, as the gradients of the original model foretell it
 };
 
+// The coordinates in which the layers are quantized (docs/algorithm.md, "The principal basis").
+enum class Basis {
+  kNative,     // the model's own
+  kHeads,      // the values of each attention head turned to the axes of their statistics
+  kPrincipal,  // and the residual stream to those of its own
+};
+
 // What makes a model's layers more than so many single ones (docs/algorithm.md, "Inside a model").
 // Left open: on where the method can make use of it. gptq and huffman-gptq can of drift only, as
 // the moments of what the quantized model's layers see; the rtn methods and a run without
@@ -53,6 +60,9 @@ struct ModelOptions {
   // Left open: by gradients for method watersic with a metric of the outputs. Needs calibration and
   // an entropy coder.
   std::optional<Allocation> allocation;
+  // Left open: for method watersic with calibration the best that costs next to nothing, heads or
+  // principal; native for the others. Needs calibration.
+  std::optional<Basis> basis;
   bool mix_gate_up = false;  // gate, up: likewise, judged at the input of down
   int mixing_steps = 5;      // of each golden section (the papers: 15)
 };
@@ -148,6 +158,7 @@ struct QuantizeReport {
   std::vector<LayerSensitivity> sensitivities;  // empty where they were not measured
   double target_bits = 0;                       // as asked for, or as the file's size leaves
   BitCount bits;                                // over all linear layers, by weights
+  double basis_bits = 0;                        // of those, what the basis takes; a weight
   int64_t quantized_weights = 0;
   int64_t file_bytes = 0;  // the whole file
   int64_t kept_bytes = 0;  // of it, the tensors kept in 16 bits

@@ -59,7 +59,10 @@ Inspection inspect(const std::filesystem::path& file) {
     }
     out.tensors.push_back(inspect_tensor(reader, section));
     const Inspection::Tensor& tensor = out.tensors.back();
-    if (section.kind == SectionKind::kQuantized) {
+    if (section.name == kBasisName) {  // side information of all layers
+      out.tensors.back().kind = "basis";
+      bits += 8 * static_cast<double>(tensor.bytes);
+    } else if (section.kind == SectionKind::kQuantized) {
       out.quantized_weights += tensor.rows * tensor.cols;
       bits += 8 * static_cast<double>(tensor.bytes);
     } else {

@@ -1,7 +1,8 @@
 #include "watersic/rotate.h"
 
 #include "export/safetensors.h"
-#include "model/rotated_checkpoint.h"
+#include "model/open_checkpoint.h"
+#include "model/rotated_source.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/principal_axes.h"
 #include "runtime/open_model.h"
@@ -10,21 +11,27 @@
 namespace watersic {
 namespace {
 
+// A checkpoint with a rotation between it and who asks.
 class RotatedModel : public OpenModel {
  public:
-  explicit RotatedModel(std::unique_ptr<Checkpoint> checkpoint)
-      : checkpoint_(std::move(checkpoint)) {
-    name_ = checkpoint_->name();
-    config_ = checkpoint_->config();
+  RotatedModel(ThreadPool& pool, const Checkpoint& original, const Rotation& rotation)
+      : original_(original), source_(pool, original.config(), original.weights(), rotation) {
+    name_ = original.name();
+    config_ = rotated_config(original.config(), rotation);
   }
-  const WeightSource& weights() const override { return checkpoint_->weights(); }
+  const WeightSource& weights() const override { return source_; }
   std::optional<std::string> text(const std::string& file) const override {
-    return checkpoint_->text(file);
+    auto text = original_.text(file);
+    if (text && file == "config.json" &&
+        config_.tied_embeddings != original_.config().tied_embeddings)
+      return untied_config(*text, name_ + ": config.json");
+    return text;
   }
   std::string model_id() const override { return {}; }
 
  private:
-  std::unique_ptr<Checkpoint> checkpoint_;
+  const Checkpoint& original_;
+  RotatedSource source_;
 };
 
 }  // namespace
@@ -34,7 +41,7 @@ void rotate_model(const std::filesystem::path& model, const std::filesystem::pat
   if (options.calibration.source == CalibrationOptions::Source::kNone)
     throw Error("the principal basis needs calibration, found none");
   ThreadPool pool(options.threads);
-  auto checkpoint = open_checkpoint(model);
+  const auto checkpoint = open_checkpoint(model);
   const auto windows = calibration_windows(pool,
                                            {.name = checkpoint->name(),
                                             .config = checkpoint->config(),
@@ -42,11 +49,10 @@ void rotate_model(const std::filesystem::path& model, const std::filesystem::pat
                                             .tokenizer = [&] { return checkpoint->tokenizer(); }},
                                            options.calibration, options.seed, progress);
   Rotation rotation =
-      principal_axes(pool, checkpoint->config(), checkpoint->weights(), windows, [] {});
+      principal_axes(pool, checkpoint->config(), checkpoint->weights(), windows, [] {}).rotation;
   if (!options.stream) rotation.stream = {};
   if (!options.heads) rotation.heads = {};
-  const RotatedModel rotated(rotated_checkpoint(pool, std::move(checkpoint), std::move(rotation)));
-  write_safetensors(rotated, folder, options.type, progress);
+  write_safetensors(RotatedModel(pool, *checkpoint, rotation), folder, options.type, progress);
 }
 
 }  // namespace watersic

@@ -106,6 +106,17 @@ void add_model_options(CLI::App& command, QuantizeOptions& options) {
           "model's output most, by quantizing each alone, or by gradients (watersic's default)")
       ->transform(CLI::CheckedTransformer(allocations).description(""))
       ->type_name("uniform|sensitivity|gradient");
+  const std::map<std::string, Basis> bases{
+      {"native", Basis::kNative}, {"heads", Basis::kHeads}, {"principal", Basis::kPrincipal}};
+  command
+      .add_option_function<Basis>(
+          "--basis", [&model](const Basis& wanted) { model.basis = wanted; },
+          "The coordinates of the layers: the model's own; with each attention head's values "
+          "turned "
+          "to their principal axes; with the residual stream turned to its own as well (watersic: "
+          "principal, or heads where the axes would take 0.03 bit a weight)")
+      ->transform(CLI::CheckedTransformer(bases).description(""))
+      ->type_name("native|heads|principal");
   command.add_flag("--mix-gate-up", model.mix_gate_up,
                    "watersic: such a search for gate and up, too (off)");
   command

@@ -28,6 +28,8 @@ inline constexpr size_t kMaxSections = size_t{1} << 20;
 inline constexpr std::array<unsigned char, 8> kMagic = {0x89, 'W', 'S', 'I', 'C', 0x0D, 0x0A, 0x1A};
 // The section that a writer adds itself.
 inline constexpr std::string_view kManifestName = "manifest.json";
+// A coded matrix that is no tensor of the model: the axes of its residual stream.
+inline constexpr const char* kBasisName = "basis";
 
 enum class SectionKind : uint8_t {
   kText = 0,       // UTF-8, compressed by zstd

@@ -76,7 +76,7 @@ class Finetuner {
         model_(open_model(input, pool_)),
         reference_(open_model(options.reference, pool_)),
         tuned_(reader_, model_->config(), pool_),
-        head_(model_->config(), tuned_),
+        head_(model_->config(), tuned_.weights()),
         reference_head_(reference_->config(), reference_->weights()) {
     if (model_->config().vocabulary != reference_->config().vocabulary) {
       throw Error(fmt::format("{}: expected the reference's vocabulary of {}, found {}",
@@ -230,7 +230,7 @@ class Finetuner {
       Windows windows;
       for (const int64_t w : some) windows.push_back(training_.windows[static_cast<size_t>(w)]);
       sum += model_backward(
-          pool_, config, tuned_, head_, windows,
+          pool_, config, tuned_.weights(), head_, windows,
           [&](int64_t first, MatrixView<float> logits) {
             Matrix<float> hidden(logits.rows(), training_.hidden.cols());
             for (int64_t i = 0; i < logits.rows(); ++i) {
@@ -250,7 +250,8 @@ class Finetuner {
   }
 
   double held_out_kl() {
-    const Matrix<float> hidden = forward_all(pool_, model_->config(), tuned_, held_out_.windows);
+    const Matrix<float> hidden =
+        forward_all(pool_, model_->config(), tuned_.weights(), held_out_.windows);
     double sum = 0;
     for (int64_t first = 0; first < hidden.rows(); first += kLossRows) {
       const int64_t rows = std::min(kLossRows, hidden.rows() - first);

@@ -29,6 +29,13 @@ TunedModel::TunedModel(const ContainerReader& reader, const ModelConfig& config,
       layers_.emplace(site.name, std::move(layer));
     }
   }
+  if (Rotation rotation = stored_rotation(reader, config, pool); !rotation.stream.empty()) {
+    // The configuration that the file itself has is needed only for whether it has a head.
+    ModelConfig stored = config;
+    stored.tied_embeddings = !source_.has(kHead);
+    rotated_ = std::make_unique<RotatedSource>(pool, stored, *this, std::move(rotation),
+                                               RotatedPart::kEnds);
+  }
   if (layers_.empty())
     throw Error(fmt::format("{}: expected quantized linear layers to train, found none",
                             reader.path().string()));

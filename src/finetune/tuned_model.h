@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,12 @@ class TunedModel : public WeightSource {
   void add_gradient(const std::string& name, MatrixView<const float> W, MatrixView<const float> dW,
                     std::span<double> gradient) const;
 
+  // What a forward pass sees: this source, or where the file has a basis, it with its ends turned.
+  const WeightSource& weights() const {
+    if (rotated_) return *rotated_;
+    return *this;
+  }
+
   // Everything but the manifest, as it stands in the file: integers coded again with the scales,
   // sections that did not change copied.
   void write(ContainerWriter& writer) const;
@@ -58,6 +65,7 @@ class TunedModel : public WeightSource {
   const ContainerReader& reader_;
   ThreadPool& pool_;
   ContainerSource source_;
+  std::unique_ptr<RotatedSource> rotated_;
   std::map<std::string, Layer> layers_;
   size_t count_ = 0;
 };

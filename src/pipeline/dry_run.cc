@@ -12,6 +12,7 @@
 #include "model/open_checkpoint.h"
 #include "pipeline/budget.h"
 #include "pipeline/embeddings.h"
+#include "pipeline/model_basis.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "watersic/quantize.h"
@@ -98,6 +99,21 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
   return work;
 }
 
+// A forward pass with the moments of three inputs, and the products that turn the weights each
+// time that they are read.
+void add_basis_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
+                    const ModelConfig& config, Basis basis, Work& work) {
+  constexpr double kReadings = 5;
+  const auto tokens = static_cast<double>(plan.calibration_tokens);
+  const auto n = static_cast<double>(config.hidden);
+  for (const LayerPlan& layer : layers) {
+    const auto weights = static_cast<double>(layer.weights());
+    work.narrow += 2 * weights * tokens;
+    if (basis == Basis::kPrincipal) work.narrow += kReadings * 2 * weights * n;
+  }
+  work.narrow += 3 * n * n * tokens;
+}
+
 }  // namespace
 
 QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
@@ -149,6 +165,8 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   const auto weights = static_cast<double>(plan.quantized_weights);
   plan.bits = options.file_size > 0 ? 8 * static_cast<double>(options.file_size - rest) / weights
                                     : options.bits;
+  const Basis basis = resolved_basis(config, options);
+  fixed_bits += axes_bits(config, basis);
   const RateBudget budget(plan.bits, plan.quantized_weights, fixed_weights, fixed_bits);
   for (const auto& block : layers) {
     for (const LayerPlan& layer : block) {
@@ -164,12 +182,13 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                                                 static_cast<double>(layer.weights()) / 8);
     }
   }
-  plan.file_bytes += rest;
+  plan.file_bytes += rest + static_cast<int64_t>(axes_bits(config, basis) / 8);
 
   const double narrow = product_rate<float>(pool), wide = product_rate<double>(pool);
   double seconds = 0;
   for (const auto& block : layers) {
-    const Work work = block_work(block, plan, model, config);
+    Work work = block_work(block, plan, model, config);
+    if (basis != Basis::kNative) add_basis_work(block, plan, config, basis, work);
     seconds += work.narrow / narrow + work.wide / wide +
                work.weights / (kWeightsPerSecond * pool.threads());
   }

@@ -71,9 +71,10 @@ LayerProblem EmbeddingProblem::problem(MatrixView<const float> W) const {
 // metric, and of each token's own the trace.
 EmbeddingProblem embedding_problem(const ModelConfig& config, bool tied,
                                    std::span<const std::vector<int32_t>> windows,
-                                   const OutputGradients& gradients) {
-  Matrix<double> S = gradients.stream();
-  const HeadStatistics& head = gradients.head();
+                                   const OutputGradients& gradients, Matrix<double> stream,
+                                   MatrixView<const double> head) {
+  Matrix<double> S = std::move(stream);
+  const Matrix<double>& metric = gradients.head().metric;
   const int64_t vocabulary = config.vocabulary, n = config.hidden;
   // Once more than they were seen: those that never were may be yet.
   std::vector<double> counts(static_cast<size_t>(vocabulary), 1.0);
@@ -82,16 +83,17 @@ EmbeddingProblem embedding_problem(const ModelConfig& config, bool tied,
     for (const int32_t id : window) ++counts[static_cast<size_t>(id)];
     tokens += static_cast<double>(window.size());
   }
-  const double gamma = mean_diagonal(S), inputs = mean_diagonal(head.S);
+  const double gamma = mean_diagonal(S), inputs = mean_diagonal(head);
   Matrix<double> weights(1, vocabulary);
   double heads = 0;
   for (int64_t v = 0; v < vocabulary; ++v) {
     weights(0, v) = counts[static_cast<size_t>(v)] / tokens * gamma;
-    if (tied) weights(0, v) += head.metric(0, v) * inputs;
-    heads += head.metric(0, v);
+    if (tied) weights(0, v) += metric(0, v) * inputs;
+    heads += metric(0, v);
   }
   if (tied)
-    for (size_t i = 0; i < S.values().size(); ++i) S.values()[i] += heads * head.S.values()[i];
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < n; ++j) S(i, j) += heads * head(i, j);
   const double lean =
       mean_diagonal(S) * static_cast<double>(n) / static_cast<double>(gradients.tokens());
   for (int64_t i = 0; i < n; ++i) S(i, i) += lean;

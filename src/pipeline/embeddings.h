@@ -39,10 +39,13 @@ struct EmbeddingProblem {
   LayerProblem problem(MatrixView<const float> W) const;
 };
 
-// Of the embedding, tied or not. S of a few tokens is leant towards a multiple of the identity.
+// Of the embedding, tied or not: `stream`, E[g g^T] of the stream's gradients, and `head`, E[x x^T]
+// of the head's inputs, are those of `gradients` in the coordinates of the matrix's rows. The
+// metric of a few tokens is leant towards a multiple of the identity.
 EmbeddingProblem embedding_problem(const ModelConfig& config, bool tied,
                                    std::span<const std::vector<int32_t>> windows,
-                                   const OutputGradients& gradients);
+                                   const OutputGradients& gradients, Matrix<double> stream,
+                                   MatrixView<const double> head);
 // Of a head of its own, from the statistics of its inputs.
 EmbeddingProblem head_problem(StageStatistics statistics, const OutputGradients& gradients);
 // Without calibration: S = I, all tokens alike.

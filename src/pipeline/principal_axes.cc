@@ -12,9 +12,10 @@ namespace {
 double inverse(float gain) { return gain == 0 ? 0.0 : 1.0 / static_cast<double>(gain); }
 
 // Columns: eigenvectors by falling eigenvalue, each with a largest entry above 0.
-Matrix<float> falling_axes(Matrix<double> S) {
+Matrix<float> falling_axes(Matrix<double> S, std::vector<double>* variances = nullptr) {
   const SymmetricEigen eigen = symmetric_eigen(std::move(S));
   const int64_t n = eigen.vectors.rows();
+  if (variances != nullptr) variances->assign(eigen.values.rbegin(), eigen.values.rend());
   Matrix<float> Q(n, n);
   for (int64_t j = 0; j < n; ++j) {
     const auto axis = eigen.vectors.row(n - 1 - j);
@@ -74,31 +75,32 @@ std::vector<Matrix<float>> head_axes(const ModelConfig& config, const Matrix<flo
 
 }  // namespace
 
-Rotation principal_axes(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-                        std::span<const std::vector<int32_t>> windows,
-                        const std::function<void()>& tick) {
+PrincipalAxes principal_axes(ThreadPool& pool, const ModelConfig& config,
+                             const WeightSource& source,
+                             std::span<const std::vector<int32_t>> windows,
+                             const std::function<void()>& tick) {
   std::vector<int32_t> ids;
   for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
   Streams streams(pool, config, static_cast<int64_t>(windows.front().size()),
                   embed(config, source, ids), false);
   streams.set_tick(tick);
   constexpr Linear kAttention[] = {kQuery, kKey, kValue}, kMlp[] = {kGate, kUp};
-  Rotation rotation;
+  PrincipalAxes axes;
   Matrix<double> sum(config.hidden, config.hidden);
   for (int64_t block = 0; block < config.blocks; ++block) {
     const BlockWeights weights = load_block(pool, config, source, block);
     streams.begin_block(weights);
     add_readers(weights, kAttention, weights.attention_norm,
                 streams.statistics(Capture::kQkv, {}).plain.S, sum);
-    rotation.heads.push_back(head_axes(config, weights.linear[kOutput].weight,
-                                       streams.statistics(Capture::kO, {}).plain.S));
+    axes.rotation.heads.push_back(head_axes(config, weights.linear[kOutput].weight,
+                                            streams.statistics(Capture::kO, {}).plain.S));
     add_readers(weights, kMlp, weights.mlp_norm, streams.statistics(Capture::kGateUp, {}).plain.S,
                 sum);
     streams.pass(Capture::kDown);
     streams.end_block();
   }
-  rotation.stream = falling_axes(std::move(sum));
-  return rotation;
+  axes.rotation.stream = falling_axes(std::move(sum), &axes.variances);
+  return axes;
 }
 
 }  // namespace watersic

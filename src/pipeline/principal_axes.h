@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/threads.h"
-#include "model/rotated_checkpoint.h"
+#include "model/rotated_source.h"
 
 namespace watersic {
 
@@ -17,8 +17,13 @@ namespace watersic {
 // before them. Of a key-value head: of the sum over the query heads that it serves of |W_h|^2 S_h,
 // S_h the second moment of what o reads of the head and W_h what reads it. One forward pass;
 // `tick` is called before every batch and may throw to stop.
-Rotation principal_axes(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-                        std::span<const std::vector<int32_t>> windows,
-                        const std::function<void()>& tick);
+struct PrincipalAxes {
+  Rotation rotation;
+  std::vector<double> variances;  // of the stream's axes, up to a factor
+};
+PrincipalAxes principal_axes(ThreadPool& pool, const ModelConfig& config,
+                             const WeightSource& source,
+                             std::span<const std::vector<int32_t>> windows,
+                             const std::function<void()>& tick);
 
 }  // namespace watersic

@@ -21,8 +21,10 @@
 #include "pipeline/gradient_shares.h"
 #include "pipeline/identity.h"
 #include "pipeline/kept_tensor.h"
+#include "pipeline/model_basis.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
+#include "pipeline/principal_axes.h"
 #include "pipeline/quantized_matrix.h"
 #include "pipeline/report.h"
 #include "pipeline/sensitivity.h"
@@ -51,9 +53,10 @@ class ModelQuantizer {
         pool_(options.threads),
         checkpoint_(open_checkpoint(model_dir)),
         config_(checkpoint_->config()),
-        source_(checkpoint_->weights()) {
+        basis_(pool_, config_, checkpoint_->weights()) {
     check_writable(output);
     options_.model = resolved_model_options(options);
+    options_.model.basis = resolved_basis(config_, options);
     plan_ = plan_layers(config_, options_);
     embeddings_ = plan_embeddings(config_, options_);
     zero_rows_ = parse_zero_rows(options.zero_rows, config_);
@@ -98,6 +101,7 @@ class ModelQuantizer {
     const auto length = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
     report_.calibration_tokens = report_.calibration_windows * length;
 
+    if (*options_.model.basis != Basis::kNative) turn_basis(windows, work);
     const Allocation allocation = *options_.model.allocation;
     const bool embeddings_left =
         std::any_of(embeddings_.begin(), embeddings_.end(),
@@ -105,22 +109,26 @@ class ModelQuantizer {
     if (*options_.model.output_metric || allocation == Allocation::kGradient ||
         (length > 0 && embeddings_left)) {
       watch_.stage("gradients");
-      gradients_ = std::make_unique<OutputGradients>(pool_, config_, source_, windows,
-                                                     options_.seed, [this] { check_stop(); });
+      gradients_ =
+          std::make_unique<OutputGradients>(pool_, basis_.config(), basis_.weights(), windows,
+                                            options_.seed, [this] { check_stop(); });
     }
     if (allocation != Allocation::kUniform) share_bits_unevenly(windows, work);
 
     watch_.stage("statistics");
     std::optional<Streams> streams;
     if (length > 0) {
-      streams.emplace(pool_, config_, length, embed_windows(windows), *options_.model.drift);
+      streams.emplace(pool_, basis_.config(), length, embed_windows(windows),
+                      *options_.model.drift);
       streams->set_tick([this] { check_stop(); });
     }
     for (const EmbeddingPlan& plan : embeddings_) {
       if (plan.is_head()) continue;
       quantize_embedding(plan, work, [&] {
         return length == 0 ? blind_problem(plan.cols)
-                           : embedding_problem(config_, plan.tied, windows, *gradients_);
+                           : embedding_problem(config_, plan.tied, windows, *gradients_,
+                                               basis_.from_stream(gradients_->stream()),
+                                               basis_.from_head(gradients_->head().S));
       });
       if (streams && streams->two()) streams->set_quantized_input(embed_quantized(windows, work));
     }
@@ -130,8 +138,8 @@ class ModelQuantizer {
       if (!plan.is_head()) continue;
       quantize_embedding(plan, work, [&] {
         return length == 0 ? blind_problem(plan.cols)
-                           : head_problem(streams->head_statistics(source_.vector(kFinalNorm),
-                                                                   streams->two()),
+                           : head_problem(streams->head_statistics(
+                                              basis_.weights().vector(kFinalNorm), streams->two()),
                                           *gradients_);
       });
     }
@@ -145,13 +153,35 @@ class ModelQuantizer {
       watch_.stage("gradients");
       const EmbeddingProblem problem = problem_of();
       watch_.stage("quantizing");
-      const Matrix<float> W = source_.matrix(plan.name);
+      const Matrix<float> W = basis_.stored().matrix(plan.name);
       QuantizedMatrix done = quantize_matrix(pool_, plan.name, problem.problem(W), plan.options);
       saved = FinishedStage{
           .layers = {std::move(done.report)}, .tensors = {std::move(done.bytes)}, .outliers = {}};
       work.save_matrix(plan.name, *saved);
     }
     report_.embeddings.push_back(saved->layers.front());
+  }
+
+  // From here on the model is seen in its basis, and what the basis takes of the file is no longer
+  // there for the layers.
+  void turn_basis(const std::vector<std::vector<int32_t>>& windows, const WorkFolder& work) {
+    watch_.stage("basis");
+    auto saved = work.basis();
+    if (!saved) {
+      auto [rotation, variances] =
+          principal_axes(pool_, config_, checkpoint_->weights(), windows, [this] { check_stop(); });
+      saved = SavedBasis{.rotation = std::move(rotation), .axes = {}};
+      Matrix<float>& stream = saved->rotation.stream;
+      if (*options_.model.basis == Basis::kHeads) {
+        stream = {};
+      } else if (config_.tied_embeddings) {
+        saved->axes = encode_axes(pool_, stream, variances);
+        stream = decode_axes(pool_, saved->axes);
+      }
+      work.save_basis(*saved);
+    }
+    basis_.turn(std::move(*saved));
+    if (!basis_.axes().empty()) share_bits();
   }
 
   // How much more or less than the others each layer gets.
@@ -170,10 +200,10 @@ class ModelQuantizer {
           if (!layer.fixed) floors.push_back(1.1 * least(layer, bits));
       const auto tick = [this] { check_stop(); };
       if (*options_.model.allocation == Allocation::kGradient) {
-        found = share_by_gradients(pool_, config_, source_, windows, plan_, *gradients_, bits,
-                                   floors, tick, progress_);
+        found = share_by_gradients(pool_, basis_.config(), basis_.weights(), windows, plan_,
+                                   *gradients_, bits, floors, tick, progress_);
       } else {
-        found = measure_sensitivities(pool_, config_, source_, windows, plan_,
+        found = measure_sensitivities(pool_, basis_.config(), basis_.weights(), windows, plan_,
                                       metrics_minded() ? gradients_.get() : nullptr, bits, tick,
                                       progress_);
         share_by_sensitivity(found, bits, floors);
@@ -196,7 +226,7 @@ class ModelQuantizer {
       throw Interrupted(fmt::format("{}: stopped; --resume continues the run", output_.string()));
   }
 
-  // Before any work: can every layer have the bits that are asked for?
+  // Before any work, and when the basis is known: can every layer have the bits that are asked for?
   void share_bits() {
     int64_t fixed_weights = 0, all = 0;
     double fixed_bits = 0;
@@ -219,6 +249,7 @@ class ModelQuantizer {
     }
     if (options_.file_size > 0 && fixed_weights == all)
       throw Error("file size: every layer has a rate of its own, nothing is left to choose");
+    fixed_bits += 8 * static_cast<double>(axes_bytes());
     report_.target_bits =
         options_.file_size > 0 ? bits_for_size(options_.file_size, all) : options_.bits;
     budget_ = RateBudget(report_.target_bits, all, fixed_weights, fixed_bits);
@@ -284,7 +315,7 @@ class ModelQuantizer {
     return calibration_windows(pool_,
                                {.name = checkpoint_->name(),
                                 .config = config_,
-                                .weights = source_,
+                                .weights = checkpoint_->weights(),
                                 .tokenizer = [this] { return checkpoint_->tokenizer(); }},
                                options_.calibration, options_.seed, watched);
   }
@@ -292,7 +323,7 @@ class ModelQuantizer {
   Matrix<float> embed_windows(const std::vector<std::vector<int32_t>>& windows) const {
     std::vector<int32_t> ids;
     for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
-    return embed(config_, source_, ids);
+    return embed(basis_.config(), basis_.weights(), ids);
   }
 
   // As the quantized model will.
@@ -304,12 +335,12 @@ class ModelQuantizer {
     int64_t next = 0;
     for (const auto& window : windows)
       for (const int32_t id : window) std::ranges::copy(E.row(id), X.row(next++).begin());
-    return X;
+    return basis_.to_stream(std::move(X));
   }
 
   void quantize_block(int64_t block, Streams* streams, const WorkFolder& work) {
     watch_.stage("statistics");
-    BlockWeights weights = load_block(pool_, config_, source_, block);
+    BlockWeights weights = load_block(pool_, basis_.config(), basis_.weights(), block);
     if (zero_rows_.contains(block)) take_out(zero_rows_.at(block), weights);
     if (streams != nullptr) streams->begin_block(weights);
     OutputMetrics metrics;
@@ -399,6 +430,8 @@ class ModelQuantizer {
                                                    work.matrix(matrix.name)->tensors.front());
       set_stored(matrix, stored);
     }
+    report_.basis_bits =
+        8 * static_cast<double>(add_axes(writer)) / static_cast<double>(report_.quantized_weights);
     write_texts(writer);
     report_.kept_bytes = write_kept(writer);
     const ContainerWriter::Summary summary =
@@ -407,7 +440,15 @@ class ModelQuantizer {
     report_.file_bytes = static_cast<int64_t>(summary.file_bytes);
   }
 
-  // Both return what they take of the file.
+  // All return what they take of the file.
+  uint64_t add_axes(ContainerWriter& writer) const {
+    if (basis_.axes().empty()) return 0;
+    return writer.add_quantized(kBasisName, config_.hidden, config_.hidden, basis_.axes());
+  }
+  uint64_t axes_bytes() const {
+    ContainerWriter trial(output_.string() + ".size");
+    return add_axes(trial);
+  }
   int64_t write_texts(ContainerWriter& writer) {
     uint64_t bytes = 0;
     for (const char* name : kCarriedTexts) {
@@ -429,7 +470,7 @@ class ModelQuantizer {
       std::vector<int64_t> shape{tensor.shape.rows, tensor.shape.cols};
       if (tensor.is_vector) shape = {tensor.shape.cols};
       bytes += writer.add_raw(tensor.name, half ? SectionKind::kF16 : SectionKind::kBf16, shape,
-                              in_16_bits(source_, tensor.name, half));
+                              in_16_bits(basis_.stored(), tensor.name, half));
     }
     return static_cast<int64_t>(bytes);
   }
@@ -445,6 +486,9 @@ class ModelQuantizer {
       total.pooled_entropy += share * layer.bits.pooled_entropy;
       total.paper_rate += share * layer.bits.paper_rate;
     }
+    total.file += report_.basis_bits;
+    total.side += report_.basis_bits;
+    total.paper_rate += report_.basis_bits;
   }
 
   void tell(const char* stage, const char* unit, int64_t done, int64_t total,
@@ -459,8 +503,8 @@ class ModelQuantizer {
   const StopFn& stop_;
   ThreadPool pool_;
   std::unique_ptr<Checkpoint> checkpoint_;
-  const ModelConfig& config_;
-  const WeightSource& source_;
+  const ModelConfig& config_;  // of the checkpoint, and of the file
+  ModelBasis basis_;
   std::vector<std::vector<LayerPlan>> plan_;
   std::vector<EmbeddingPlan> embeddings_;
   ZeroRows zero_rows_;

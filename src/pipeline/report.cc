@@ -163,6 +163,8 @@ Json options_json(const QuantizeOptions& options) {
   const char* kAllocations[] = {"uniform", "sensitivity", "gradient"};
   json["allocation"] =
       model.allocation ? Json(kAllocations[static_cast<size_t>(*model.allocation)]) : Json(nullptr);
+  const char* kBases[] = {"native", "heads", "principal"};
+  json["basis"] = model.basis ? Json(kBases[static_cast<size_t>(*model.basis)]) : Json(nullptr);
   json["mix_gate_up"] = model.mix_gate_up;
   json["mixing_steps"] = model.mixing_steps;
   json["overrides"] = options.overrides;
@@ -216,6 +218,7 @@ std::string to_json(const QuantizeReport& report) {
                {"totals",
                 {{"bits", bits_json(report.bits)},
                  {"target_bits", report.target_bits},
+                 {"basis_bits", report.basis_bits},
                  {"quantized_weights", report.quantized_weights},
                  {"file_bytes", report.file_bytes},
                  {"kept_bytes", report.kept_bytes},

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"
+#include "io/safetensors.h"
 #include "pipeline/identity.h"
 #include "pipeline/report.h"
 #include "watersic/error.h"
@@ -17,6 +18,23 @@ constexpr const char* kIdentity = "run.json";
 constexpr const char* kWindows = "windows.json";
 constexpr const char* kSensitivities = "sensitivities.json";
 constexpr const char* kMatrix = "matrix-";
+constexpr const char* kBasis = "basis.json";  // last: what the other two are known by
+constexpr const char* kRotation = "basis.safetensors";
+constexpr const char* kAxes = "basis.tensor";
+
+void write_blob(const std::filesystem::path& file, std::span<const std::byte> bytes) {
+  AtomicFile out(file);
+  out.write(bytes);
+  out.commit();
+}
+
+std::vector<std::byte> read_blob(const std::filesystem::path& file, const std::string& expected) {
+  const MappedFile mapped(file);
+  if (hex_hash(mapped.bytes()) != expected)
+    throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", file.string(),
+                            expected, hex_hash(mapped.bytes())));
+  return {mapped.bytes().begin(), mapped.bytes().end()};
+}
 
 std::optional<FinishedStage> read_stage(const std::filesystem::path& file,
                                         const std::filesystem::path& folder) {
@@ -28,13 +46,8 @@ std::optional<FinishedStage> read_stage(const std::filesystem::path& file,
     out.layers.push_back(layer_from_json(entry, file.string() + ": layers"));
     out.tensors.emplace_back();
     if (out.layers.back().kept) continue;
-    const std::filesystem::path tensor = folder / (out.layers.back().name + ".tensor");
-    const MappedFile mapped(tensor);
-    const std::string expected = JsonFields(entry, file.string() + ": layers").text("hash");
-    if (hex_hash(mapped.bytes()) != expected)
-      throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", tensor.string(),
-                              expected, hex_hash(mapped.bytes())));
-    out.tensors.back().assign(mapped.bytes().begin(), mapped.bytes().end());
+    out.tensors.back() = read_blob(folder / (out.layers.back().name + ".tensor"),
+                                   JsonFields(entry, file.string() + ": layers").text("hash"));
   }
   for (const Json& entry : fields.array("outliers")) {
     const JsonFields outlier(entry, file.string() + ": outliers");
@@ -52,9 +65,7 @@ void write_stage(const std::filesystem::path& file, const std::filesystem::path&
     const LayerReport& layer = finished.layers[i];
     Json entry = layer_json(layer);
     if (!layer.kept) {
-      AtomicFile tensor(folder / (layer.name + ".tensor"));
-      tensor.write(finished.tensors[i]);
-      tensor.commit();
+      write_blob(folder / (layer.name + ".tensor"), finished.tensors[i]);
       entry["hash"] = hex_hash(finished.tensors[i]);
     }
     json["layers"].push_back(entry);
@@ -101,6 +112,49 @@ std::optional<std::vector<std::vector<int32_t>>> WorkFolder::windows() const {
 
 void WorkFolder::save_windows(const std::vector<std::vector<int32_t>>& windows) const {
   write_file(path_ / kWindows, Json(windows).dump() + "\n");
+}
+
+std::optional<SavedBasis> WorkFolder::basis() const {
+  const std::filesystem::path file = path_ / kBasis, matrices = path_ / kRotation;
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const Json json = read_json(file);
+  const JsonFields fields(json, file.string());
+  read_blob(matrices, fields.text("rotation"));
+  SavedBasis out;
+  if (fields.has("axes")) out.axes = read_blob(path_ / kAxes, fields.text("axes"));
+  const SafetensorsFile tensors(matrices);
+  for (const auto& entry : tensors.entries()) {
+    if (entry.name == "stream") {
+      out.rotation.stream = tensors.read(entry);
+    } else {  // "BLOCK.HEAD", in order
+      if (entry.name.ends_with(".0")) out.rotation.heads.emplace_back();
+      out.rotation.heads.back().push_back(tensors.read(entry));
+    }
+  }
+  return out;
+}
+
+void WorkFolder::save_basis(const SavedBasis& basis) const {
+  std::vector<TensorSpec> specs;
+  std::vector<const Matrix<float>*> matrices;
+  const auto add = [&](const std::string& name, const Matrix<float>& Q) {
+    specs.push_back({.name = name, .dtype = "F32", .shape = {Q.rows(), Q.cols()}});
+    matrices.push_back(&Q);
+  };
+  const Rotation& rotation = basis.rotation;
+  if (!rotation.stream.empty()) add("stream", rotation.stream);
+  for (size_t block = 0; block < rotation.heads.size(); ++block)
+    for (size_t head = 0; head < rotation.heads[block].size(); ++head)
+      add(fmt::format("{}.{}", block, head), rotation.heads[block][head]);
+  SafetensorsWriter writer(path_ / kRotation, specs);
+  for (const Matrix<float>* Q : matrices) writer.write(Q->values());
+  writer.commit();
+  Json json = {{"rotation", hex_hash(MappedFile(path_ / kRotation).bytes())}};
+  if (!basis.axes.empty()) {
+    write_blob(path_ / kAxes, basis.axes);
+    json["axes"] = hex_hash(basis.axes);
+  }
+  write_file(path_ / kBasis, json.dump(1) + "\n");
 }
 
 std::optional<std::vector<LayerSensitivity>> WorkFolder::sensitivities() const {

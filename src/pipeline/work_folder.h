@@ -1,7 +1,7 @@
 // OUT.wsic.work: what a run has finished, so that one that was stopped or killed can go on. Holds
-// the calibration windows and, for each finished stage, the coded tensors and the decisions.
-// Everything is written under a temporary name and renamed; a stage counts once its JSON file is
-// there, which comes last.
+// the calibration windows, the basis and, for each finished stage, the coded tensors and the
+// decisions. Everything is written under a temporary name and renamed; a stage counts once its JSON
+// file is there, which comes last.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +13,7 @@
 
 #include "io/json.h"
 #include "model/config.h"
+#include "pipeline/model_basis.h"
 #include "watersic/quantize.h"
 
 namespace watersic {
@@ -35,6 +36,10 @@ class WorkFolder {
 
   std::optional<std::vector<std::vector<int32_t>>> windows() const;
   void save_windows(const std::vector<std::vector<int32_t>>& windows) const;
+
+  // Throws Error where what was saved is damaged.
+  std::optional<SavedBasis> basis() const;
+  void save_basis(const SavedBasis& basis) const;
 
   std::optional<std::vector<LayerSensitivity>> sensitivities() const;
   void save_sensitivities(const std::vector<LayerSensitivity>& layers) const;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/half.h"
+#include "model/orthonormal.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -16,10 +17,29 @@ float widened(uint16_t bits, SectionKind kind) {
 
 }  // namespace
 
+Rotation stored_rotation(const ContainerReader& reader, const ModelConfig& config,
+                         ThreadPool& pool) {
+  if (!reader.has(kBasisName)) return {};
+  const Section& section = reader.section(kBasisName);
+  const auto fail = [&](const std::string& expected, const std::string& found) {
+    throw Error(fmt::format("{}: tensor '{}': expected {}, found {}", reader.path().string(),
+                            kBasisName, expected, found));
+  };
+  if (section.kind != SectionKind::kQuantized) fail("a coded tensor", name_of(section.kind));
+  if (section.rows() != config.hidden || section.cols() != config.hidden)
+    fail(fmt::format("{0} x {0}, the size of the model's stream", config.hidden),
+         fmt::format("{} x {}", section.rows(), section.cols()));
+  const Matrix<float> axes = orthonormal_rows(pool, dequantize(reader.quantized(kBasisName, pool)));
+  Rotation rotation{.stream = Matrix<float>(axes.cols(), axes.rows()), .heads = {}};
+  for (int64_t i = 0; i < axes.rows(); ++i)
+    for (int64_t j = 0; j < axes.cols(); ++j) rotation.stream(j, i) = axes(i, j);
+  return rotation;
+}
+
 std::vector<std::string> ContainerSource::names() const {
   std::vector<std::string> names;
   for (const Section& section : reader_.sections())
-    if (section.is_tensor()) names.push_back(section.name);
+    if (section.is_tensor() && section.name != kBasisName) names.push_back(section.name);
   return names;
 }
 

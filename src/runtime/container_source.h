@@ -1,5 +1,6 @@
-// A .wsic file as a source of weights: quantized tensors are decoded when they are asked for. The
-// one that rows were last asked of, an embedding, stays decoded: 4 bytes a weight.
+// A .wsic file as a source of weights, as it holds them: quantized tensors are decoded when they
+// are asked for. The one that rows were last asked of, an embedding, stays decoded: 4 bytes a
+// weight.
 #pragma once
 
 #include <memory>
@@ -9,9 +10,15 @@
 
 #include "base/threads.h"
 #include "container/read_container.h"
+#include "model/rotated_source.h"
 #include "model/weights.h"
 
 namespace watersic {
+
+// The rotation that a file's ends wait for (docs/format.md, "The basis"); an empty one where the
+// file has none. Throws Error.
+Rotation stored_rotation(const ContainerReader& reader, const ModelConfig& config,
+                         ThreadPool& pool);
 
 class ContainerSource : public WeightSource {
  public:

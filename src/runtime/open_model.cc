@@ -52,10 +52,22 @@ class Container final : public OpenModel {
       add_generation_config(config_, parse_json(*generation, generation_name), generation_name);
     }
     check_tensors(config_, source_);
+    Rotation rotation = stored_rotation(reader_, config_, pool);
+    if (rotation.stream.empty()) return;
+    const ModelConfig stored = config_;
+    config_ = rotated_config(stored, rotation);
+    untied_ = stored.tied_embeddings;
+    rotated_ = std::make_unique<RotatedSource>(pool, stored, source_, std::move(rotation),
+                                               RotatedPart::kEnds);
   }
-  const WeightSource& weights() const override { return source_; }
+  const WeightSource& weights() const override {
+    if (rotated_) return *rotated_;
+    return source_;
+  }
   std::optional<std::string> text(const std::string& file) const override {
     if (!reader_.has(file)) return {};
+    if (untied_ && file == "config.json")
+      return untied_config(reader_.text(file), name_ + ": config.json");
     return reader_.text(file);
   }
   std::string model_id() const override {
@@ -66,6 +78,8 @@ class Container final : public OpenModel {
  private:
   ContainerReader reader_;
   ContainerSource source_;
+  std::unique_ptr<RotatedSource> rotated_;  // where the file has a basis
+  bool untied_ = false;                     // by that
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "model/rotated_checkpoint.h"
+#include "model/rotated_source.h"
 
 #include <algorithm>
 
@@ -19,36 +19,6 @@ void copy_to(const Matrix<float>& from, MatrixView<float> to) {
   for (int64_t i = 0; i < from.rows(); ++i) std::ranges::copy(from.row(i), to.row(i).begin());
 }
 
-class RotatedCheckpoint : public Checkpoint {
- public:
-  RotatedCheckpoint(ThreadPool& pool, std::unique_ptr<Checkpoint> original, Rotation rotation)
-      : original_(std::move(original)) {
-    name_ = original_->name();
-    config_ = rotated_config(original_->config(), rotation);
-    source_ = std::make_unique<RotatedSource>(pool, original_->config(), original_->weights(),
-                                              std::move(rotation));
-  }
-  const WeightSource& weights() const override { return *source_; }
-  std::string dtype(const std::string& tensor) const override {
-    const bool own = tensor != kHead || !original_->config().tied_embeddings;
-    return original_->dtype(own ? tensor : kEmbedding);
-  }
-  std::optional<std::string> text(const std::string& file) const override {
-    auto text = original_->text(file);
-    if (!text || file != "config.json" ||
-        config_.tied_embeddings == original_->config().tied_embeddings)
-      return text;
-    Json json = parse_json(*text, name_ + ": config.json");
-    json["tie_word_embeddings"] = false;
-    return json.dump(2) + "\n";
-  }
-  std::vector<std::filesystem::path> files() const override { return original_->files(); }
-
- private:
-  std::unique_ptr<Checkpoint> original_;
-  std::unique_ptr<RotatedSource> source_;
-};
-
 }  // namespace
 
 ModelConfig rotated_config(const ModelConfig& config, const Rotation& rotation) {
@@ -58,18 +28,25 @@ ModelConfig rotated_config(const ModelConfig& config, const Rotation& rotation) 
 }
 
 RotatedSource::RotatedSource(ThreadPool& pool, const ModelConfig& config,
-                             const WeightSource& original, Rotation rotation)
+                             const WeightSource& original, Rotation rotation, RotatedPart part)
     : pool_(pool), config_(config), original_(original), rotation_(std::move(rotation)) {
+  if (part != RotatedPart::kBlocks && !rotation_.stream.empty()) place_ends();
+  if (part != RotatedPart::kEnds) place_blocks();
+}
+
+void RotatedSource::place_ends() {
+  adds_head_ = config_.tied_embeddings;
+  places_[kEmbedding].embeds = true;
+  places_[kHead].gain = kFinalNorm;
+  places_[kFinalNorm].is_norm = true;
+}
+
+void RotatedSource::place_blocks() {
   const bool stream = !rotation_.stream.empty(), heads = !rotation_.heads.empty();
-  if (stream) {
-    places_[kEmbedding].embeds = true;
-    places_[kHead].gain = kFinalNorm;
-    places_[kFinalNorm].is_norm = true;
-  }
   for (int64_t block = 0; block < config_.blocks; ++block) {
     for (const LinearSite& site : linear_sites(config_, block)) {
-      const bool attends = site.input == Capture::kQkv,
-                 reads = attends || site.input == Capture::kGateUp;
+      const bool attends = site.input == Capture::kQkv;
+      const bool reads = attends || site.input == Capture::kGateUp;
       Place& place = places_[site.name];
       if (stream && reads) {
         place.gain = block_tensor(
@@ -87,17 +64,17 @@ RotatedSource::RotatedSource(ThreadPool& pool, const ModelConfig& config,
 
 const std::string& RotatedSource::origin(const std::string& name) const {
   static const std::string kTied = kEmbedding;
-  return name == kHead && config_.tied_embeddings ? kTied : name;
+  return name == kHead && adds_head_ ? kTied : name;
 }
 
 std::vector<std::string> RotatedSource::names() const {
   std::vector<std::string> names = original_.names();
-  if (!rotation_.stream.empty() && !std::ranges::count(names, kHead)) names.emplace_back(kHead);
+  if (adds_head_ && !std::ranges::count(names, kHead)) names.emplace_back(kHead);
   return names;
 }
 
 bool RotatedSource::has(const std::string& name) const {
-  return (name == kHead && !rotation_.stream.empty()) || original_.has(name);
+  return (name == kHead && adds_head_) || original_.has(name);
 }
 
 WeightSource::Shape RotatedSource::shape(const std::string& name) const {
@@ -157,10 +134,10 @@ Matrix<float> RotatedSource::rows(const std::string& name, const std::vector<int
   return some;
 }
 
-std::unique_ptr<Checkpoint> rotated_checkpoint(ThreadPool& pool,
-                                               std::unique_ptr<Checkpoint> original,
-                                               Rotation rotation) {
-  return std::make_unique<RotatedCheckpoint>(pool, std::move(original), std::move(rotation));
+std::string untied_config(const std::string& text, const std::string& name) {
+  Json json = parse_json(text, name);
+  json["tie_word_embeddings"] = false;
+  return json.dump(2) + "\n";
 }
 
 }  // namespace watersic

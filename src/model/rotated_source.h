@@ -5,13 +5,11 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/threads.h"
 #include "model/config.h"
-#include "model/open_checkpoint.h"
 #include "model/weights.h"
 
 namespace watersic {
@@ -27,11 +25,16 @@ struct Rotation {
 // final norm's gain goes into the head and not into the embedding.
 ModelConfig rotated_config(const ModelConfig& config, const Rotation& rotation);
 
+// What of a model is turned. The ends are the embedding, the final norm and the head: a model whose
+// blocks alone are turned may keep one matrix for embedding and head, and is whole again once its
+// ends are turned, too.
+enum class RotatedPart { kAll, kBlocks, kEnds };
+
 class RotatedSource : public WeightSource {
  public:
   // `config`: the original's. `original` and `pool` must outlive the object.
   RotatedSource(ThreadPool& pool, const ModelConfig& config, const WeightSource& original,
-                Rotation rotation);
+                Rotation rotation, RotatedPart part = RotatedPart::kAll);
 
   std::vector<std::string> names() const override;
   bool has(const std::string& name) const override;
@@ -49,6 +52,8 @@ class RotatedSource : public WeightSource {
     bool is_norm = false;             // its gain is elsewhere now
     int64_t values = -1, heads = -1;  // gives, or reads, the values of this block
   };
+  void place_ends();
+  void place_blocks();
   const std::string& origin(const std::string& name) const;
   Matrix<float> through_stream(const Place& place, Matrix<float> W) const;
 
@@ -56,12 +61,11 @@ class RotatedSource : public WeightSource {
   const ModelConfig config_;
   const WeightSource& original_;
   Rotation rotation_;
+  bool adds_head_ = false;  // which the original has in its embedding
   std::map<std::string, Place> places_;
 };
 
-// The texts of the original but for what the configuration must say. `pool` must outlive it.
-std::unique_ptr<Checkpoint> rotated_checkpoint(ThreadPool& pool,
-                                               std::unique_ptr<Checkpoint> original,
-                                               Rotation rotation);
+// config.json of a model with a head of its own, from one that may have none.
+std::string untied_config(const std::string& text, const std::string& name);
 
 }  // namespace watersic

@@ -1,5 +1,5 @@
 // A rotated model is the same function.
-#include "model/rotated_checkpoint.h"
+#include "model/rotated_source.h"
 
 #include <gtest/gtest.h>
 
@@ -68,6 +68,12 @@ TEST_P(RotatedModel, HasTheLogitsOfTheOriginal) {
       size += x * x;
     }
     EXPECT_LT(std::sqrt(error / size), 1e-5) << "stream " << stream << ", heads " << heads;
+    // The blocks first, with one matrix for embedding and head as ever, then the ends.
+    const RotatedSource blocks(pool_, config_, source_, turned, RotatedPart::kBlocks);
+    ASSERT_NO_THROW(check_tensors(config_, blocks));
+    const RotatedSource whole(pool_, config_, blocks, turned, RotatedPart::kEnds);
+    ASSERT_NO_THROW(check_tensors(config, whole));
+    EXPECT_TRUE(std::ranges::equal(found.values(), logits(config, whole).values()));
     // And it is not the same weights.
     EXPECT_FALSE(
         std::ranges::equal(source.matrix("model.layers.0.self_attn.o_proj.weight").values(),
