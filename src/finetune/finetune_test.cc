@@ -83,6 +83,23 @@ class Finetune : public testing::Test {
 };
 TestFolder* Finetune::folder_ = nullptr;
 
+// A file with a basis is trained as the model that it is.
+TEST_F(Finetune, AFileWithABasisIsOneModel) {
+  quantize("principal.wsic", Method::kWatersic, [](QuantizeOptions& options) {
+    options.bits = 2.5;
+    options.model.basis = Basis::kPrincipal;
+  });
+  FinetuneOptions some = options();
+  some.epochs = 1;
+  const FinetuneReport report = finetune(file("principal.wsic"), file("out.wsic"), some),
+                       native = finetune(file("two.wsic"), file("out2.wsic"), some);
+  EXPECT_LT(report.kl_bits_before, native.kl_bits_before);
+  EXPECT_LE(report.kl_bits_after, report.kl_bits_before);
+  const ContainerReader in(file("principal.wsic")), out(file("out.wsic"));
+  EXPECT_TRUE(
+      std::ranges::equal(in.bytes(in.section(kBasisName)), out.bytes(out.section(kBasisName))));
+}
+
 TEST_F(Finetune, BringsTheModelNearerAndChangesItsScalesAlone) {
   const FinetuneReport report = finetune(file("two.wsic"), file("out.wsic"), options());
   EXPECT_LT(report.kl_bits_after, report.kl_bits_before);

@@ -1,5 +1,7 @@
 #include "model/orthonormal.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -33,7 +35,8 @@ Matrix<float> orthonormal_rows(ThreadPool& pool, MatrixView<const float> rows) {
   for (int64_t i = 0; i < n; ++i) {
     const auto axis = Q.row(i);
     const double length = std::sqrt(dot(axis, axis));
-    if (!(length > 1e-6)) throw Error("a basis whose axes are not independent");
+    if (!(length > 1e-6))
+      throw Error(fmt::format("expected independent rows, found row {} in the span of others", i));
     for (double& x : axis) x /= length;
     pool.parallel_for(tile_count(n - i - 1, kTile), [&](int64_t tile) {
       const int64_t from = i + 1 + tile * kTile;

@@ -30,8 +30,11 @@ TEST(Orthonormal, RowsAreUnitsAtRightAnglesAndSpanTheSame) {
         triangle += static_cast<double>(rows(i, k)) * Q(j, k);
       }
       EXPECT_NEAR(gram, i == j, 1e-6);
-      if (j > i) EXPECT_NEAR(triangle, 0, 1e-5);
-      if (j == i) EXPECT_GT(triangle, 0);
+      if (j > i) {
+        EXPECT_NEAR(triangle, 0, 1e-5);
+      } else if (j == i) {
+        EXPECT_GT(triangle, 0);
+      }
     }
   }
 }

@@ -21,12 +21,11 @@ Basis resolved_basis(const ModelConfig& config, const QuantizeOptions& options);
 // embedding and head: bits.
 double axes_bits(const ModelConfig& config, Basis basis);
 
-// Axes as rows, by falling variance, coded: the coarser the less varies along an axis, since what
-// an axis is off by leaks its variance into all others. What they decode to, made orthonormal, is
-// what to use.
-std::vector<std::byte> encode_axes(ThreadPool& pool, MatrixView<const float> axes,
+// The columns of a stream's orthogonal matrix, by falling variance, coded as rows: the coarser the
+// less varies along an axis, since what an axis is off by leaks its variance into all others.
+std::vector<std::byte> encode_axes(ThreadPool& pool, MatrixView<const float> stream,
                                    std::span<const double> variances);
-// The orthogonal matrix of a stream, columns by falling variance, from coded axes.
+// What they decode to, made orthonormal again: the matrix to use.
 Matrix<float> decode_axes(ThreadPool& pool, std::span<const std::byte> coded);
 
 // What a run must know again when it is resumed. The stream's axes are coded where the file holds

@@ -506,5 +506,58 @@ TEST_F(QuantizeModel, AnEmbeddingNeedsNoCalibrationAndLeavesRoomInTheFile) {
   EXPECT_NEAR(static_cast<double>(report.file_bytes), 80'000, 4000);
 }
 
+// The small checkpoint has one matrix for embedding and head: the file holds the axes.
+TEST_F(QuantizeModel, APrincipalBasisIsTheSameAtAnyNumberOfThreadsAndWhenResumed) {
+  QuantizeOptions two = options(Method::kWatersic, 2.5);
+  two.model.output_metric = false;  // half the time
+  two.model.allocation = Allocation::kUniform;
+  QuantizeOptions one = two;
+  one.model.basis = two.model.basis = Basis::kPrincipal;
+  one.threads = 1;
+  const QuantizeReport report = run(two, "two.wsic");
+  EXPECT_NEAR(report.bits.file, 2.5, 0.01);
+  EXPECT_GT(report.basis_bits, 0);
+  EXPECT_NEAR(Json::parse(to_json(report))["totals"]["basis_bits"], report.basis_bits, 1e-12);
+  double bits = report.basis_bits;
+  for (const LayerReport& layer : report.layers) {
+    bits += layer.bits.file * static_cast<double>(layer.rows * layer.cols) /
+            static_cast<double>(report.quantized_weights);
+    EXPECT_LT(layer.relative_distortion, 0.3) << layer.name;
+  }
+  EXPECT_NEAR(report.bits.file, bits, 1e-9);
+  run(one, "one.wsic");
+  EXPECT_EQ(bytes_of("one.wsic"), bytes_of("two.wsic"));
+
+  const auto work = file("two-parts.wsic.work");
+  const auto stage_is_saved = [&] { return std::filesystem::exists(work / "block-0-o.json"); };
+  EXPECT_THROW(quantize_model(file("model"), file("two-parts.wsic"), two, {}, stage_is_saved),
+               Interrupted);
+  two.resume = true;
+  for (const char* name : {"basis.tensor", "basis.safetensors"}) {
+    const std::string whole = read_bytes(work / name);
+    std::string damaged = whole;
+    damaged[damaged.size() / 2] ^= 1;
+    std::ofstream(work / name, std::ios::binary) << damaged;
+    EXPECT_THROW(quantize_model(file("model"), file("two-parts.wsic"), two), Error);
+    std::ofstream(work / name, std::ios::binary) << whole;
+  }
+  quantize_model(file("model"), file("two-parts.wsic"), two);
+  EXPECT_EQ(bytes_of("two-parts.wsic"), bytes_of("two.wsic"));
+}
+
+TEST_F(QuantizeModel, AnUntiedModelIsStoredInItsBasis) {
+  Json config = small_config();
+  config["tie_word_embeddings"] = false;
+  ThreadPool pool;
+  write_small_checkpoint(pool, file("untied"), 1, config);
+  const QuantizeOptions asked = options(Method::kWatersic, 2.5);
+  const QuantizeReport report = quantize_model(file("untied"), file("untied.wsic"), asked);
+  EXPECT_EQ(report.options.model.basis, Basis::kPrincipal);
+  EXPECT_EQ(report.basis_bits, 0);
+  const ContainerReader reader(file("untied.wsic"));
+  EXPECT_FALSE(reader.has("basis"));
+  for (const uint16_t gain : reader.raw("model.norm.weight")) EXPECT_EQ(gain, bf16_from_float(1));
+}
+
 }  // namespace
 }  // namespace watersic

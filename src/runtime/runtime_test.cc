@@ -62,6 +62,28 @@ class Runtime : public testing::Test {
     writer.finish("test", Json::object());
   }
 
+  // The same file with a basis of these axes, in multiples of 1/4.
+  std::filesystem::path with_basis(const Matrix<int32_t>& axes) {
+    const ContainerReader reader(folder_ / "model.wsic");
+    const std::filesystem::path path = folder_ / "basis.wsic";
+    ContainerWriter writer(path);
+    for (const Section& section : reader.sections()) {
+      if (section.name == kManifestName) continue;
+      if (section.kind == SectionKind::kText) {
+        writer.add_text(section.name, reader.text(section.name));
+      } else if (section.kind == SectionKind::kQuantized) {
+        writer.add_quantized(section.name, section.rows(), section.cols(), reader.bytes(section));
+      } else {
+        writer.add_raw(section.name, section.kind, section.shape, reader.raw(section.name));
+      }
+    }
+    QuantizedTensor tensor{.rows = axes.rows(), .cols = axes.cols(), .codes = axes};
+    tensor.column_scale.half = {half_from_float(0.25F)};
+    writer.add_quantized(kBasisName, axes.rows(), axes.cols(), encode_tensor(tensor, pool_));
+    writer.finish("test", Json::object());
+    return path;
+  }
+
   TestFolder folder_;
   ThreadPool pool_;
   ModelConfig config_;
@@ -89,6 +111,51 @@ TEST_F(Runtime, TensorsAreThoseOfTheFile) {
     for (size_t i = 0; i < found.values().size(); ++i)
       ASSERT_EQ(found.values()[i], expected.values()[i]) << tensor.name << " at " << i;
   }
+}
+
+// Axes that are those of the stream in another order, and twice as long: the ends are permuted.
+TEST_F(Runtime, ABasisTurnsTheEnds) {
+  const int64_t n = config_.hidden;
+  Matrix<int32_t> axes(n, n);
+  for (int64_t i = 0; i < n; ++i) axes(i, (i + 5) % n) = 8;
+  const auto plain = open_model(folder_ / "model.wsic", pool_);
+  const auto model = open_model(with_basis(axes), pool_);
+  ASSERT_TRUE(plain->config().tied_embeddings);
+  EXPECT_FALSE(model->config().tied_embeddings);
+  EXPECT_FALSE(Json::parse(*model->text("config.json"))["tie_word_embeddings"].get<bool>());
+  EXPECT_NO_THROW(check_tensors(model->config(), model->weights()));
+  const Matrix<float> E = plain->weights().matrix(kEmbedding),
+                      turned = model->weights().matrix(kEmbedding),
+                      head = model->weights().matrix(kHead);
+  const std::vector<float> gain = plain->weights().vector(kFinalNorm);
+  for (int64_t v = 0; v < E.rows(); v += 97) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t from = (i + 5) % n;
+      EXPECT_FLOAT_EQ(turned(v, i), E(v, from));
+      EXPECT_FLOAT_EQ(head(v, i), E(v, from) * gain[static_cast<size_t>(from)]);
+    }
+  }
+  for (const float one : model->weights().vector(kFinalNorm)) EXPECT_EQ(one, 1);
+  const std::string block = "model.layers.0.mlp.down_proj.weight";
+  EXPECT_TRUE(std::ranges::equal(model->weights().matrix(block).values(),
+                                 plain->weights().matrix(block).values()));
+}
+
+TEST_F(Runtime, ABasisThatIsNoneIsRefused) {
+  const int64_t n = config_.hidden;
+  const auto error = [&](const Matrix<int32_t>& axes) -> std::string {
+    try {
+      open_model(with_basis(axes), pool_);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "(no error)";
+  };
+  Matrix<int32_t> small(n, n / 2), twice(n, n);
+  for (int64_t i = 0; i < n / 2; ++i) small(i, i) = 4;
+  for (int64_t i = 0; i < n; ++i) twice(i, i / 2) = 4;
+  EXPECT_NE(error(small).find("'basis': expected 128 x 128"), std::string::npos) << error(small);
+  EXPECT_NE(error(twice).find("'basis'"), std::string::npos) << error(twice);
 }
 
 TEST_F(Runtime, RowsAreThoseOfTheMatrix) {
