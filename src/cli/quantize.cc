@@ -114,7 +114,7 @@ void add_model_options(CLI::App& command, QuantizeOptions& options) {
           "The coordinates of the layers: the model's own; with each attention head's values "
           "turned "
           "to their principal axes; with the residual stream turned to its own as well (watersic: "
-          "principal, or heads where the axes would take 0.03 bit a weight)")
+          "principal, or heads where the stream's axes would take more than 1/12 bit a weight)")
       ->transform(CLI::CheckedTransformer(bases).description(""))
       ->type_name("native|heads|principal");
   command.add_flag("--mix-gate-up", model.mix_gate_up,
