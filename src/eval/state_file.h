@@ -29,7 +29,8 @@ class StateFile {
   void commit();
 
  private:
-  int64_t rows_, cols_, appended_ = 0;
+  [[maybe_unused]] int64_t rows_;  // of assertions only
+  int64_t cols_, appended_ = 0;
   std::unique_ptr<MappedFile> mapped_;
   std::unique_ptr<AtomicFile> writer_;
 };

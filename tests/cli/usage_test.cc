@@ -6,7 +6,7 @@ namespace {
 
 const std::vector<std::string> kCommands = {"quantize", "eval",     "layer",    "inspect",
                                             "verify",   "export",   "tokenize", "sample",
-                                            "synth",    "generate", "sweep"};
+                                            "synth",    "generate", "sweep",    "rotate"};
 
 class Usage : public Cli {
  protected:
