@@ -47,8 +47,8 @@ struct QuantizerOptions {
   // costs nothing. Default 1e-3 for watersic, 0 (only features never seen) for the gptq methods.
   std::optional<double> dead_threshold;
   bool rescalers = true;  // watersic: refit row and column scales to the integers
-  // watersic: shrink each column's step as it is quantized. Left open, it is tried on some rows of
-  // each layer: it helps Gaussian weights at low rates, and hurts many a trained layer.
+  // watersic: shrink each column's step as it is quantized. Off where left open: `shrinkage` does
+  // the same good and less harm.
   std::optional<bool> lmmse;
   int64_t group_size = 0;  // gptq, rtn: columns that share a scale in a row; 0: the whole row
   bool activation_order = false;  // gptq methods: columns of large S_jj first
@@ -59,7 +59,8 @@ struct QuantizerOptions {
   Coder coder = Coder::kClasses;
   ColumnOrder order = ColumnOrder::kNative;
   // watersic: a second damping, this times c^2 / mean(W^2), towards zero: what pays at low rates
-  // (docs/algorithm.md, "Low rates"). Default 0.025.
+  // (docs/algorithm.md, "Low rates"). Default 0.06; of a model in its
+  // principal basis 0.025.
   std::optional<double> shrinkage;
   bool rotate = false;  // gptq methods: a random rotation of the inputs, undone when decoded
   uint64_t seed = 1;    // picks the rows on which the rate is searched

@@ -38,7 +38,7 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
                    "watersic: do not refit row and column scales");
   command.add_flag_function(
       "--lmmse,!--no-lmmse", [&options](int64_t count) { options.lmmse = count > 0; },
-      "watersic: shrink steps as columns are quantized (default: tried on each layer)");
+      "watersic: shrink steps as columns are quantized (off)");
   command
       .add_option("--group-size", options.group_size,
                   "gptq, rtn: columns that share a scale (default: a whole row)")
@@ -70,7 +70,7 @@ void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
   command
       .add_option("--shrinkage", options.shrinkage,
                   "watersic: damping towards zero in proportion to the step squared (default "
-                  "0.025; 0 for none)")
+                  "0.06, in a principal basis 0.025; 0 for none)")
       ->type_name("X");
   command.add_flag("--rotate", options.rotate,
                    "gptq methods: rotate the inputs at random (undone when decoded)");

@@ -121,13 +121,11 @@ class LayerEncoder {
       const double formula = quantizer_.initial_step(options_.bits);
       if (like != nullptr) {
         step = like->step_ratio * formula;
-        quantizer_.set_lmmse(like->lmmse);
         quantizer_.prepare(step);
       } else {
         step = probe(integer_bits());
       }
       out.step_ratio = step / formula;
-      out.lmmse = quantizer_.lmmse();
     }
     QuantizedLayer layer = quantizer_.quantize(step);
     quantizer_.rescale(layer);
@@ -204,8 +202,7 @@ class LayerEncoder {
     return (options_.bits - minimum) * weights_ / live_weights;
   }
 
-  // The step at which the integers of some rows take `target` bits a live weight. Settles LMMSE,
-  // too.
+  // The step at which the integers of some rows take `target` bits a live weight.
   double probe(double target) {
     StepSearch search(target, quantizer_.initial_step(target));
     const std::vector<int64_t> rows = probe_rows();
@@ -213,11 +210,6 @@ class LayerEncoder {
       const double step = search.next();
       quantizer_.prepare(step);
       search.measured(step, probed_bits(quantizer_.quantize(step, rows)));
-    }
-    if (quantizer_.chooses_lmmse()) {
-      const double with = probed_cost(search.best_step(), rows);
-      quantizer_.set_lmmse(false);
-      if (probed_cost(search.best_step(), rows) > with) quantizer_.set_lmmse(true);
     }
     return search.best_step();
   }
@@ -227,16 +219,6 @@ class LayerEncoder {
     if (options_.coder == Coder::kPooled || options_.rate == RateTarget::kPaper)
       return pooled_entropy(some.Z, trellis);
     return class_entropy(some.Z, trellis, pool_, problem_.W.rows());
-  }
-
-  // Bits, and the distortion as bits: half its logarithm. Before the rescalers, which make good the
-  // most of what is lost without LMMSE: so that it goes only where it does harm.
-  double probed_cost(double step, const std::vector<int64_t>& rows) const {
-    const QuantizedLayer some = quantizer_.quantize(step, rows);
-    const double D = quantizer_.objective(dequantize(to_tensor(some, options_)), rows);
-    const double live =
-        static_cast<double>(quantizer_.live()) / static_cast<double>(problem_.W.cols());
-    return probed_bits(some) * live + 0.5 * std::log2(std::max(D, 1e-300));
   }
 
   // A tenth of the rows, but enough for an entropy to be known to a hundredth of a bit.

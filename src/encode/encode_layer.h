@@ -30,7 +30,6 @@ struct EncodedLayer {
 struct Draft {
   Matrix<float> V;
   double step_ratio = 1;  // to what the high-rate formula gives
-  bool lmmse = true;
 };
 
 // What a coded tensor of so many bytes occupies where it is put; identity by default.

@@ -60,6 +60,10 @@ Pattern parse_override(const std::string& text) {
 
 bool is_grid(Method method) { return method == Method::kGptq || method == Method::kRtn; }
 
+// With the stream's weak directions as columns there is less for shrinkage to do: the KL at 1 to 2
+// bits is 2% less than with the default.
+constexpr double kShrinkageInPrincipalBasis = 0.025;
+
 void check_used(const char* option, const std::vector<Pattern>& patterns) {
   for (const Pattern& pattern : patterns)
     if (!pattern.used)
@@ -108,6 +112,9 @@ std::vector<std::vector<LayerPlan>> plan_layers(const ModelConfig& config,
         if (options.overrides.empty()) throw;
         throw Error(fmt::format("{}: {}", site.name, e.what()));
       }
+      if (options.model.basis == Basis::kPrincipal && layer.options.method == Method::kWatersic &&
+          !layer.options.shrinkage)
+        layer.options.shrinkage = kShrinkageInPrincipalBasis;
       plan.back().push_back(std::move(layer));
     }
   }

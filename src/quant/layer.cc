@@ -65,7 +65,7 @@ double default_damping(Method method) {
   return method == Method::kWatersic ? 1e-4 : is_rtn(method) ? 0.0 : 0.1;
 }
 double default_dead_threshold(Method method) { return method == Method::kWatersic ? 1e-3 : 0.0; }
-double default_shrinkage(Method method) { return method == Method::kWatersic ? 0.025 : 0.0; }
+double default_shrinkage(Method method) { return method == Method::kWatersic ? 0.06 : 0.0; }
 int default_trellis(Method method) { return method == Method::kWatersic ? 64 : 0; }
 
 LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
@@ -74,7 +74,7 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
       problem_(problem),
       options_(options),
       trellis_(options.trellis.value_or(default_trellis(options.method))),
-      lmmse_(options.lmmse.value_or(true)),
+      lmmse_(options.lmmse.value_or(false)),
       shrinkage_(options.shrinkage.value_or(default_shrinkage(options.method))),
       damping_(options.damping.value_or(default_damping(options.method))) {
   const double threshold = options.dead_threshold.value_or(default_dead_threshold(options.method));
@@ -247,10 +247,6 @@ Matrix<float> LayerQuantizer::in_loop_domain(MatrixView<const float> T, int64_t 
     for (int64_t k = 0; k < T.rows(); ++k)
       Yt(i, k) *= static_cast<float>(outputs_.root[static_cast<size_t>(first + k)]);
   return Yt;
-}
-
-bool LayerQuantizer::chooses_lmmse() const {
-  return options_.method == Method::kWatersic && !options_.lmmse && outputs_.empty();
 }
 
 bool LayerQuantizer::has_step() const { return !is_grid(options_.method); }

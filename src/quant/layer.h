@@ -38,11 +38,6 @@ class LayerQuantizer {
   // Error where S' can't be factored with the most damping of the ladder.
   void prepare(double step);
 
-  // Where the options leave LMMSE open; on at first.
-  bool chooses_lmmse() const;
-  bool lmmse() const { return lmmse_; }
-  void set_lmmse(bool on) { lmmse_ = on; }
-
   // The step at which, at high rate, the live integers' entropy is `bits` a live weight.
   double initial_step(double bits) const;
 
@@ -80,7 +75,7 @@ class LayerQuantizer {
   Matrix<float> rotated_W_;  // only with a rotation
   Matrix<double> rotated_S_;
   int trellis_ = 0;
-  bool lmmse_ = true;
+  bool lmmse_ = false;
   double shrinkage_ = 0;
   double variance_ = 0;  // mean W^2
   double damping_ = 0;
