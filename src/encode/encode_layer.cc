@@ -22,7 +22,7 @@ constexpr double kProbeTolerance = 0.005;  // of the rate on the probed rows
 constexpr int kProbes = 7;
 constexpr double kTolerance = 0.002;  // of the rate of the whole layer
 constexpr int kPasses = 4;            // over the whole layer, until its size is right ...
-constexpr int kRounds = 3;            // ... with the scales as they turned out
+constexpr int kRounds = 6;            // ... with the scales as they turned out
 
 // How many of the ten mantissa bits of a set of scales are not worth their room. A relative error e
 // adds e^2 of the signal to the distortion, of which 1/2 log2 counts: dropping d bits leaves e^2 of

@@ -195,11 +195,12 @@ TEST_F(LayerMethods, ActivationOrderChangesTheOrderAndHelpsOnUnequalFeatures) {
 TEST_F(LayerMethods, EachIngredientOfWatersicLowersTheDistortion) {
   const LayerQuantizer quantizer(pool_, {layer_.W, layer_.S}, {});
   const double step = quantizer.initial_step(1.5);
-  const double bare = error_of(run({.rescalers = false, .lmmse = false}, step));
-  const double lmmse = error_of(run({.rescalers = false}, step));
-  const double full = error_of(run({}, step));
-  EXPECT_LT(lmmse, bare);
-  EXPECT_LT(full, lmmse);
+  const auto error = [&](bool lmmse, bool rescalers) {
+    return error_of(run({.rescalers = rescalers, .lmmse = lmmse, .shrinkage = 0}, step));
+  };
+  EXPECT_LT(error(true, false), error(false, false));
+  EXPECT_LT(error(true, true), error(true, false));
+  EXPECT_LT(error(false, true), error(false, false));
 }
 
 TEST_F(LayerMethods, DeadFeaturesAreZeroColumnsAndLeaveTheOthersAlone) {
