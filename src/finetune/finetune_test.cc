@@ -93,7 +93,8 @@ TEST_F(Finetune, AFileWithABasisIsOneModel) {
   some.epochs = 1;
   const FinetuneReport report = finetune(file("principal.wsic"), file("out.wsic"), some),
                        native = finetune(file("two.wsic"), file("out2.wsic"), some);
-  EXPECT_LT(report.kl_bits_before, native.kl_bits_before);
+  // With ends that are not turned it would be another model, bits away.
+  EXPECT_LT(report.kl_bits_before, 2 * native.kl_bits_before);
   EXPECT_LE(report.kl_bits_after, report.kl_bits_before);
   const ContainerReader in(file("principal.wsic")), out(file("out.wsic"));
   EXPECT_TRUE(
