@@ -61,7 +61,8 @@ struct ModelOptions {
   // an entropy coder.
   std::optional<Allocation> allocation;
   // Left open: for method watersic with calibration principal, or heads where what a principal
-  // basis takes of the file is more than 1/12 bit a weight; native for the others. Needs calibration.
+  // basis takes of the file is more than 1/12 bit a weight; native for the others. Needs
+  // calibration.
   std::optional<Basis> basis;
   bool mix_gate_up = false;  // gate, up: likewise, judged at the input of down
   int mixing_steps = 5;      // of each golden section (the papers: 15)

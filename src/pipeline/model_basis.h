@@ -13,8 +13,8 @@
 namespace watersic {
 
 // The basis that the options ask for; left open, for method watersic with calibration principal, or
-// where the axes would take more than a twelfth of a bit a weight heads alone. Throws Error where it
-// needs calibration that there is not.
+// where the axes would take more than a twelfth of a bit a weight heads alone. Throws Error where
+// it needs calibration that there is not.
 Basis resolved_basis(const ModelConfig& config, const QuantizeOptions& options);
 
 // A guess at what the axes of a stream take of the file, which holds them only where one matrix is
