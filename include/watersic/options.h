@@ -59,8 +59,7 @@ struct QuantizerOptions {
   Coder coder = Coder::kClasses;
   ColumnOrder order = ColumnOrder::kNative;
   // watersic: a second damping, this times c^2 / mean(W^2), towards zero: what pays at low rates
-  // (docs/algorithm.md, "Low rates"). Default 0.06; of a model in its
-  // principal basis 0.025.
+  // (docs/algorithm.md, "Low rates"). Default 0.06; of a model in its principal basis 0.025.
   std::optional<double> shrinkage;
   bool rotate = false;  // gptq methods: a random rotation of the inputs, undone when decoded
   uint64_t seed = 1;    // picks the rows on which the rate is searched

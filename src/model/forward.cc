@@ -22,6 +22,16 @@ Matrix<float> embed(const ModelConfig& config, const WeightSource& source,
   return source.rows(kEmbedding, {ids.begin(), ids.end()});
 }
 
+Matrix<float> embed_windows(const ModelConfig& config, const WeightSource& source,
+                            std::span<const std::vector<int32_t>> windows) {
+  std::vector<int32_t> ids;
+  for (const auto& window : windows) {
+    assert(window.size() == windows.front().size());
+    ids.insert(ids.end(), window.begin(), window.end());
+  }
+  return embed(config, source, ids);
+}
+
 OutputHead::OutputHead(const ModelConfig& config, const WeightSource& source)
     : epsilon_(config.norm_epsilon),
       norm_(source.vector(kFinalNorm)),
@@ -58,12 +68,7 @@ Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const Wei
     throw Error(fmt::format("expected windows of at most {} tokens, the model's context, found {}",
                             config.max_positions, length));
   }
-  std::vector<int32_t> ids;
-  for (const auto& window : windows) {
-    assert(static_cast<int64_t>(window.size()) == length);
-    ids.insert(ids.end(), window.begin(), window.end());
-  }
-  Matrix<float> X = embed(config, source, ids);
+  Matrix<float> X = embed_windows(config, source, windows);
   if (length == 0) return X;
 
   const RopeTable rope(config, length);

@@ -19,6 +19,9 @@ namespace watersic {
 // One row for each id. Error where an id is not below the vocabulary.
 Matrix<float> embed(const ModelConfig& config, const WeightSource& source,
                     std::span<const int32_t> ids);
+// Of windows of one length, one after the other.
+Matrix<float> embed_windows(const ModelConfig& config, const WeightSource& source,
+                            std::span<const std::vector<int32_t>> windows);
 
 // The final norm and the output head, held in float32.
 class OutputHead {

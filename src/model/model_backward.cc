@@ -81,13 +81,8 @@ double model_backward(ThreadPool& pool, const ModelConfig& config, const WeightS
                       const LossFn& loss, const ModelGradientFn& gradient) {
   assert(!windows.empty() && !windows.front().empty());
   const auto length = static_cast<int64_t>(windows.front().size());
-  std::vector<int32_t> ids;
-  for (const auto& window : windows) {
-    assert(static_cast<int64_t>(window.size()) == length);
-    ids.insert(ids.end(), window.begin(), window.end());
-  }
   const RopeTable rope(config, length);
-  Matrix<float> X = embed(config, source, ids);
+  Matrix<float> X = embed_windows(config, source, windows);
   std::vector<Matrix<float>> inputs;  // of the blocks
   for (int64_t block = 0; block < config.blocks; ++block) {
     inputs.push_back(X);

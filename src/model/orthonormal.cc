@@ -53,4 +53,12 @@ Matrix<float> orthonormal_rows(ThreadPool& pool, MatrixView<const float> rows) {
   return out;
 }
 
+Matrix<float> stream_from_axes(ThreadPool& pool, MatrixView<const float> axes) {
+  const Matrix<float> rows = orthonormal_rows(pool, axes);
+  Matrix<float> out(rows.cols(), rows.rows());
+  for (int64_t i = 0; i < rows.rows(); ++i)
+    for (int64_t j = 0; j < rows.cols(); ++j) out(j, i) = rows(i, j);
+  return out;
+}
+
 }  // namespace watersic

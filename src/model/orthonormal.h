@@ -11,4 +11,7 @@ namespace watersic {
 // the result is the same on every machine. Throws Error where the rows are not independent.
 Matrix<float> orthonormal_rows(ThreadPool& pool, MatrixView<const float> rows);
 
+// Its transpose: the orthogonal matrix of a stream, from its axes as a file tells them.
+Matrix<float> stream_from_axes(ThreadPool& pool, MatrixView<const float> axes);
+
 }  // namespace watersic

@@ -83,10 +83,8 @@ std::vector<LayerSensitivity> share_by_gradients(
     std::span<const std::vector<int32_t>> windows, const std::vector<std::vector<LayerPlan>>& plan,
     const OutputGradients& gradients, double bits, std::span<const double> floors,
     const std::function<void()>& tick, const ProgressFn& progress) {
-  std::vector<int32_t> ids;
-  for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
   Streams streams(pool, config, static_cast<int64_t>(windows.front().size()),
-                  embed(config, source, ids), false);
+                  embed_windows(config, source, windows), false);
   streams.set_tick(tick);
   std::vector<LayerSensitivity> out;
   std::vector<LayerParts> parts;

@@ -19,13 +19,6 @@ namespace {
 constexpr double kAxisError = 0.05;
 constexpr double kBitsOfAnEntry = 3;  // as they come out
 
-Matrix<float> transposed(MatrixView<const float> M) {
-  Matrix<float> out(M.cols(), M.rows());
-  for (int64_t i = 0; i < M.rows(); ++i)
-    for (int64_t j = 0; j < M.cols(); ++j) out(j, i) = M(i, j);
-  return out;
-}
-
 // Q S Q^T
 Matrix<double> turned(ThreadPool& pool, const Matrix<float>& Q, const Matrix<double>& S) {
   Matrix<double> wide(Q.rows(), Q.cols()), left(Q.rows(), Q.cols()), out(Q.rows(), Q.rows());
@@ -81,7 +74,7 @@ std::vector<std::byte> encode_axes(ThreadPool& pool, MatrixView<const float> str
 }
 
 Matrix<float> decode_axes(ThreadPool& pool, std::span<const std::byte> coded) {
-  return transposed(orthonormal_rows(pool, dequantize(decode_tensor(coded, pool, kBasisName))));
+  return stream_from_axes(pool, dequantize(decode_tensor(coded, pool, kBasisName)));
 }
 
 ModelBasis::ModelBasis(ThreadPool& pool, const ModelConfig& config, const WeightSource& original)

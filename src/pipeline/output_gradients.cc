@@ -67,12 +67,9 @@ OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
   std::vector<Matrix<float>> X;
   const auto each = static_cast<size_t>(batch_ / length_),
              all = static_cast<size_t>(tokens_ / length_);
-  for (size_t first = 0; first < all; first += each) {
-    std::vector<int32_t> ids;
-    for (const auto& window : windows.subspan(first, std::min(each, all - first)))
-      ids.insert(ids.end(), window.begin(), window.end());
-    X.push_back(embed(config_, source_, ids));
-  }
+  for (size_t first = 0; first < all; first += each)
+    X.push_back(
+        embed_windows(config_, source_, windows.subspan(first, std::min(each, all - first))));
   for (size_t block = 0; block < inputs_.size(); ++block) {
     inputs_[block] = X;
     const BlockWeights weights = load_block(pool_, config_, source_, static_cast<int64_t>(block));

@@ -79,10 +79,8 @@ PrincipalAxes principal_axes(ThreadPool& pool, const ModelConfig& config,
                              const WeightSource& source,
                              std::span<const std::vector<int32_t>> windows,
                              const std::function<void()>& tick) {
-  std::vector<int32_t> ids;
-  for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
   Streams streams(pool, config, static_cast<int64_t>(windows.front().size()),
-                  embed(config, source, ids), false);
+                  embed_windows(config, source, windows), false);
   streams.set_tick(tick);
   constexpr Linear kAttention[] = {kQuery, kKey, kValue}, kMlp[] = {kGate, kUp};
   PrincipalAxes axes;

@@ -118,7 +118,8 @@ class ModelQuantizer {
     watch_.stage("statistics");
     std::optional<Streams> streams;
     if (length > 0) {
-      streams.emplace(pool_, basis_.config(), length, embed_windows(windows),
+      streams.emplace(pool_, basis_.config(), length,
+                      embed_windows(basis_.config(), basis_.weights(), windows),
                       *options_.model.drift);
       streams->set_tick([this] { check_stop(); });
     }
@@ -320,12 +321,6 @@ class ModelQuantizer {
                                options_.calibration, options_.seed, watched);
   }
 
-  Matrix<float> embed_windows(const std::vector<std::vector<int32_t>>& windows) const {
-    std::vector<int32_t> ids;
-    for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
-    return embed(basis_.config(), basis_.weights(), ids);
-  }
-
   // As the quantized model will.
   Matrix<float> embed_quantized(const std::vector<std::vector<int32_t>>& windows,
                                 const WorkFolder& work) {
@@ -446,6 +441,7 @@ class ModelQuantizer {
     return writer.add_quantized(kBasisName, config_.hidden, config_.hidden, basis_.axes());
   }
   uint64_t axes_bytes() const {
+    if (basis_.axes().empty()) return 0;
     ContainerWriter trial(output_.string() + ".size");
     return add_axes(trial);
   }

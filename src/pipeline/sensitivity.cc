@@ -77,9 +77,7 @@ class SensitivityMeter {
   }
 
   Matrix<float> embedded(std::span<const std::vector<int32_t>> windows) const {
-    std::vector<int32_t> ids;
-    for (const auto& window : windows) ids.insert(ids.end(), window.begin(), window.end());
-    return embed(config_, source_, ids);
+    return embed_windows(config_, source_, windows);
   }
   int64_t length() const { return length_; }
 

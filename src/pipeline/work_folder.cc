@@ -28,11 +28,16 @@ void write_blob(const std::filesystem::path& file, std::span<const std::byte> by
   out.commit();
 }
 
+void check_hash(const MappedFile& file, const std::string& expected) {
+  const std::string found = hex_hash(file.bytes());
+  if (found != expected)
+    throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", file.path().string(),
+                            expected, found));
+}
+
 std::vector<std::byte> read_blob(const std::filesystem::path& file, const std::string& expected) {
   const MappedFile mapped(file);
-  if (hex_hash(mapped.bytes()) != expected)
-    throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", file.string(),
-                            expected, hex_hash(mapped.bytes())));
+  check_hash(mapped, expected);
   return {mapped.bytes().begin(), mapped.bytes().end()};
 }
 
@@ -119,7 +124,7 @@ std::optional<SavedBasis> WorkFolder::basis() const {
   if (!std::filesystem::exists(file)) return std::nullopt;
   const Json json = read_json(file);
   const JsonFields fields(json, file.string());
-  read_blob(matrices, fields.text("rotation"));
+  check_hash(MappedFile(matrices), fields.text("rotation"));
   SavedBasis out;
   if (fields.has("axes")) out.axes = read_blob(path_ / kAxes, fields.text("axes"));
   const SafetensorsFile tensors(matrices);

@@ -95,7 +95,6 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
     const Matrix<double> L = form_target();
     if (options.method == Method::kWatersic && problem.output_metric.rows() > 0) {
       outputs_ = factor_outputs(pool, problem.output_metric, output_group_rows(problem.W.rows()));
-      lmmse_ = false;
     }
     use_factor(L, 0);
   }
@@ -368,13 +367,12 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   layer.gamma = std::move(rescaled.gamma);
 }
 
-double LayerQuantizer::objective(MatrixView<const float> V, std::span<const int64_t> rows) const {
+double LayerQuantizer::objective(MatrixView<const float> V) const {
   Matrix<double> E(V.rows(), live());
   for (int64_t k = 0; k < V.rows(); ++k) {
-    const int64_t from = rows.empty() ? k : rows[static_cast<size_t>(k)];
     for (int64_t i = 0; i < live(); ++i) {
       const auto j = static_cast<size_t>(order_[static_cast<size_t>(i)]);
-      E(k, static_cast<int64_t>(j)) = static_cast<double>(W_(from, i)) - V(k, columns_.live[j]);
+      E(k, static_cast<int64_t>(j)) = static_cast<double>(W_(k, i)) - V(k, columns_.live[j]);
     }
   }
   return quadratic_trace(pool_, E, live_block(metric(), columns_)) /

@@ -49,9 +49,8 @@ class LayerQuantizer {
   // Refits the scales to the integers (watersic with rescalers; otherwise does nothing).
   void rescale(QuantizedLayer& layer) const;
 
-  // tr((T - V) S' (T - V)^T) / (a n) of these rows (all if empty): what the loop minimises. V: as
-  // dequantized, rows x n.
-  double objective(MatrixView<const float> V, std::span<const int64_t> rows = {}) const;
+  // tr((T - V) S' (T - V)^T) / (a n): what the loop minimises. V: as dequantized, a x n.
+  double objective(MatrixView<const float> V) const;
 
  private:
   // S'.

@@ -29,16 +29,12 @@ Rotation stored_rotation(const ContainerReader& reader, const ModelConfig& confi
   if (section.rows() != config.hidden || section.cols() != config.hidden)
     fail(fmt::format("{0} x {0}, the size of the model's stream", config.hidden),
          fmt::format("{} x {}", section.rows(), section.cols()));
-  Matrix<float> axes;
   try {
-    axes = orthonormal_rows(pool, dequantize(reader.quantized(kBasisName, pool)));
+    return {.stream = stream_from_axes(pool, dequantize(reader.quantized(kBasisName, pool))),
+            .heads = {}};
   } catch (const Error& e) {
     throw Error(fmt::format("{}: tensor '{}': {}", reader.path().string(), kBasisName, e.what()));
   }
-  Rotation rotation{.stream = Matrix<float>(axes.cols(), axes.rows()), .heads = {}};
-  for (int64_t i = 0; i < axes.rows(); ++i)
-    for (int64_t j = 0; j < axes.cols(); ++j) rotation.stream(j, i) = axes(i, j);
-  return rotation;
 }
 
 std::vector<std::string> ContainerSource::names() const {

@@ -56,7 +56,6 @@ class Container final : public OpenModel {
     if (rotation.stream.empty()) return;
     const ModelConfig stored = config_;
     config_ = rotated_config(stored, rotation);
-    untied_ = stored.tied_embeddings;
     rotated_ = std::make_unique<RotatedSource>(pool, stored, source_, std::move(rotation),
                                                RotatedPart::kEnds);
   }
@@ -66,7 +65,7 @@ class Container final : public OpenModel {
   }
   std::optional<std::string> text(const std::string& file) const override {
     if (!reader_.has(file)) return {};
-    if (untied_ && file == "config.json")
+    if (rotated_ && file == "config.json")
       return untied_config(reader_.text(file), name_ + ": config.json");
     return reader_.text(file);
   }
@@ -79,7 +78,6 @@ class Container final : public OpenModel {
   ContainerReader reader_;
   ContainerSource source_;
   std::unique_ptr<RotatedSource> rotated_;  // where the file has a basis
-  bool untied_ = false;                     // by that
 };
 
 }  // namespace
