@@ -50,13 +50,16 @@ enum class Basis {
 // the moments of what the quantized model's layers see; the rtn methods and a run without
 // calibration of nothing.
 struct ModelOptions {
-  std::optional<bool> drift;                // statistics of the model quantized so far
-  std::optional<bool> residual;             // o and down mend the residual stream; needs drift
-  std::optional<bool> attention_weighting;  // q, k, v: tokens count as they are attended to
-  std::optional<bool> mixing;               // q, k, v: mixing coefficients found by trying
+  std::optional<bool> drift;     // statistics of the model quantized so far
+  std::optional<bool> residual;  // o and down mend the residual stream; needs drift
+  std::optional<bool> mixing;    // q, k, v: mixing coefficients found by trying; left open: off
   // Rounding that minds what errors of the outputs do to the model's, by the gradients of the
   // original; watersic only.
   std::optional<bool> output_metric;
+  // Tokens count by the gradients, too. Left open: with a metric of the outputs.
+  std::optional<bool> token_weighting;
+  // q, k, v: tokens count as they are attended to. Left open: where they don't count by gradients.
+  std::optional<bool> attention_weighting;
   // Left open: by gradients for method watersic with a metric of the outputs. Needs calibration and
   // an entropy coder.
   std::optional<Allocation> allocation;

@@ -83,7 +83,7 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
   expect_moment(out.weighted.S, t.X, t.X, t.p);
   expect_moment(out.weighted.S_quantized, t.Xq, t.Xq, t.p);
   expect_moment(out.weighted.cross, t.X, t.Xq, t.p);
-  expect_moment(out.residual, t.R, t.Xq, {});
+  expect_moment(out.residual, t.R, t.Xq, t.p);
   EXPECT_NEAR(out.capture_error, 0.01, 0.001);
 }
 
@@ -97,6 +97,13 @@ TEST(StageMoments, HoldOnlyWhatIsGiven) {
   for (const Matrix<double>* M :
        {&alone.plain.S_quantized, &alone.plain.cross, &alone.weighted.S, &alone.residual})
     EXPECT_TRUE(M->empty());
+  // Of weighted tokens, where that is all one wants.
+  StageMoments weights(true, false);
+  weights.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = t.p, .residual = {}});
+  const StageStatistics weighted = weights.take();
+  expect_moment(weighted.plain.S, t.X, t.X, {});
+  expect_moment(weighted.weighted.cross, t.X, t.Xq, t.p);
+  EXPECT_TRUE(weighted.plain.cross.empty() && weighted.plain.S_quantized.empty());
   StageMoments two(false);
   two.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = {}, .residual = {}});
   const StageStatistics drifted = two.take();

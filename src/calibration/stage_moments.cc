@@ -46,15 +46,18 @@ void StageMoments::add_moments(ThreadPool& pool, MatrixView<const float> X,
 void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
   const MatrixView<const float> X = batch.X, Xq = batch.X_quantized;
   tokens_ += X.rows();
-  add_moments(pool, X, Xq, sums_.plain);
-  if (!batch.p.empty()) {
-    Matrix<float> weighted_quantized;
-    if (Xq.rows() > 0) weighted_quantized = weighted_rows(Xq, batch.p);
+  add_moments(pool, X, both_ || batch.p.empty() ? Xq : MatrixView<const float>(), sums_.plain);
+  const auto add_residual = [&](MatrixView<const float> residual, MatrixView<const float> inputs) {
+    if (residual.rows() == 0) return;
+    ensure(sums_.residual, residual.cols(), inputs.cols());
+    add_cross(pool, residual, inputs, sums_.residual);
+  };
+  if (batch.p.empty()) {
+    add_residual(batch.residual, Xq);
+  } else {
+    const Matrix<float> weighted_quantized = weighted_rows(Xq, batch.p);
     add_moments(pool, weighted_rows(X, batch.p), weighted_quantized, sums_.weighted);
-  }
-  if (batch.residual.rows() > 0) {
-    ensure(sums_.residual, batch.residual.cols(), Xq.cols());
-    add_cross(pool, batch.residual, Xq, sums_.residual);
+    add_residual(weighted_rows(batch.residual, batch.p), weighted_quantized);
   }
   for (int64_t i = 0; i < Xq.rows(); ++i) {
     for (int64_t j = 0; j < Xq.cols(); ++j) {

@@ -23,7 +23,8 @@ struct StageStatistics {
   // Each token counted p times; divided by the number of tokens, not by the sum of p. Empty where
   // tokens were not weighted.
   Moments weighted;
-  Matrix<double> residual;   // E[(r - r') x'^T]: outputs x n; empty where not asked for
+  // E[(r - r') x'^T], weighted where tokens are: outputs x n; empty where not asked for.
+  Matrix<double> residual;
   double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2
 };
 
@@ -37,8 +38,9 @@ struct StageBatch {
 // Sums over batches: products in float32, sums in float64.
 class StageMoments {
  public:
-  // cross: whether E[x x'^T] is wanted of the batches that have an X'.
-  explicit StageMoments(bool cross) : cross_(cross) {}
+  // cross: whether E[x x'^T] is wanted of the batches that have an X'. both: whether, of tokens
+  // that are weighted, all moments are wanted without weights, too, and not S alone.
+  explicit StageMoments(bool cross, bool both = true) : cross_(cross), both_(both) {}
 
   void add(ThreadPool& pool, const StageBatch& batch);
   int64_t tokens() const { return tokens_; }
@@ -49,7 +51,7 @@ class StageMoments {
   void add_moments(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
                    Moments& sums) const;
 
-  bool cross_;
+  bool cross_, both_;
   int64_t tokens_ = 0;
   double error_ = 0, energy_ = 0;
   StageStatistics sums_;

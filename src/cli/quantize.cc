@@ -88,14 +88,17 @@ void add_model_options(CLI::App& command, QuantizeOptions& options) {
       "gptq methods: the statistics alone)");
   add("residual", model.residual,
       "watersic: o_proj and down_proj also mend what the residual stream has lost (on)");
-  add("attention-weighting", model.attention_weighting,
-      "watersic: q, k, v count a token as much as it is attended to (on)");
   add("mixing", model.mixing,
       "watersic: q, k, v lean on the original's statistics, and on unweighted ones, as far as it "
-      "helps, found by trying (on)");
+      "helps, found by trying (off: much time for little)");
   add("output-metric", model.output_metric,
       "watersic: outputs count as much as their errors change the model's output, and rows make "
       "good the errors of others (on)");
+  add("token-weighting", model.token_weighting,
+      "watersic: tokens count as much as errors there change the model's output (on, with a metric "
+      "of the outputs)");
+  add("attention-weighting", model.attention_weighting,
+      "watersic: q, k, v count a token as much as it is attended to (on without token weighting)");
   const std::map<std::string, Allocation> allocations{{"uniform", Allocation::kUniform},
                                                       {"sensitivity", Allocation::kSensitivity},
                                                       {"gradient", Allocation::kGradient}};

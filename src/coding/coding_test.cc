@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/rng.h"
+#include "coding/common_rans.h"
 #include "coding/common_table.h"
 #include "coding/dec_tensor.h"
 #include "coding/enc_estimate.h"
@@ -28,6 +29,7 @@ void expect_equal(const QuantizedTensor& a, const QuantizedTensor& b) {
   EXPECT_EQ(a.cols, b.cols);
   EXPECT_EQ(a.trellis, b.trellis);
   EXPECT_EQ(a.segment_rows, b.segment_rows);
+  EXPECT_EQ(a.strands, b.strands);
   EXPECT_EQ(a.dead, b.dead);
   EXPECT_EQ(a.groups, b.groups);
   EXPECT_EQ(a.column_group, b.column_group);
@@ -263,6 +265,27 @@ TEST(Coding, Dequantize) {
   for (size_t i = 0; i < 6; ++i) EXPECT_EQ(half.values()[i], G.values()[i] / 2);
   EXPECT_EQ(std::vector<float>(G.values().begin(), G.values().end()),
             (std::vector<float>{6, 0, -2, 8, 0, 20}));
+}
+
+// Rows 0, 3, 6, 9, then 1, 4, ...: of three codes rows of the one that is a part's first, and so
+// on.
+TEST(Coding, StrandsAreRowsOfEqualPartsInTurn) {
+  QuantizedTensor q = gaussian(12, 5, 1.5);
+  q.row_scale = {.exponent = 0, .half = {}};
+  for (int k = 0; k < 12; ++k)
+    q.row_scale.half.push_back(half_from_float(1.0F + 0.125F * static_cast<float>(k)));
+  const Matrix<float> plain = dequantize(q);
+  q.strands = 3;  // parts of four rows
+  round_trip(q);
+  const Matrix<float> V = dequantize(q);
+  for (int64_t part = 0; part < 3; ++part)
+    for (int64_t i = 0; i < 4; ++i)
+      EXPECT_TRUE(std::ranges::equal(V.row(part * 4 + i), plain.row(i * 3 + part)));
+
+  ThreadPool pool(1);
+  std::vector<std::byte> old = encode_tensor(gaussian(12, 5, 1.5), pool);
+  old[0] = std::byte{kTensorVersion + 1};
+  EXPECT_THROW(decode_tensor(old, pool, "test"), Error);
 }
 
 TEST(Coding, SameBytesAtAnyNumberOfThreads) {

@@ -1,6 +1,7 @@
 #include "coding/common_tensor.h"
 
 #include "base/rotation.h"
+#include "base/strands.h"
 
 namespace watersic {
 
@@ -20,7 +21,7 @@ Matrix<float> dequantize(const QuantizedTensor& q) {
   const float unit = q.trellis > 0 ? 0.5F : 1.0F;
   for (int64_t k = 0; k < q.rows; ++k) {
     const auto codes = q.codes.row(k);
-    const auto out = V.row(k);
+    const auto out = V.row(strand_row(k, q.rows, q.strands));
     if (q.groups > 0) {
       std::vector<float> scale;
       for (int64_t g = 0; g < q.groups; ++g) scale.push_back(q.group_scale.value(k * q.groups + g));

@@ -27,7 +27,8 @@ struct Scales {
 //   V[k, live[i]] = (row_scale[k] * column_scale[i]) * z(k, i)                      without groups
 //   V[k, live[i]] = group_scale[k * groups + group_of(i)] * z(k, i)                 with groups
 // where z = codes(k, i), or half of it (exact) with a trellis; with a rotation these are the rows
-// of V R, which is undone in float32.
+// of V R, which is undone in float32. k counts the rows as they are coded: with strands row k is
+// V's row strand_row(k, rows, strands).
 struct QuantizedTensor {
   int64_t rows = 0, cols = 0;
   // States of the trellis (base/trellis.h) that runs down each column; 0: none, a scalar quantizer.
@@ -36,6 +37,7 @@ struct QuantizedTensor {
   int64_t segment_rows = 0;
   // Seed of a random rotation R of the inputs (base/rotation.h); 0: none. What is coded is V R.
   uint32_t rotation = 0;
+  int64_t strands = 1;  // equal parts whose rows are coded in turn (base/strands.h); divides rows
   std::vector<int32_t> dead;  // indices of the dead columns, rising
   // rows x live columns: the integer k; with a trellis m = 2k + q, q the last bit of the state.
   Matrix<int32_t> codes;

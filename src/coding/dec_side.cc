@@ -36,8 +36,8 @@ Scales read_scales(BitReader& in, int64_t each, const char* what, const std::str
 QuantizedTensor read_side(BitReader& in, const std::string& name) {
   QuantizedTensor q;
   const uint64_t version = in.bits(8);
-  if (version != kTensorVersion)
-    throw Error(fmt::format("{}: expected version {} of the coded tensor, found {}", name,
+  if (version < 1 || version > kTensorVersion)
+    throw Error(fmt::format("{}: expected version 1 to {} of the coded tensor, found {}", name,
                             kTensorVersion, version));
   q.rows = in.number(8, INT32_MAX, "rows");
   q.cols = in.number(8, INT32_MAX, "columns");
@@ -50,6 +50,8 @@ QuantizedTensor read_side(BitReader& in, const std::string& name) {
     q.rotation = static_cast<uint32_t>(in.bits(32));
     if (q.rotation == 0) damaged(name, "a rotation without a seed");
   }
+  if (version > 1) q.strands = 1 + in.number(0, INT32_MAX - 1, "strands");
+  if (q.rows % q.strands != 0) damaged(name, "its strands are not of one length");
   const int64_t dead = in.number(0, q.cols, "dead columns");
   int64_t next = 0;
   for (const int64_t gap : read_sequence(in, dead, 0, q.cols, "gaps of dead columns", name)) {

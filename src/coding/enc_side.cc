@@ -54,6 +54,8 @@ void write_side(HeadWriter& out, const QuantizedTensor& q) {
            4);
   out.bits(q.rotation == 0 ? 0 : 1, 1);
   if (q.rotation != 0) out.bits(q.rotation, 32);
+  assert(q.strands > 0 && q.rows % q.strands == 0);
+  out.exp_golomb(static_cast<uint64_t>(q.strands - 1), 0);
   out.exp_golomb(q.dead.size(), 0);
   std::vector<int64_t> gaps;
   int64_t next = 0;

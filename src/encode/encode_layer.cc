@@ -258,6 +258,7 @@ QuantizedTensor to_tensor(const QuantizedLayer& layer, const QuantizerOptions& o
   tensor.trellis = layer.trellis;
   tensor.segment_rows = layer.segment_rows;
   tensor.rotation = layer.rotation;
+  tensor.strands = layer.strands;
   if (!layer.column_group.empty()) {
     tensor.group_scale = to_scales(layer.group_scale.values(), 0);
     tensor.groups = layer.group_scale.cols();

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "base/rotation.h"
 #include "coding/dec_tensor.h"
+#include "linalg/blas.h"
 #include "quant/families.h"
 #include "quant/layer.h"
 #include "watersic/error.h"
@@ -233,6 +234,40 @@ TEST_F(EncodeLayer, MindsTheMetricOfTheOutputs) {
       EXPECT_GT(minded.distortion, plain.distortion);
     }
   }
+}
+
+// Rows of a head go together and those of others do not: only in turn can they mend each other.
+TEST_F(EncodeLayer, RowsOfHeadsMendEachOther) {
+  const int64_t rows = 256, cols = 64, heads = 4;
+  const LayerData data = layer("ar1", rows, cols);
+  Matrix<double> G(rows, rows);
+  for (int64_t k = 0; k < rows; ++k)
+    for (int64_t j = 0; j < rows; ++j)
+      if (k / 64 == j / 64) G(k, j) = k == j ? 1 : 0.8;
+  LayerProblem problem{.W = data.W, .S = data.S, .output_metric = G};
+  const QuantizerOptions options{.bits = 3};
+  const EncodedLayer before = encode_layer(pool_, problem, options);
+  problem.heads = heads;
+  const EncodedLayer after = encode_layer(pool_, problem, options);
+  EXPECT_EQ(before.tensor.strands, 1);
+  EXPECT_EQ(after.tensor.strands, heads);
+  EXPECT_NEAR(after.bits.file, 3, 2 * kTolerance);
+  EXPECT_LT(after.weighted_distortion, 0.7 * before.weighted_distortion);
+
+  // The same target told as other weights and a residual, which is in the rows' own order, too.
+  Rng rng(4);
+  Matrix<double> D(rows, cols), residual(rows, cols);
+  Matrix<float> W = data.W;
+  for (size_t i = 0; i < D.values().size(); ++i) {
+    D.values()[i] = 0.3 * rng.normal();
+    W.values()[i] -= static_cast<float>(D.values()[i]);
+  }
+  gemm(pool_, Op::kNone, Op::kNone, 1.0, D, data.S, 0.0, residual);
+  const EncodedLayer same = encode_layer(
+      pool_, {.W = W, .S = data.S, .residual = residual, .output_metric = G, .heads = heads},
+      options);
+  EXPECT_NEAR(distortions(pool_, problem, dequantize(same.tensor)).weighted,
+              after.weighted_distortion, 0.15 * after.weighted_distortion);  // another search
 }
 
 TEST_F(EncodeLayer, AMetricThatTellsNothingChangesLittle) {

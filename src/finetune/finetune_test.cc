@@ -44,9 +44,8 @@ class Finetune : public testing::Test {
     // Far enough from the best that there is something to mend, on a model that is random.
     options.model = {.drift = false,
                      .residual = false,
-                     .attention_weighting = false,
-                     .mixing = false,
                      .output_metric = false,
+                     .attention_weighting = false,
                      .allocation = Allocation::kUniform};
     options.limits = false;
     options.coder = Coder::kPooled;  // quick

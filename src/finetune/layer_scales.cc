@@ -7,6 +7,7 @@
 
 #include "base/half.h"
 #include "base/rotation.h"
+#include "base/strands.h"
 
 namespace watersic {
 namespace {
@@ -44,6 +45,7 @@ LayerScales::LayerScales(const QuantizedTensor& tensor)
       cols_(tensor.cols),
       groups_(tensor.groups),
       rotation_(tensor.rotation),
+      strands_(tensor.strands),
       column_group_(tensor.column_group),
       row_(tensor.row_scale),
       column_(tensor.column_scale),
@@ -96,8 +98,9 @@ void LayerScales::add_gradient(ThreadPool& pool, MatrixView<const float> V,
     std::vector<float> v(static_cast<size_t>(cols_)), dv = v;
     const auto column = columns.row(tile);
     for (int64_t k = tile * kRowTile; k < std::min(rows_, (tile + 1) * kRowTile); ++k) {
-      std::ranges::copy(V.row(k), v.begin());
-      std::ranges::copy(dV.row(k), dv.begin());
+      const int64_t row = strand_row(k, rows_, strands_);
+      std::ranges::copy(V.row(row), v.begin());
+      std::ranges::copy(dV.row(row), dv.begin());
       if (rotation_ != 0) {  // what the scales multiply is V R
         const RandomRotation rotation(cols_, rotation_);
         rotation.apply(std::span(v));

@@ -44,6 +44,7 @@ class LayerScales {
 
   int64_t rows_, cols_, groups_;
   uint32_t rotation_;
+  int64_t strands_;
   std::vector<int64_t> live_;
   std::vector<int32_t> column_group_;
   Set row_, column_, group_;

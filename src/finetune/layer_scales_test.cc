@@ -47,6 +47,9 @@ std::vector<Case> cases() {
   q.segment_rows = 70;
   out.push_back({"dead columns and a trellis", q});
   q = plain_tensor();
+  q.strands = 5;
+  out.push_back({"heads in turn", q});
+  q = plain_tensor();
   q.row_scale = {};
   q.column_scale.half.resize(1);
   out.push_back({"one step", q});

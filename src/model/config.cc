@@ -235,19 +235,23 @@ std::string block_tensor(int64_t block, const std::string& name) {
 
 std::array<LinearSite, kLinears> linear_sites(const ModelConfig& config, int64_t block) {
   const auto site = [&](Linear linear, const char* name, Capture input, int64_t rows, int64_t cols,
-                        bool bias) {
+                        bool bias, int64_t heads = 1) {
     return LinearSite{.linear = linear,
                       .name = block_tensor(block, name),
                       .input = input,
                       .rows = rows,
                       .cols = cols,
-                      .bias = bias};
+                      .bias = bias,
+                      .heads = heads};
   };
   const int64_t n = config.hidden, m = config.intermediate;
   const int64_t queries = config.query_size(), keys = config.kv_size();
-  return {site(kQuery, "self_attn.q_proj.weight", Capture::kQkv, queries, n, config.qkv_bias),
-          site(kKey, "self_attn.k_proj.weight", Capture::kQkv, keys, n, config.qkv_bias),
-          site(kValue, "self_attn.v_proj.weight", Capture::kQkv, keys, n, config.qkv_bias),
+  return {site(kQuery, "self_attn.q_proj.weight", Capture::kQkv, queries, n, config.qkv_bias,
+               config.heads),
+          site(kKey, "self_attn.k_proj.weight", Capture::kQkv, keys, n, config.qkv_bias,
+               config.kv_heads),
+          site(kValue, "self_attn.v_proj.weight", Capture::kQkv, keys, n, config.qkv_bias,
+               config.kv_heads),
           site(kOutput, "self_attn.o_proj.weight", Capture::kO, n, queries, config.o_bias),
           site(kGate, "mlp.gate_proj.weight", Capture::kGateUp, m, n, config.mlp_bias),
           site(kUp, "mlp.up_proj.weight", Capture::kGateUp, m, n, config.mlp_bias),

@@ -67,6 +67,7 @@ constexpr int kLinears = 7;
 
 // Where a linear layer's input is seen.
 enum class Capture { kQkv, kO, kGateUp, kDown };
+constexpr int kCaptures = 4;
 const char* to_string(Capture capture);  // "qkv", "o", "gate_up", "down"
 
 struct LinearSite {
@@ -75,6 +76,7 @@ struct LinearSite {
   Capture input = Capture::kQkv;
   int64_t rows = 0, cols = 0;  // outputs, inputs
   bool bias = false;
+  int64_t heads = 1;  // equal parts that the rows come in
 
   std::string bias_name() const;  // meaningful where there is one
 };

@@ -47,10 +47,11 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
   const auto tokens = static_cast<double>(plan.calibration_tokens);
   const double attention = 2 * tokens * static_cast<double>(plan.sequence_length) *
                            static_cast<double>(config.query_size());
-  const bool two = *model.drift, weighted = *model.attention_weighting;
+  const bool two = *model.drift, attended = *model.attention_weighting,
+             judged_tokens = *model.token_weighting;
   Work work;
   double points = 0;
-  if (*model.mixing) points = (weighted ? 2 : 1) * (model.mixing_steps + 3);
+  if (*model.mixing) points = (attended ? 2 : 1) * (model.mixing_steps + 3);
   // The original's gradients: forward and backward, and the backward again for the metrics, of
   // which the sharing of the bits takes one more round.
   const bool gradient = *model.allocation == Allocation::kGradient, metric = *model.output_metric;
@@ -66,7 +67,7 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
     // The original's forward pass, and for its attention's weights another; the quantized's, of
     // which q, k, v, gate and up run twice.
     double passes = 1;
-    if (early && weighted) passes += 1;
+    if (early && attended) passes += 1;
     if (two) passes += early || input == Capture::kGateUp ? 2 : 1;
     if (tokens > 0) work.narrow += passes * 2 * a * n * tokens;
     if (early) work.narrow += points * 2 * a * n * std::min(tokens, 8192.0);
@@ -81,8 +82,13 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
       work.wide += n * n * n / 3;
     }
     if (tokens > 0 && input != seen) {
-      const double sets = early && weighted ? 2 : 1;
-      work.narrow += sets * (two ? 4 : 1) * n * n * tokens;
+      double moments = two ? 4 : 1;
+      if (early && attended && *model.mixing) {
+        moments *= 2;
+      } else if (judged_tokens || (early && attended)) {
+        moments += 1;
+      }
+      work.narrow += moments * n * n * tokens;
       if (two && *model.residual && (input == Capture::kO || input == Capture::kDown))
         work.narrow += 2 * static_cast<double>(config.hidden) * n * tokens;
       if (early) work.narrow += (two ? 4 : 2) * attention;

@@ -36,11 +36,11 @@ std::vector<double> column_weights(ThreadPool& pool, const Matrix<double>& S) {
 }
 
 LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<double> inputs,
-                    const Matrix<double>& G) {
+                    const Matrix<double>& G, int64_t heads) {
   // 1/2 e^T G e nats.
   const double to_bits = mean_square(W) / 2 / std::numbers::ln2;
   for (double& x : inputs) x *= to_bits;
-  const OutputFactor factor = factor_outputs(pool, G, output_group_rows(W.rows()));
+  const OutputFactor factor = factor_outputs(pool, G, output_group_rows(W.rows()), heads);
   std::vector<double> outputs;
   for (const double root : factor.root)
     outputs.push_back(root * root * factor.scale * factor.scale);
@@ -81,7 +81,7 @@ void fill_water(std::span<const LayerParts> parts, double bits, std::span<const 
 std::vector<LayerSensitivity> share_by_gradients(
     ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
     std::span<const std::vector<int32_t>> windows, const std::vector<std::vector<LayerPlan>>& plan,
-    const OutputGradients& gradients, double bits, std::span<const double> floors,
+    const OutputGradients& gradients, bool weighted, double bits, std::span<const double> floors,
     const std::function<void()>& tick, const ProgressFn& progress) {
   Streams streams(pool, config, static_cast<int64_t>(windows.front().size()),
                   embed_windows(config, source, windows), false);
@@ -90,16 +90,19 @@ std::vector<LayerSensitivity> share_by_gradients(
   std::vector<LayerParts> parts;
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
-    const OutputMetrics metrics = gradients.metrics(block);
+    const auto [metrics, tokens] = gradients.of_block(block);
     for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
-      const StageStatistics statistics = streams.statistics(stage, {});
-      const std::vector<double> inputs = column_weights(pool, statistics.plain.S);
+      const StageStatistics statistics = streams.statistics(
+          stage,
+          {.tokens = weighted ? tokens[static_cast<size_t>(stage)] : std::span<const float>()});
+      const std::vector<double> inputs =
+          column_weights(pool, weighted ? statistics.weighted.S : statistics.plain.S);
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
         tick();
         out.push_back({.name = layer.site.name, .weights = layer.weights()});
         parts.push_back(parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
-                                 metrics[layer.site.linear]));
+                                 metrics[layer.site.linear], layer.site.heads));
       }
     }
     streams.end_block();

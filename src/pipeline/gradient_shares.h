@@ -29,12 +29,13 @@ struct LayerParts {
 void fill_water(std::span<const LayerParts> parts, double bits, std::span<const double> floors,
                 std::span<LayerSensitivity> layers);
 
-// The layers' parts from the Cholesky factors of plain second moments (all windows) and of the
-// metrics of the outputs; in the order of the plan, without layers that don't share the budget.
+// The layers' parts from the Cholesky factors of second moments (all windows, tokens weighted or
+// not) and of the metrics of the outputs; in the order of the plan, without layers that don't share
+// the budget.
 std::vector<LayerSensitivity> share_by_gradients(
     ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
     std::span<const std::vector<int32_t>> windows, const std::vector<std::vector<LayerPlan>>& plan,
-    const OutputGradients& gradients, double bits, std::span<const double> floors,
+    const OutputGradients& gradients, bool weighted, double bits, std::span<const double> floors,
     const std::function<void()>& tick, const ProgressFn& progress);
 
 }  // namespace watersic

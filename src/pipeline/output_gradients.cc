@@ -48,6 +48,45 @@ int64_t token_count(const ModelConfig& config, std::span<const std::vector<int32
   return std::clamp<int64_t>(most / length, 1, static_cast<int64_t>(windows.size())) * length;
 }
 
+// From the energies |g|^2 of the outputs' gradients, by layer and token.
+TokenWeights token_weights(const ModelConfig& config,
+                           const std::array<std::vector<double>, kLinears>& energies) {
+  // The gradients are of one drawn y for each token: a noisy measure of what errors there cost, and
+  // a power below 1 is worth more than the measure itself.
+  constexpr double kPower = 0.7;
+  TokenWeights out;
+  for (const LinearSite& site : linear_sites(config, 0)) {
+    const std::vector<double>& energy = energies[site.linear];
+    std::vector<float>& weights = out[static_cast<size_t>(site.input)];
+    weights.resize(energy.size());
+    double mean = 0;
+    for (const double e : energy) mean += e / static_cast<double>(energy.size());
+    if (mean > 0)
+      for (size_t t = 0; t < energy.size(); ++t) weights[t] += static_cast<float>(energy[t] / mean);
+  }
+  for (std::vector<float>& weights : out) {
+    const auto tokens = static_cast<double>(weights.size());
+    double mean = 0, variance = 0;
+    for (float& w : weights) {
+      w = std::pow(w, static_cast<float>(kPower));
+      mean += static_cast<double>(w) / tokens;
+    }
+    if (!(mean > 0)) {
+      std::ranges::fill(weights, 1.0F);
+      continue;
+    }
+    for (float& w : weights) {
+      w = static_cast<float>(static_cast<double>(w) / mean - 1);
+      variance += static_cast<double>(w) * w / tokens;
+    }
+    // A few heavy tokens tell little of the others: sums weighted like this are worth those of
+    // 1 / (1 + variance) of the tokens, which shall be half of them at least.
+    const auto lean = static_cast<float>(1 / std::sqrt(std::max(1.0, variance)));
+    for (float& w : weights) w = 1 + lean * w;
+  }
+  return out;
+}
+
 }  // namespace
 
 OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
@@ -125,8 +164,9 @@ Matrix<double> OutputGradients::stream() const {
   return out;
 }
 
-OutputMetrics OutputGradients::metrics(int64_t block) const {
+BlockGradients OutputGradients::of_block(int64_t block) const {
   OutputMetrics out;
+  std::array<std::vector<double>, kLinears> energies;
   const BlockWeights weights = load_block(pool_, config_, source_, block);
   const auto& inputs = inputs_[static_cast<size_t>(block)];
   std::vector<Matrix<float>> gradients = gradients_[static_cast<size_t>(block)];
@@ -135,6 +175,11 @@ OutputMetrics OutputGradients::metrics(int64_t block) const {
     backward_block(pool_, config_, rope_, weights, length_, inputs[b], gradients[b],
                    [&](Linear linear, const LinearGradient& layer) {
                      const int64_t a = layer.dY.cols();
+                     for (int64_t i = 0; i < layer.dY.rows(); ++i) {
+                       double energy = 0;
+                       for (const float g : layer.dY.row(i)) energy += static_cast<double>(g) * g;
+                       energies[static_cast<size_t>(linear)].push_back(energy);
+                     }
                      Matrix<double>& G = out[static_cast<size_t>(linear)];
                      if (G.rows() == 0) G = Matrix<double>(a > kMostRows ? 1 : a, a);
                      if (G.rows() == 1) {
@@ -151,7 +196,7 @@ OutputMetrics OutputGradients::metrics(int64_t block) const {
   }
   for (Matrix<double>& G : out)
     for (double& g : G.values()) g /= static_cast<double>(tokens_);
-  return out;
+  return {.metrics = std::move(out), .tokens = token_weights(config_, energies)};
 }
 
 }  // namespace watersic

@@ -21,6 +21,15 @@ namespace watersic {
 // tokens independent. Of a layer with more than kMostRows outputs the diagonal alone, 1 x a.
 using OutputMetrics = std::array<Matrix<double>, kLinears>;
 
+// What each token counts for the layers of a capture point, by Capture; 1 on average. Tokens from
+// those on whose gradients were taken count 1.
+using TokenWeights = std::array<std::vector<float>, kCaptures>;
+
+struct BlockGradients {
+  OutputMetrics metrics;
+  TokenWeights tokens;
+};
+
 // What the output head's matrix sees, and what errors of its logits do: e of token v's logit makes
 // a KL of 1/2 E[p_v (1 - p_v)] e^2 nats.
 struct HeadStatistics {
@@ -42,7 +51,7 @@ class OutputGradients {
                   std::function<void()> tick);
 
   // Runs the block's backward pass again.
-  OutputMetrics metrics(int64_t block) const;
+  BlockGradients of_block(int64_t block) const;
   // E[g g^T], n x n, of errors of the stream that enters the first block. Likewise.
   Matrix<double> stream() const;
   const HeadStatistics& head() const { return head_; }

@@ -53,7 +53,7 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
   const OutputHead head(config_, source_);
   Rng rng(4);
   for (int64_t block = 0; block < config_.blocks; ++block) {
-    const OutputMetrics metrics = all.metrics(block);
+    const OutputMetrics metrics = all.of_block(block).metrics;
     for (const LinearSite& site : linear_sites(config_, block)) {
       const Matrix<double>& G = metrics[site.linear];
       ASSERT_EQ(G.rows(), site.rows);
@@ -80,12 +80,37 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
 }
 
 TEST_F(OutputGradientsTest, DependOnTheSeedOnly) {
-  const OutputMetrics one = gradients(3).metrics(1), same = gradients(3).metrics(1),
-                      other = gradients(4).metrics(1);
+  const OutputMetrics one = gradients(3).of_block(1).metrics,
+                      same = gradients(3).of_block(1).metrics,
+                      other = gradients(4).of_block(1).metrics;
   for (size_t l = 0; l < one.size(); ++l) {
     EXPECT_TRUE(std::ranges::equal(one[l].values(), same[l].values()));
     EXPECT_FALSE(std::ranges::equal(one[l].values(), other[l].values()));
   }
+}
+
+TEST_F(OutputGradientsTest, WeighTokensByTheErrorsThatTheyMake) {
+  const BlockGradients found = gradients(3).of_block(1);
+  for (const std::vector<float>& weights : found.tokens) {
+    ASSERT_EQ(weights.size(), windows_.size() * kLength);
+    double sum = 0, squares = 0;
+    for (const float w : weights) {
+      EXPECT_GE(w, 0);
+      sum += w;
+      squares += static_cast<double>(w) * w;
+    }
+    EXPECT_NEAR(sum / static_cast<double>(weights.size()), 1, 1e-4);
+    EXPECT_LT(squares / static_cast<double>(weights.size()), 2.001);
+  }
+  // The first tokens of a window are read by many, the last by few.
+  const auto mean = [&](Capture stage, int64_t from, int64_t to) {
+    double sum = 0;
+    for (size_t w = 0; w < windows_.size(); ++w)
+      for (int64_t t = from; t < to; ++t)
+        sum += found.tokens[static_cast<size_t>(stage)][w * kLength + static_cast<size_t>(t)];
+    return sum / static_cast<double>(static_cast<int64_t>(windows_.size()) * (to - from));
+  };
+  EXPECT_GT(mean(Capture::kQkv, 0, 8), 1.1 * mean(Capture::kQkv, kLength - 8, kLength));
 }
 
 // Of the embedding through the stream, of the head through the logits.

@@ -166,11 +166,17 @@ TEST(Plan, ErrorsSayWhatIsWrong) {
 TEST(ModelOptions, AreWhatTheMethodCanUse) {
   QuantizeOptions options;
   ModelOptions resolved = resolved_model_options(options);
-  EXPECT_TRUE(*resolved.drift && *resolved.residual && *resolved.attention_weighting &&
-              *resolved.mixing);
-  options.model.drift = false;
+  EXPECT_TRUE(*resolved.drift && *resolved.residual && *resolved.token_weighting);
+  EXPECT_FALSE(*resolved.attention_weighting || *resolved.mixing);
+  options.model.output_metric = false;
   resolved = resolved_model_options(options);
   EXPECT_TRUE(*resolved.attention_weighting);
+  EXPECT_FALSE(*resolved.token_weighting);
+  options.model.token_weighting = true;
+  EXPECT_TRUE(*resolved_model_options(options).token_weighting);
+  options.model = {.drift = false};
+  resolved = resolved_model_options(options);
+  EXPECT_TRUE(*resolved.token_weighting);
   EXPECT_FALSE(*resolved.drift || *resolved.residual || *resolved.mixing);
   options.model.residual = true;
   EXPECT_THROW(resolved_model_options(options), Error);
@@ -178,7 +184,8 @@ TEST(ModelOptions, AreWhatTheMethodCanUse) {
   options.method = Method::kHuffmanGptq;
   resolved = resolved_model_options(options);
   EXPECT_TRUE(*resolved.drift);
-  EXPECT_FALSE(*resolved.residual || *resolved.attention_weighting || *resolved.mixing);
+  EXPECT_FALSE(*resolved.residual || *resolved.attention_weighting || *resolved.mixing ||
+               *resolved.token_weighting);
   options.model.mixing = true;
   EXPECT_THROW(resolved_model_options(options), Error);
   options.model = {};

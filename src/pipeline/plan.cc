@@ -141,14 +141,15 @@ ModelOptions resolved_model_options(const QuantizeOptions& options) {
   };
   decide(out.drift, full || gptq, true, "--drift");
   decide(out.residual, full && *out.drift, true, "--residual");
-  decide(out.attention_weighting, full, true, "--attention-weighting");
   // Candidates are judged by what they do to the quantized stream.
-  decide(out.mixing, full && *out.drift, true, "--mixing");
+  decide(out.mixing, full && *out.drift, false, "--mixing");
   if (out.mix_gate_up && !(full && *out.drift))
     refuse("--mix-gate-up", "needs method watersic, calibration and drift");
   if (out.output_metric.value_or(false) && options.lmmse.value_or(false))
     refuse("--output-metric", "does not go together with --lmmse");
   decide(out.output_metric, full, !options.lmmse.value_or(false), "--output-metric");
+  decide(out.token_weighting, full, *out.output_metric, "--token-weighting");
+  decide(out.attention_weighting, full, !*out.token_weighting, "--attention-weighting");
   const bool coded = !is_grid(method);
   if (out.allocation.value_or(Allocation::kUniform) != Allocation::kUniform &&
       !(calibrated && coded))

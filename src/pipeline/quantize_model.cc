@@ -106,8 +106,8 @@ class ModelQuantizer {
     const bool embeddings_left =
         std::any_of(embeddings_.begin(), embeddings_.end(),
                     [&](const EmbeddingPlan& plan) { return !work.matrix(plan.name); });
-    if (*options_.model.output_metric || allocation == Allocation::kGradient ||
-        (length > 0 && embeddings_left)) {
+    if (metrics_minded() || *options_.model.token_weighting ||
+        allocation == Allocation::kGradient || (length > 0 && embeddings_left)) {
       watch_.stage("gradients");
       gradients_ =
           std::make_unique<OutputGradients>(pool_, basis_.config(), basis_.weights(), windows,
@@ -202,7 +202,8 @@ class ModelQuantizer {
       const auto tick = [this] { check_stop(); };
       if (*options_.model.allocation == Allocation::kGradient) {
         found = share_by_gradients(pool_, basis_.config(), basis_.weights(), windows, plan_,
-                                   *gradients_, bits, floors, tick, progress_);
+                                   *gradients_, *options_.model.token_weighting, bits, floors, tick,
+                                   progress_);
       } else {
         found = measure_sensitivities(pool_, basis_.config(), basis_.weights(), windows, plan_,
                                       metrics_minded() ? gradients_.get() : nullptr, bits, tick,
@@ -338,7 +339,7 @@ class ModelQuantizer {
     BlockWeights weights = load_block(pool_, basis_.config(), basis_.weights(), block);
     if (zero_rows_.contains(block)) take_out(zero_rows_.at(block), weights);
     if (streams != nullptr) streams->begin_block(weights);
-    OutputMetrics metrics;
+    BlockGradients gradients;
     bool measured = false;
     const double before = report_bits_;
     int64_t block_weights = 0;
@@ -352,13 +353,14 @@ class ModelQuantizer {
         finished = std::move(*saved);
         if (streams != nullptr) streams->pass(stage);
       } else {
-        if (metrics_minded() && !measured) {
+        if ((metrics_minded() || *options_.model.token_weighting) && !measured) {
           watch_.stage("gradients");
-          metrics = gradients_->metrics(block);
+          gradients = gradients_->of_block(block);
+          if (!metrics_minded()) gradients.metrics = {};
           measured = true;
         }
         finished =
-            StageQuantizer(pool_, options_, budget_, weights, metrics, streams, watch_, progress_)
+            StageQuantizer(pool_, options_, budget_, weights, gradients, streams, watch_, progress_)
                 .run(stage, layers);
         work.save_stage(block, stage, finished);
       }

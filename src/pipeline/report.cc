@@ -157,6 +157,7 @@ Json options_json(const QuantizeOptions& options) {
   const ModelOptions& model = options.model;
   json["drift"] = open(model.drift);
   json["residual"] = open(model.residual);
+  json["token_weighting"] = open(model.token_weighting);
   json["attention_weighting"] = open(model.attention_weighting);
   json["mixing"] = open(model.mixing);
   json["output_metric"] = open(model.output_metric);

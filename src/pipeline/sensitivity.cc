@@ -115,7 +115,7 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
     const BlockWeights weights = load_block(pool, config, source, block);
     streams.begin_block(weights);
     OutputMetrics metrics;
-    if (gradients != nullptr) metrics = gradients->metrics(block);
+    if (gradients != nullptr) metrics = gradients->of_block(block).metrics;
     std::vector<Variant> variants;
     for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
       const StageStatistics statistics = streams.statistics(stage, {});

@@ -73,12 +73,18 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
     return;
   }
   const bool watersic = std::any_of(layers.begin(), layers.end(), is_watersic);
+  const bool rivals = !std::all_of(layers.begin(), layers.end(), is_watersic);
   const ModelOptions& model = options_.model;
-  statistics_ = streams_->statistics(
-      stage, {.cross = watersic && *model.drift,
-              .weighted = watersic && *model.attention_weighting && stage == Capture::kQkv,
-              .residual = watersic && *model.residual &&
-                          (stage == Capture::kO || stage == Capture::kDown)});
+  const bool attention = watersic && *model.attention_weighting && stage == Capture::kQkv;
+  std::span<const float> tokens;
+  if (watersic && *model.token_weighting) tokens = gradients_.tokens[static_cast<size_t>(stage)];
+  statistics_ =
+      streams_->statistics(stage, {.cross = watersic && *model.drift,
+                                   .attention = attention,
+                                   .tokens = tokens,
+                                   .both = rivals || (attention && *model.mixing),
+                                   .residual = watersic && *model.residual &&
+                                               (stage == Capture::kO || stage == Capture::kDown)});
 }
 
 // Moments of the whole stage at these coefficients; valid until the next call.
@@ -92,7 +98,8 @@ LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& mome
   LayerProblem out{.W = weights_.linear[layer.site.linear].weight, .S = statistics_.plain.S};
   // LMMSE, where it is asked for, and the metric of the outputs don't go together.
   if (is_watersic(layer) && !layer.options.lmmse.value_or(false))
-    out.output_metric = metrics_[layer.site.linear];
+    out.output_metric = gradients_.metrics[layer.site.linear];
+  out.heads = layer.site.heads;
   if (is_gptq(layer)) {
     // As the papers ran it: the moments of what it will see, the original weights as the target.
     if (!statistics_.plain.S_quantized.empty()) out.S_quantized = statistics_.plain.S_quantized;
@@ -124,7 +131,8 @@ void StageQuantizer::search(Capture stage, const std::vector<LayerPlan>& layers)
   if (!wanted || streams_ == nullptr || !streams_->two()) return;
   watch_.stage("mixing");
   // Where x' = x, as in the first block, e_q has nothing to choose from.
-  const bool search_q = statistics_.capture_error > 0, search_a = !statistics_.weighted.S.empty();
+  const bool search_q = statistics_.capture_error > 0,
+             search_a = *model.attention_weighting && stage == Capture::kQkv;
   const int64_t points = (model.mixing_steps + 3) * ((search_q ? 1 : 0) + (search_a ? 1 : 0));
   std::vector<Draft> first(layers.size());
   int64_t tried = 0;
@@ -177,7 +185,7 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
 
 // Of the distortion that was minimised: with a metric of the outputs the weighted one.
 void StageQuantizer::set_limit(const LayerPlan& layer, double variance, LayerReport& report) const {
-  const Matrix<double>& metric = metrics_[layer.site.linear];
+  const Matrix<double>& metric = gradients_.metrics[layer.site.linear];
   Limit limit;
   if (report.weighted_distortion > 0) {
     std::vector<double> outputs;

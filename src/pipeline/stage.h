@@ -38,17 +38,17 @@ void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& p
 
 class StageQuantizer {
  public:
-  // `weights`: the original block's. `metrics`: of its layers' outputs; empty ones without.
+  // `weights`: the original block's. `gradients`: of its layers' outputs; empty ones without.
   // `streams`: null without calibration. `options.model` must be resolved. All must outlive the
   // object.
   StageQuantizer(ThreadPool& pool, const QuantizeOptions& options, const RateBudget& budget,
-                 const BlockWeights& weights, const OutputMetrics& metrics, Streams* streams,
+                 const BlockWeights& weights, const BlockGradients& gradients, Streams* streams,
                  Stopwatch& watch, const ProgressFn& progress)
       : pool_(pool),
         options_(options),
         budget_(budget),
         weights_(weights),
-        metrics_(metrics),
+        gradients_(gradients),
         streams_(streams),
         watch_(watch),
         progress_(progress) {}
@@ -72,7 +72,7 @@ class StageQuantizer {
   const QuantizeOptions& options_;
   const RateBudget& budget_;
   const BlockWeights& weights_;
-  const OutputMetrics& metrics_;
+  const BlockGradients& gradients_;
   Streams* streams_;
   Stopwatch& watch_;
   const ProgressFn& progress_;

@@ -73,8 +73,14 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
     std::vector<float> received;
     const MatrixView<float> X = part(X_, batch);
     const Matrix<float> input =
-        input_of(stage, original_, X, wanted.weighted ? &received : nullptr);
+        input_of(stage, original_, X, wanted.attention ? &received : nullptr);
     if (moments != nullptr) {
+      if (!wanted.tokens.empty()) {
+        received.resize(static_cast<size_t>(batch.rows), 1.0F);
+        for (int64_t i = 0; i < batch.rows; ++i)
+          if (const auto token = static_cast<size_t>(batch.row + i); token < wanted.tokens.size())
+            received[static_cast<size_t>(i)] *= wanted.tokens[token];
+      }
       StageBatch sums{.X = input, .X_quantized = {}, .p = received, .residual = {}};
       Matrix<float> quantized, residual;
       if (two_) {
@@ -96,8 +102,8 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
 }
 
 StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
-  assert(!wanted.weighted || stage == Capture::kQkv);
-  StageMoments moments(wanted.cross);
+  assert(!wanted.attention || stage == Capture::kQkv);
+  StageMoments moments(wanted.cross, wanted.both);
   visit(stage, wanted, &moments);
   return moments.take();
 }

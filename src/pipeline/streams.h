@@ -20,9 +20,12 @@ namespace watersic {
 
 // What to gather at a capture point.
 struct StageWanted {
-  bool cross = false;     // E[x x'^T]
-  bool weighted = false;  // besides, moments weighted by attention (Capture::kQkv only)
-  bool residual = false;  // E[(r - r') x'^T] (kO, kDown only)
+  bool cross = false;  // E[x x'^T]
+  // Besides, weighted moments, by the product of the two where both are given:
+  bool attention = false;         // by how much tokens are attended to (Capture::kQkv only)
+  std::span<const float> tokens;  // by weights; tokens behind the last of these count once
+  bool both = false;              // with weights: without them not S alone, but all moments
+  bool residual = false;          // E[(r - r') x'^T] (kO, kDown only)
 };
 
 class Streams {

@@ -193,12 +193,24 @@ TEST_F(StreamsTest, TokensAreWeightedByTheAttentionTheyGet) {
   }
   Streams streams(pool_, config_, kLength, X_, false);
   streams.begin_block(weights);
-  const StageStatistics out = streams.statistics(Capture::kQkv, {.weighted = true});
+  const StageStatistics out = streams.statistics(Capture::kQkv, {.attention = true});
   Matrix<float> weighted = A;
   for (int64_t i = 0; i < kTokens; ++i)
     for (float& value : weighted.row(i)) value *= received[static_cast<size_t>(i)];
   EXPECT_LT(difference(out.weighted.S, weighted, A), 1e-5);
   EXPECT_LT(difference(out.plain.S, A, A), 1e-5);
+
+  // And by weights of their own, which the last window does not have.
+  std::vector<float> own(static_cast<size_t>(kTokens - kLength));
+  for (size_t i = 0; i < own.size(); ++i) {
+    own[i] = 0.5F + static_cast<float>(i % 3);
+    for (float& value : weighted.row(static_cast<int64_t>(i))) value *= own[i];
+  }
+  streams.begin_block(weights);
+  EXPECT_LT(
+      difference(streams.statistics(Capture::kQkv, {.attention = true, .tokens = own}).weighted.S,
+                 weighted, A),
+      1e-5);
 }
 
 TEST_F(StreamsTest, TheHeadSeesBothStreamsThroughTheNorm) {

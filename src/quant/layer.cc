@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "base/rotation.h"
+#include "base/strands.h"
 #include "linalg/blas.h"
 #include "quant/columns.h"
 #include "quant/means.h"
@@ -79,6 +80,7 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
       damping_(options.damping.value_or(default_damping(options.method))) {
   const double threshold = options.dead_threshold.value_or(default_dead_threshold(options.method));
   if (options.rotate) rotate();
+  if (minds_outputs() && problem.heads > 1) interleave();
   if (is_rtn(options.method) || options.rotate) {
     // RTN looks at no statistics, and a rotation mixes dead features with the others.
     columns_.live.resize(static_cast<size_t>(problem.W.cols()));
@@ -93,8 +95,9 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
   diagonal_.assign(order_.size(), 1.0);
   if (!is_rtn(options.method)) {
     const Matrix<double> L = form_target();
-    if (options.method == Method::kWatersic && problem.output_metric.rows() > 0) {
-      outputs_ = factor_outputs(pool, problem.output_metric, output_group_rows(problem.W.rows()));
+    if (minds_outputs()) {
+      outputs_ = factor_outputs(pool, problem.output_metric, output_group_rows(problem.W.rows()),
+                                strands_);
     }
     use_factor(L, 0);
   }
@@ -119,6 +122,27 @@ void LayerQuantizer::rotate() {
     rotated_S_ = transposed<double>(rotated_S_);
   }
   problem_ = {.W = rotated_W_, .S = rotated_S_};
+}
+
+bool LayerQuantizer::minds_outputs() const {
+  return options_.method == Method::kWatersic && problem_.output_metric.rows() > 0;
+}
+
+// From here on rows are those that are coded. (The metric is read in their order.)
+void LayerQuantizer::interleave() {
+  strands_ = problem_.heads;
+  const int64_t a = problem_.W.rows();
+  assert(a % strands_ == 0);
+  const auto ordered = [&](auto from, auto& to) {
+    if (from.rows() == 0) return;
+    to = std::remove_reference_t<decltype(to)>(a, from.cols());
+    for (int64_t k = 0; k < a; ++k)
+      std::ranges::copy(from.row(strand_row(k, a, strands_)), to.row(k).begin());
+  };
+  ordered(problem_.W, interleaved_W_);
+  ordered(problem_.residual, interleaved_residual_);
+  problem_.W = interleaved_W_;
+  if (problem_.residual.rows() > 0) problem_.residual = interleaved_residual_;
 }
 
 // The loop goes from the last column to the first. GPTQ's own order is first to last.

@@ -57,7 +57,9 @@ class LayerQuantizer {
   MatrixView<const double> metric() const {
     return problem_.S_quantized.rows() > 0 ? problem_.S_quantized : problem_.S;
   }
+  bool minds_outputs() const;
   void rotate();
+  void interleave();
   void choose_order();
   Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;
@@ -73,6 +75,11 @@ class LayerQuantizer {
   QuantizerOptions options_;
   Matrix<float> rotated_W_;  // only with a rotation
   Matrix<double> rotated_S_;
+  // Only with rows of several heads and a metric of the outputs: W and the residual with these rows
+  // in turn.
+  Matrix<float> interleaved_W_;
+  Matrix<double> interleaved_residual_;
+  int64_t strands_ = 1;
   int trellis_ = 0;
   bool lmmse_ = false;
   double shrinkage_ = 0;

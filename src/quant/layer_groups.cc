@@ -22,7 +22,8 @@ QuantizedLayer LayerQuantizer::quantize_groups(double step) const {
                      .columns = columns_,
                      .Z = Matrix<int32_t>(a, n),
                      .trellis = trellis_,
-                     .segment_rows = trellis_ > 0 ? segment : 0};
+                     .segment_rows = trellis_ > 0 ? segment : 0,
+                     .strands = strands_};
   Rounder rounder(pool_, trellis_, segment);
   // Where each column's path through the trellis stands. (Letting a path look at the rows behind
   // its group before it is cut gained nothing: they are about to change.)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/strands.h"
 #include "linalg/blas.h"
 #include "quant/means.h"
 #include "watersic/error.h"
@@ -22,15 +23,17 @@ void normalise(OutputFactor& factor) {
 
 }  // namespace
 
-OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows) {
+OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows,
+                            int64_t strands) {
   const int64_t a = G.cols();
+  const auto row = [&](int64_t k) { return strand_row(k, a, strands); };
   const bool diagonal = G.rows() == 1;
   const double mean = mean_diagonal(G);
   OutputFactor out{.group_rows = group_rows, .root = {}, .feedback = {}};
   if (diagonal || !(mean > 0)) {
     out.group_rows = a;
     for (int64_t k = 0; k < a; ++k)
-      out.root.push_back(mean > 0 ? std::sqrt(G(0, k) + kDamping * mean) : 1.0);
+      out.root.push_back(mean > 0 ? std::sqrt(G(0, row(k)) + kDamping * mean) : 1.0);
     normalise(out);
     return out;
   }
@@ -40,7 +43,7 @@ OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_
   Matrix<double> C(a, a);
   for (int64_t i = 0; i < a; ++i)
     for (int64_t j = 0; j <= i; ++j)
-      C(i, j) = G(a - 1 - i, a - 1 - j) + (i == j ? kDamping * mean : 0.0);
+      C(i, j) = G(row(a - 1 - i), row(a - 1 - j)) + (i == j ? kDamping * mean : 0.0);
   if (cholesky(pool, C) >= 0) throw Error("the metric of the outputs is not positive semidefinite");
   for (int64_t lo = 0; lo < a; lo += group_rows) {
     const int64_t hi = std::min(a, lo + group_rows), rows = hi - lo;

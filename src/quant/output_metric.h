@@ -26,6 +26,8 @@ struct OutputFactor {
 // G: a x a, symmetric, positive semidefinite, or its diagonal, 1 x a: then there is nothing to feed
 // back, and all rows are one group. Damped by a tenth of its mean diagonal: what is fed back are
 // errors, and at low rates those are not small. Throws Error where it can't be factored still.
-OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows);
+// Rows in the order of base/strands.h.
+OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows,
+                            int64_t strands);
 
 }  // namespace watersic

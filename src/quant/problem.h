@@ -25,6 +25,10 @@ struct LayerProblem {
   // G, a x a: errors e of the outputs count e^T G e. Or its diagonal, 1 x a; or empty: all alike.
   // For method watersic; the others don't look at it.
   MatrixView<const double> output_metric = {};
+  // Equal parts that the rows come in, such as attention's heads. Outputs of one part are the most
+  // alike: with a metric of the outputs rows are quantized one of each part in turn, so that they
+  // can make good each other's errors.
+  int64_t heads = 1;
 };
 
 // Columns that are quantized and columns that are zero; both rising.
@@ -49,6 +53,7 @@ struct QuantizedLayer {
   int trellis = 0;           // states; 0 without
   int64_t segment_rows = 0;  // with a trellis: the state starts anew after so many rows
   uint32_t rotation = 0;     // seed; 0 without
+  int64_t strands = 1;       // with more, rows (of Z, t, target) are in the order of base/strands.h
   std::vector<double> t, gamma, alpha;
   Matrix<double> group_scale;         // a x groups
   std::vector<int32_t> column_group;  // the group of each live column

@@ -320,7 +320,8 @@ void turn_back(Matrix& V, u64 seed) {
 
 Matrix decode_tensor(const vector<uint16_t>& words) {
   Bits in{words, 0, words.size()};
-  require(in.u(8) == 1, "unknown version of the coded tensor");
+  const u64 version = in.u(8);
+  require(version == 1 || version == 2, "unknown version of the coded tensor");
   Matrix V;
   V.rows = i64(in.eg(8));
   V.cols = i64(in.eg(8));
@@ -328,6 +329,7 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
   const bool trellis = log_states > 0;
 
   const u64 rotation = in.u(1) ? in.u(32) : 0;
+  const i64 strands = version > 1 ? i64(in.eg(0)) + 1 : 1;
 
   vector<bool> dead(size_t(V.cols), false);
   const i64 dead_count = i64(in.eg(0));
@@ -449,7 +451,8 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
     for (i64 r = 0; r < V.rows; ++r) {
       const float scale = groups > 0 ? group_scale.at(r * groups + group[size_t(i)])
                                      : row_scale.at(r) * column_scale.at(i);
-      V.v[size_t(r * V.cols + j)] =
+      const i64 row = r % strands * (V.rows / strands) + r / strands;
+      V.v[size_t(row * V.cols + j)] =
           scale * (float(codes[size_t(r * live + i)]) * (trellis ? 0.5F : 1.0F));
     }
     ++i;

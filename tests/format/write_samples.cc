@@ -111,6 +111,10 @@ void write(const fs::path& directory) {
   for (int i = 0; i < 30; ++i) grouped.column_group.push_back(i / 8);
   for (int i = 0; i < 160; ++i) grouped.group_scale.half.push_back(random_half(rng, 1, 0));
   samples.add("groups", grouped);
+  QuantizedTensor heads = gaussian(60, 30, 1.5);
+  heads.strands = 4;
+  dress(heads, 6);
+  samples.add("heads", heads);
   // Rotations: of a power of two of columns, and of another number.
   for (const int64_t cols : {64, 90}) {
     QuantizedTensor rotated = gaussian(40, cols, 1.5);
