@@ -34,7 +34,7 @@ struct Inspection {
   std::string file, model_id, producer, architecture, method;
   std::string options;  // JSON: what the file was made with
   int64_t file_bytes = 0, quantized_weights = 0, kept_bytes = 0, text_bytes = 0;
-  double bits = 0;                 // a weight of the quantized tensors
+  double bits = 0;                 // a weight of the layers; an embedding and a head don't count
   std::vector<std::string> texts;  // "config.json", ...
   std::vector<Tensor> tensors;
 };

@@ -81,8 +81,8 @@ struct QuantizeOptions : QuantizerOptions {
   // "BLOCK.gate_proj:ROW,ROW;...": rows of gate and up taken out of the model, and the columns of
   // down that read them. gate_proj and up_proj mean the same.
   std::string zero_rows;
-  // Bits a weight of the embedding and of the output head, by method watersic; left open, or 16:
-  // kept in 16 bits. Of a tied matrix, either; both must agree. `bits` counts neither.
+  // Bits a weight of embedding and head, by method watersic, beside `bits`; if tied, either one.
+  // 16: kept. Left open: for method watersic 3 more than `bits` if that is at most 10, else 16.
   std::optional<double> embedding_bits, head_bits;
   int64_t file_size = 0;  // bytes of the whole file; instead of `bits`, if not 0
   bool resume = false;    // continue what stands in OUT.wsic.work

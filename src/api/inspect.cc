@@ -5,6 +5,7 @@
 #include "coding/dec_tensor.h"
 #include "container/read_container.h"
 #include "io/json.h"
+#include "model/config.h"
 #include "watersic/model.h"
 
 namespace watersic {
@@ -63,6 +64,8 @@ Inspection inspect(const std::filesystem::path& file) {
       out.tensors.back().kind = "basis";
       bits += 8 * static_cast<double>(tensor.bytes);
     } else if (section.kind == SectionKind::kQuantized) {
+      // Those have rates of their own.
+      if (section.name == kEmbedding || section.name == kHead) continue;
       out.quantized_weights += tensor.rows * tensor.cols;
       bits += 8 * static_cast<double>(tensor.bytes);
     } else {

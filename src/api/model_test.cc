@@ -50,7 +50,8 @@ TEST_F(ModelApi, InspectionAgreesWithTheReport) {
   for (const Inspection::Tensor& tensor : i.tensors) {
     bytes += tensor.bytes;
     if (tensor.kind != "quantized") continue;
-    const LayerReport& layer = report_.layers.at(quantized++);
+    const LayerReport& layer =
+        tensor.name == kEmbedding ? report_.embeddings.at(0) : report_.layers.at(quantized++);
     EXPECT_EQ(tensor.name, layer.name);
     EXPECT_DOUBLE_EQ(tensor.bits, layer.bits.file);
     EXPECT_DOUBLE_EQ(tensor.coded_bits, layer.bits.coded);

@@ -154,11 +154,10 @@ void add_quantize(CLI::App& program) {
       "do.\n"
       "The linear layers of the blocks are quantized; --bits is what the file spends on them, "
       "side\n"
-      "information included. Norms, biases, the embedding and the output head are kept in 16 "
-      "bits,\n"
-      "the last two unless --embedding-bits and --head-bits say otherwise. With --calibration "
-      "self,\n"
-      "the default, the model needs no data: it samples its own text.");
+      "information included. The embedding and the output head get 3 bits more (--embedding-bits,\n"
+      "--head-bits); norms and biases are kept in 16 bits. With --calibration self, the default, "
+      "the\n"
+      "model needs no data: it samples its own text.");
   command->add_option("MODEL_DIR", arguments->model, "A checkpoint: a folder or a GGUF file")
       ->required();
   command->add_option("-o,--output", arguments->output, "The file to write")
@@ -177,7 +176,8 @@ void add_quantize(CLI::App& program) {
       ->add_option(
           "--embedding-bits", arguments->options.embedding_bits,
           "Bits a weight of the embedding, 0.5 to 10: always by method watersic, on top of "
-          "--bits, which don't count it (default 16: kept)")
+          "--bits, which don't count it (default 3 more than --bits; the other methods, and where "
+          "that is more than 10, 16: kept)")
       ->type_name("B");
   command
       ->add_option("--head-bits", arguments->options.head_bits,

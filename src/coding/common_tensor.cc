@@ -1,45 +1,55 @@
 #include "coding/common_tensor.h"
 
-#include "base/rotation.h"
+#include <algorithm>
+
 #include "base/strands.h"
 
 namespace watersic {
 
-Matrix<float> dequantize(const QuantizedTensor& q) {
-  Matrix<float> V(q.rows, q.cols);
-  std::vector<int64_t> live;
-  for (int64_t j = 0, d = 0; j < q.cols; ++j) {
-    if (d < static_cast<int64_t>(q.dead.size()) && q.dead[static_cast<size_t>(d)] == j) {
+RowDequantizer::RowDequantizer(const QuantizedTensor& tensor) : tensor_(tensor) {
+  for (int64_t j = 0, d = 0; j < tensor.cols; ++j) {
+    if (d < static_cast<int64_t>(tensor.dead.size()) && tensor.dead[static_cast<size_t>(d)] == j) {
       ++d;
     } else {
-      live.push_back(j);
+      live_.push_back(j);
     }
   }
-  std::vector<float> column_scale;
-  for (size_t i = 0; i < live.size(); ++i)
-    column_scale.push_back(q.column_scale.value(static_cast<int64_t>(i)));
+  for (size_t i = 0; i < live_.size(); ++i)
+    column_scale_.push_back(tensor.column_scale.value(static_cast<int64_t>(i)));
+  if (tensor.rotation != 0)
+    rotation_ = std::make_unique<RandomRotation>(tensor.cols, tensor.rotation);
+}
+
+void RowDequantizer::row(int64_t row, std::span<float> out) const {
+  const QuantizedTensor& q = tensor_;
+  // Where it stands among the coded rows: the inverse is an interleaving, too.
+  const int64_t k = strand_row(row, q.rows, q.rows / q.strands);
   const float unit = q.trellis > 0 ? 0.5F : 1.0F;
-  for (int64_t k = 0; k < q.rows; ++k) {
-    const auto codes = q.codes.row(k);
-    const auto out = V.row(strand_row(k, q.rows, q.strands));
-    if (q.groups > 0) {
-      std::vector<float> scale;
-      for (int64_t g = 0; g < q.groups; ++g) scale.push_back(q.group_scale.value(k * q.groups + g));
-      for (size_t i = 0; i < live.size(); ++i)
-        out[static_cast<size_t>(live[i])] =
-            scale[static_cast<size_t>(q.column_group[i])] * (static_cast<float>(codes[i]) * unit);
-    } else {
-      const float row_scale = q.row_scale.value(k);
-      for (size_t i = 0; i < live.size(); ++i)
-        out[static_cast<size_t>(live[i])] =
-            (row_scale * column_scale[i]) * (static_cast<float>(codes[i]) * unit);
-    }
+  const auto codes = q.codes.row(k);
+  std::ranges::fill(out, 0.0F);
+  if (q.groups > 0) {
+    std::vector<float> scale;
+    for (int64_t g = 0; g < q.groups; ++g) scale.push_back(q.group_scale.value(k * q.groups + g));
+    for (size_t i = 0; i < live_.size(); ++i)
+      out[static_cast<size_t>(live_[i])] =
+          scale[static_cast<size_t>(q.column_group[i])] * (static_cast<float>(codes[i]) * unit);
+  } else {
+    const float row_scale = q.row_scale.value(k);
+    for (size_t i = 0; i < live_.size(); ++i)
+      out[static_cast<size_t>(live_[i])] =
+          (row_scale * column_scale_[i]) * (static_cast<float>(codes[i]) * unit);
   }
-  if (q.rotation != 0) {
-    const RandomRotation rotation(q.cols, q.rotation);
-    for (int64_t k = 0; k < q.rows; ++k) rotation.undo(V.row(k));
-  }
+  if (rotation_) rotation_->undo(out);
+}
+
+Matrix<float> RowDequantizer::rows(int64_t first, int64_t count) const {
+  Matrix<float> V(count, tensor_.cols);
+  for (int64_t k = 0; k < count; ++k) row(first + k, V.row(k));
   return V;
+}
+
+Matrix<float> dequantize(const QuantizedTensor& tensor) {
+  return RowDequantizer(tensor).rows(0, tensor.rows);
 }
 
 }  // namespace watersic

@@ -3,9 +3,12 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "base/half.h"
+#include "base/rotation.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -50,7 +53,21 @@ struct QuantizedTensor {
   int64_t live() const { return cols - static_cast<int64_t>(dead.size()); }
 };
 
-// V, rows x cols, as above.
+// Rows of V, as above and in V's own order. `tensor` must outlive it.
+class RowDequantizer {
+ public:
+  explicit RowDequantizer(const QuantizedTensor& tensor);
+  void row(int64_t k, std::span<float> out) const;  // cols values
+  Matrix<float> rows(int64_t first, int64_t count) const;
+
+ private:
+  const QuantizedTensor& tensor_;
+  std::vector<int64_t> live_;
+  std::vector<float> column_scale_;
+  std::unique_ptr<RandomRotation> rotation_;
+};
+
+// All of V, rows x cols.
 Matrix<float> dequantize(const QuantizedTensor& tensor);
 
 }  // namespace watersic

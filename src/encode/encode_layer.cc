@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/half.h"
 #include "base/rng.h"
@@ -12,6 +13,7 @@
 #include "coding/enc_estimate.h"
 #include "coding/enc_tensor.h"
 #include "encode/step_search.h"
+#include "quant/distortion.h"
 #include "quant/layer.h"
 #include "watersic/error.h"
 
@@ -82,8 +84,8 @@ QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const Quantize
   return tensor;
 }
 
-// The tensor coded, and what that costs; distortion is left open.
-EncodedLayer measured(QuantizedTensor tensor, Coder coder, ThreadPool& pool,
+// The tensor coded, and what that costs; the tensor itself and distortion are left open.
+EncodedLayer measured(const QuantizedTensor& tensor, Coder coder, ThreadPool& pool,
                       const StoredSize& stored_size) {
   EncodedLayer out;
   out.bytes = encode_tensor(tensor, CodingPlan{.coder = coder}, pool);
@@ -95,7 +97,6 @@ EncodedLayer measured(QuantizedTensor tensor, Coder coder, ThreadPool& pool,
   out.bits.side = out.bits.file - out.bits.coded;
   out.bits.pooled_entropy = pooled_entropy(tensor.codes, tensor.trellis > 0) * a * live / weights;
   out.bits.paper_rate = out.bits.pooled_entropy + (16 * a + 16 * live + 16 * dead) / weights;
-  out.tensor = std::move(tensor);
   return out;
 }
 
@@ -135,7 +136,12 @@ class LayerEncoder {
 
   EncodedLayer run() {
     EncodedLayer best = quantizer_.has_step() && quantizer_.live() > 0 ? search() : fixed();
-    const Distortions made = distortions(pool_, problem_, dequantize(best.tensor));
+    // Once more from its bytes: the integers of a large layer are too much to keep while others are
+    // tried.
+    best.tensor = decode_tensor(best.bytes, pool_, "the layer");
+    const RowDequantizer values(best.tensor);
+    const Distortions made = distortions(
+        pool_, problem_, [&](int64_t first, int64_t rows) { return values.rows(first, rows); });
     best.distortion = made.plain;
     best.weighted_distortion = made.weighted;
     best.damping = quantizer_.damping();
@@ -163,18 +169,21 @@ class LayerEncoder {
     for (int round = 0; round < kRounds && best_error > kTolerance; ++round) {
       StepSearch passes(options_.bits - correction, step);
       QuantizedLayer layer;
-      double draft = 0;
+      double draft = 0, tried = 0;
       for (int i = 0; i < kPasses && passes.best_error() > kTolerance; ++i) {
-        const double tried = passes.next(), before = passes.best_error();
-        QuantizedLayer trial = quantizer_.quantize(tried);
-        const double bits = count(encode(trial, tried).bits);
+        const double before = passes.best_error();
+        tried = passes.next();
+        layer = {};  // one at a time
+        layer = quantizer_.quantize(tried);
+        const double bits = count(encode(layer, tried).bits);
         passes.measured(tried, bits);
-        if (passes.best_error() < before) {
-          layer = std::move(trial);
-          draft = bits;
-        }
+        if (passes.best_error() < before) draft = bits;
       }
       step = passes.best_step();
+      if (tried != step) {  // the last was not the best
+        layer = {};
+        layer = quantizer_.quantize(step);
+      }
       quantizer_.rescale(layer);
       EncodedLayer encoded = encode(layer, step);
       const double bits = count(encoded.bits), error = std::fabs(bits - options_.bits);
@@ -229,11 +238,14 @@ class LayerEncoder {
     return rng.choose(a, wanted);
   }
 
-  EncodedLayer encode(const QuantizedLayer& layer, double step) const {
+  EncodedLayer encode(QuantizedLayer& layer, double step) const {
+    Matrix<int32_t> Z = std::exchange(layer.Z, {});  // lent, not copied
     QuantizedTensor tensor = to_tensor(layer, options_);
+    tensor.codes = std::move(Z);
     if (tensor.row_scale.half.empty())
       tensor.row_scale = row_scales_to_come(layer.rows, options_, layer.cols);
-    EncodedLayer out = measured(std::move(tensor), options_.coder, pool_, stored_size_);
+    EncodedLayer out = measured(tensor, options_.coder, pool_, stored_size_);
+    layer.Z = std::move(tensor.codes);
     out.step = step;
     out.gamma = layer.gamma;
     return out;

@@ -10,6 +10,7 @@
 #include "base/rotation.h"
 #include "coding/dec_tensor.h"
 #include "linalg/blas.h"
+#include "quant/distortion.h"
 #include "quant/families.h"
 #include "quant/layer.h"
 #include "watersic/error.h"

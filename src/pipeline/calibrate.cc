@@ -6,6 +6,7 @@
 
 #include "calibration/windows.h"
 #include "model/decoder.h"
+#include "pipeline/identity.h"
 #include "tokenizer/tokenizer.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
@@ -47,6 +48,26 @@ std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool,
   return sample_sequences(
       pool, config, model.weights,
       {.count = options.samples, .length = length, .first_token = *first, .seed = seed}, sampling);
+}
+
+std::vector<std::vector<int32_t>> shared_windows(
+    const std::filesystem::path& path, const Json& identity,
+    const std::function<std::vector<std::vector<int32_t>>()>& make) {
+  if (!std::filesystem::exists(path)) {
+    auto windows = make();
+    write_file(path, Json({{"identity", identity}, {"windows", windows}}).dump() + "\n");
+    return windows;
+  }
+  const Json json = read_json(path, size_t{4} << 30);
+  const JsonFields fields(json, path.string());
+  if (const auto found = first_difference(fields.object("identity").json(), identity))
+    throw Error(
+        fmt::format("{}: holds the windows of another calibration: {}", path.string(), *found));
+  try {
+    return fields.array("windows").get<std::vector<std::vector<int32_t>>>();
+  } catch (const Json::exception&) {
+    fields.fail("windows", "arrays of token ids");
+  }
 }
 
 }  // namespace watersic

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "base/threads.h"
+#include "io/json.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "tokenizer/tokenizer.h"
@@ -28,5 +30,11 @@ std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool,
                                                       const CalibratedModel& model,
                                                       const CalibrationOptions& options,
                                                       uint64_t seed, const ProgressFn& progress);
+
+// The windows that runs share in a file: from there, or made and put there. Throws Error where they
+// were made for another `identity`, a JSON object.
+std::vector<std::vector<int32_t>> shared_windows(
+    const std::filesystem::path& path, const Json& identity,
+    const std::function<std::vector<std::vector<int32_t>>()>& make);
 
 }  // namespace watersic

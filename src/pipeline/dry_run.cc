@@ -15,6 +15,7 @@
 #include "pipeline/model_basis.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
+#include "quant/layer.h"
 #include "watersic/quantize.h"
 
 namespace watersic {
@@ -105,6 +106,22 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
   return work;
 }
 
+// As of a layer; but that most rows have only their own scale to find.
+Work embedding_work(const EmbeddingPlan& matrix) {
+  const auto a = static_cast<double>(matrix.rows), n = static_cast<double>(matrix.cols);
+  const double fitted = std::min(a, static_cast<double>(LayerQuantizer::kRescaledRows));
+  return {
+      .narrow = 12 * a * n * n, .wide = (8 * fitted + 6 * a) * n * n + n * n * n, .weights = a * n};
+}
+
+// Its weights, as a target too if it has one, the integers, what they are coded to, twice; and what
+// a slab of it takes.
+int64_t embedding_bytes(const EmbeddingPlan& matrix, bool drift) {
+  const int64_t weight = matrix.is_head() && drift ? 12 : 8;
+  const int64_t slab = std::min(matrix.rows, LayerQuantizer::kRescaledRows) * matrix.cols;
+  return matrix.weights() * (weight + 2) + slab * 12 + 6 * matrix.cols * matrix.cols * 8;
+}
+
 // A forward pass with the moments of three inputs, and the products that turn the weights each
 // time that they are read.
 void add_basis_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
@@ -154,23 +171,43 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
       fixed_bits += (layer.keep ? 16 : layer.options.bits) * static_cast<double>(layer.weights());
     }
   }
-  int64_t rest = 0, embedding_weights = 0;
-  for (const EmbeddingPlan& matrix : plan_embeddings(config, options)) {
-    quantized.insert(matrix.name);
+  // All that is not quantized, and what is at these rates.
+  const auto others = [&](double bits_if_open) {
+    QuantizeOptions resolved = options;
+    resolve_embedding_bits(config, bits_if_open, resolved);
+    return plan_embeddings(config, resolved);
+  };
+  const auto bytes_beside = [&](const std::vector<EmbeddingPlan>& matrices) {
+    std::set<std::string> names = quantized;
+    for (const EmbeddingPlan& matrix : matrices) names.insert(matrix.name);
+    int64_t bytes = 0;
+    for (const ModelTensor& tensor : model_tensors(config))
+      if (!names.contains(tensor.name)) bytes += 2 * tensor.shape.rows * tensor.shape.cols;
+    for (const char* name : kCarriedTexts)  // compressed to about a quarter
+      if (const auto text = checkpoint->text(name)) bytes += static_cast<int64_t>(text->size() / 4);
+    return bytes;
+  };
+  const auto coded_bytes = [](const std::vector<EmbeddingPlan>& matrices) {
+    int64_t bytes = 0;
+    for (const EmbeddingPlan& matrix : matrices)
+      bytes +=
+          static_cast<int64_t>(matrix.options.bits * static_cast<double>(matrix.weights()) / 8);
+    return bytes;
+  };
+  SharedBits bits{.layers = options.bits, .if_open = open_embedding_bits(options, options.bits)};
+  if (options.file_size > 0) {
+    const int64_t left = options.file_size - bytes_beside(others(open_embedding_bits(options, 1))) -
+                         coded_bytes(plan_embeddings(config, options));
+    bits = bits_in_file(config, options, 8 * static_cast<double>(left), plan.quantized_weights);
+  }
+  plan.bits = bits.layers;
+  const std::vector<EmbeddingPlan> embeddings = others(bits.if_open);
+  const int64_t rest = bytes_beside(embeddings) + coded_bytes(embeddings);
+  for (const EmbeddingPlan& matrix : embeddings)
     plan.embeddings.push_back({.name = matrix.name,
                                .rows = matrix.rows,
                                .cols = matrix.cols,
                                .bits = matrix.options.bits});
-    embedding_weights = std::max(embedding_weights, matrix.weights());
-    rest += static_cast<int64_t>(matrix.options.bits * static_cast<double>(matrix.weights()) / 8);
-  }
-  for (const ModelTensor& tensor : model_tensors(config))
-    if (!quantized.contains(tensor.name)) rest += 2 * tensor.shape.rows * tensor.shape.cols;
-  for (const char* name : kCarriedTexts)  // compressed to about a quarter
-    if (const auto text = checkpoint->text(name)) rest += static_cast<int64_t>(text->size() / 4);
-  const auto weights = static_cast<double>(plan.quantized_weights);
-  plan.bits = options.file_size > 0 ? 8 * static_cast<double>(options.file_size - rest) / weights
-                                    : options.bits;
   const Basis basis = resolved_basis(config, options);
   fixed_bits += axes_bits(config, basis);
   const RateBudget budget(plan.bits, plan.quantized_weights, fixed_weights, fixed_bits);
@@ -198,6 +235,11 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
     seconds += work.narrow / narrow + work.wide / wide +
                work.weights / (kWeightsPerSecond * pool.threads());
   }
+  for (const EmbeddingPlan& matrix : embeddings) {
+    const auto work = embedding_work(matrix);
+    seconds += work.narrow / narrow + work.wide / wide +
+               work.weights / (kWeightsPerSecond * pool.threads());
+  }
   plan.seconds = seconds;
 
   // The streams, a block of each model, the moments of the widest input, and the quantizer's copies
@@ -216,9 +258,8 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                  std::min(OutputGradients::kTokens, plan.calibration_tokens) * each) +
         4 * rows * rows * 8;
   }
-  constexpr int64_t kEmbeddingBytes =
-      70;  // a weight: copies in float32 and of the rescalers in float64
-  plan.peak_bytes = std::max(plan.peak_bytes, embedding_weights * kEmbeddingBytes);
+  for (const EmbeddingPlan& matrix : embeddings)
+    plan.peak_bytes = std::max(plan.peak_bytes, embedding_bytes(matrix, *model.drift));
   return plan;
 }
 

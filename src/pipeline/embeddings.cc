@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "coding/dec_tensor.h"
 #include "quant/means.h"
 #include "watersic/error.h"
 
@@ -12,7 +15,7 @@ namespace {
 
 std::optional<double> wanted_bits(const std::optional<double>& bits, const char* name) {
   if (!bits || *bits == 16) return std::nullopt;
-  if (!(*bits >= 0.5 && *bits <= 10)) {
+  if (!(*bits >= 0.5 && *bits <= kMostEmbeddingBits)) {
     throw Error(fmt::format(
         "{}: expected 0.5 to 10 bits a weight, or 16 for no quantization, found {}", name, *bits));
   }
@@ -22,6 +25,42 @@ std::optional<double> wanted_bits(const std::optional<double>& bits, const char*
 }  // namespace
 
 bool EmbeddingPlan::is_head() const { return name == kHead; }
+
+double open_embedding_bits(const QuantizeOptions& options, double bits) {
+  const double more = bits + kEmbeddingBitsMore;
+  return options.method == Method::kWatersic && more <= kMostEmbeddingBits ? more : 16;
+}
+
+void resolve_embedding_bits(const ModelConfig& config, double bits_if_open,
+                            QuantizeOptions& options) {
+  auto &embedding = options.embedding_bits, &head = options.head_bits;
+  if (config.tied_embeddings) {
+    if (!embedding) embedding = head;
+    if (!head) head = embedding;
+  }
+  for (auto* bits : {&embedding, &head})
+    if (!*bits) *bits = bits_if_open;
+}
+
+SharedBits bits_in_file(const ModelConfig& config, const QuantizeOptions& options, double left,
+                        int64_t layers) {
+  const auto each = static_cast<double>(config.vocabulary * config.hidden);
+  double open = 0;
+  if (config.tied_embeddings) {
+    if (!options.embedding_bits && !options.head_bits) open = each;
+  } else {
+    if (!options.embedding_bits) open += each;
+    if (!options.head_bits) open += each;
+  }
+  const auto layers_at = [&](double bits_if_open) {
+    return std::min(16.0, (left - bits_if_open * open) / static_cast<double>(layers));
+  };
+  constexpr double kMost = kMostEmbeddingBits - kEmbeddingBitsMore;
+  if (options.method != Method::kWatersic || layers_at(16) >= kMost) return {layers_at(16), 16};
+  const double shared = (left - kEmbeddingBitsMore * open) / (static_cast<double>(layers) + open);
+  if (shared <= kMost) return {shared, shared + kEmbeddingBitsMore};
+  return {layers_at(kMostEmbeddingBits), kMostEmbeddingBits};
+}
 
 std::vector<EmbeddingPlan> plan_embeddings(const ModelConfig& config,
                                            const QuantizeOptions& options) {
@@ -53,6 +92,30 @@ std::vector<EmbeddingPlan> plan_embeddings(const ModelConfig& config,
   if (embedding) add(kEmbedding, *embedding);
   if (head && !config.tied_embeddings) add(kHead, *head);
   return out;
+}
+
+Matrix<float> tall_matrix(const WeightSource& source, const std::string& name) {
+  constexpr int64_t kRows = 4096;
+  const WeightSource::Shape shape = source.shape(name);
+  Matrix<float> W(shape.rows, shape.cols);
+  for (int64_t from = 0; from < shape.rows; from += kRows) {
+    std::vector<int32_t> rows(static_cast<size_t>(std::min(kRows, shape.rows - from)));
+    std::iota(rows.begin(), rows.end(), static_cast<int32_t>(from));
+    std::ranges::copy(source.rows(name, rows).values(), W.row(from).begin());
+  }
+  return W;
+}
+
+Matrix<float> embed_coded(ThreadPool& pool, std::span<const std::byte> coded,
+                          std::span<const std::vector<int32_t>> windows) {
+  const QuantizedTensor tensor = decode_tensor(coded, pool, kEmbedding);
+  const RowDequantizer values(tensor);
+  int64_t tokens = 0, next = 0;
+  for (const auto& window : windows) tokens += static_cast<int64_t>(window.size());
+  Matrix<float> X(tokens, tensor.cols);
+  for (const auto& window : windows)
+    for (const int32_t id : window) values.row(id, X.row(next++));
+  return X;
 }
 
 LayerProblem EmbeddingProblem::problem(MatrixView<const float> W) const {

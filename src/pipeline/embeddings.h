@@ -2,6 +2,7 @@
 // (docs/algorithm.md, "Embeddings and head").
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include "base/threads.h"
 #include "calibration/stage_moments.h"
 #include "model/config.h"
+#include "model/weights.h"
 #include "pipeline/output_gradients.h"
 #include "quant/problem.h"
 #include "watersic/quantize.h"
@@ -26,10 +28,32 @@ struct EmbeddingPlan {
   bool is_head() const;  // and nothing else
 };
 
-// Those that are quantized, the embedding first. Throws Error where the options ask for what is
-// not there, or for more or fewer bits than there can be.
+// The bits of those whose rate is left open, beside layers of `bits`: so many more, or 16 where
+// that would be more than kMostEmbeddingBits, and with other methods than watersic.
+constexpr double kEmbeddingBitsMore = 3, kMostEmbeddingBits = 10;
+double open_embedding_bits(const QuantizeOptions& options, double bits);
+void resolve_embedding_bits(const ModelConfig& config, double bits_if_open,
+                            QuantizeOptions& options);
+
+// The same in a file with a size, of which `left` bits are there for so many weights of layers and
+// all that is left open. Where the layers have room for more than they may have beside quantized
+// embeddings, and too little to keep those, they get it, and the embeddings kMostEmbeddingBits.
+struct SharedBits {
+  double layers = 0, if_open = 16;
+};
+SharedBits bits_in_file(const ModelConfig& config, const QuantizeOptions& options, double left,
+                        int64_t layers);
+
+// Those that are quantized, the embedding first; none that is left open. Throws Error where the
+// options ask for what is not there, or for more or fewer bits than there can be.
 std::vector<EmbeddingPlan> plan_embeddings(const ModelConfig& config,
                                            const QuantizeOptions& options);
+
+// The weights, read some rows at a time: on the way from 16 bits they may be there twice.
+Matrix<float> tall_matrix(const WeightSource& source, const std::string& name);
+// The rows of all windows' tokens, one below the other, of what a coded embedding stands for.
+Matrix<float> embed_coded(ThreadPool& pool, std::span<const std::byte> coded,
+                          std::span<const std::vector<int32_t>> windows);
 
 // The moments of one such problem, owned.
 struct EmbeddingProblem {

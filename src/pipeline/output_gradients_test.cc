@@ -11,7 +11,7 @@
 #include "model/forward.h"
 #include "model/model_backward.h"
 #include "model/tiny_models.h"
-#include "quant/layer.h"
+#include "quant/distortion.h"
 
 namespace watersic {
 namespace {

@@ -231,6 +231,44 @@ TEST(Mixing, TheSearchFindsTheLeastErrorAndKeepsEveryPoint) {
   EXPECT_TRUE(search_mixing(false, false, 15, bowl).points.empty());
 }
 
+TEST(Embeddings, TheirBitsFollowTheLayers) {
+  Json json = small_config();
+  const ModelConfig tied = parse_config(json, "config.json");
+  json["tie_word_embeddings"] = false;
+  const ModelConfig two = parse_config(json, "config.json");
+  const auto resolved = [](const ModelConfig& config, double bits, QuantizeOptions options) {
+    resolve_embedding_bits(config, open_embedding_bits(options, bits), options);
+    return std::pair(options.embedding_bits.value(), options.head_bits.value());
+  };
+  using Rates = std::pair<double, double>;
+  EXPECT_EQ(resolved(two, 1.5, {}), Rates(4.5, 4.5));
+  EXPECT_EQ(resolved(two, 7, {}), Rates(10, 10));
+  EXPECT_EQ(resolved(two, 7.5, {}), Rates(16, 16));
+  QuantizeOptions some;
+  some.head_bits = 4;
+  EXPECT_EQ(resolved(two, 2, some), Rates(5, 4));
+  EXPECT_EQ(resolved(tied, 2, some), Rates(4, 4));
+  some.head_bits = 16;
+  EXPECT_EQ(resolved(tied, 2, some), Rates(16, 16));
+  QuantizeOptions rival;
+  rival.method = Method::kHuffmanGptq;
+  EXPECT_EQ(resolved(two, 2, rival), Rates(16, 16));
+
+  // What a file with a size leaves.
+  const auto matrix = static_cast<double>(tied.vocabulary * tied.hidden);
+  const auto shared = [](const ModelConfig& config, const QuantizeOptions& options, double left) {
+    const SharedBits bits = bits_in_file(config, options, left, 1000);
+    return std::pair(bits.layers, bits.if_open);
+  };
+  EXPECT_EQ(shared(tied, {}, 2000 + 5 * matrix), Rates(2, 5));
+  EXPECT_EQ(shared(two, {}, 2000 + 2 * 5 * matrix), Rates(2, 5));
+  EXPECT_EQ(shared(tied, rival, 2000 + 16 * matrix), Rates(2, 16));
+  EXPECT_EQ(shared(tied, some, 2000).first, 2);  // the one has its own
+  EXPECT_EQ(shared(tied, {}, 7000 + 10 * matrix), Rates(7, 10));
+  EXPECT_EQ(shared(tied, {}, 7500 + 10 * matrix), Rates(7.5, 10));
+  EXPECT_EQ(shared(tied, {}, 8000 + 16 * matrix), Rates(8, 16));
+}
+
 TEST(Embeddings, ATiedMatrixIsOne) {
   Json json = small_config();
   const ModelConfig tied = parse_config(json, "config.json");

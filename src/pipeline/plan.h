@@ -12,6 +12,9 @@
 
 namespace watersic {
 
+// Of a block, in the order in which they are quantized.
+constexpr Capture kStages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
+
 struct LayerPlan {
   LinearSite site;
   QuantizerOptions options;  // bits: meaningful if `fixed`

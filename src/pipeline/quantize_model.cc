@@ -6,12 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <set>
 
 #include "base/threads.h"
 #include "coding/dec_tensor.h"
-#include "container/common_texts.h"
-#include "container/write_container.h"
 #include "io/json.h"
 #include "model/config.h"
 #include "model/forward.h"
@@ -20,27 +17,24 @@
 #include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
 #include "pipeline/identity.h"
-#include "pipeline/kept_tensor.h"
 #include "pipeline/model_basis.h"
+#include "pipeline/model_file.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "pipeline/principal_axes.h"
 #include "pipeline/quantized_matrix.h"
-#include "pipeline/report.h"
+#include "pipeline/rates.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/stage.h"
 #include "pipeline/stopwatch.h"
 #include "pipeline/streams.h"
 #include "pipeline/work_folder.h"
 #include "watersic/error.h"
-#include "watersic/file.h"
 #include "watersic/quantize.h"
 #include "watersic/version.h"
 
 namespace watersic {
 namespace {
-
-constexpr Capture kStages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
 
 class ModelQuantizer {
  public:
@@ -53,24 +47,29 @@ class ModelQuantizer {
         pool_(options.threads),
         checkpoint_(open_checkpoint(model_dir)),
         config_(checkpoint_->config()),
-        basis_(pool_, config_, checkpoint_->weights()) {
+        basis_(pool_, config_, checkpoint_->weights()),
+        file_(output_, *checkpoint_, basis_) {
     check_writable(output);
     options_.model = resolved_model_options(options);
     options_.model.basis = resolved_basis(config_, options);
     plan_ = plan_layers(config_, options_);
-    embeddings_ = plan_embeddings(config_, options_);
     zero_rows_ = parse_zero_rows(options.zero_rows, config_);
     report_.model = model_dir.string();
     report_.output = output.string();
     report_.version = kVersion;
-    report_.options = options_;
   }
 
   QuantizeReport run() {
     const auto start = std::chrono::steady_clock::now();
     // A file whose tokenizer can't be read could not be evaluated.
     if (checkpoint_->text("tokenizer.json")) checkpoint_->tokenizer();
-    share_bits();
+    rates_ = settle_rates(pool_, config_, plan_, file_, options_);
+    budget_ = rates_.budget(axes_bits(config_, *options_.model.basis));
+    check_budget(pool_, plan_, budget_);
+    embeddings_ = plan_embeddings(config_, options_);
+    report_.options = options_;
+    report_.target_bits = rates_.target;
+    report_.quantized_weights = rates_.weights;
     watch_.stage("hashing");
     identity_ = run_identity(*checkpoint_, options_);
     const WorkFolder work(output_, identity_, options_.resume);
@@ -83,13 +82,12 @@ class ModelQuantizer {
       throw;
     }
     watch_.stage("writing");
-    write_file(work);
+    file_.write(plan_, embeddings_, work, report_);
     watch_.stop();
     work.remove();
     report_.stages = watch_.stages();
     report_.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    finish_totals();
     return std::move(report_);
   }
 
@@ -131,7 +129,11 @@ class ModelQuantizer {
                                                basis_.from_stream(gradients_->stream()),
                                                basis_.from_head(gradients_->head().S));
       });
-      if (streams && streams->two()) streams->set_quantized_input(embed_quantized(windows, work));
+      if (streams && streams->two()) {
+        const FinishedStage finished = *work.matrix(kEmbedding);
+        streams->set_quantized_input(
+            basis_.to_stream(embed_coded(pool_, finished.tensors.front(), windows)));
+      }
     }
     for (int64_t block = 0; block < config_.blocks; ++block)
       quantize_block(block, streams ? &*streams : nullptr, work);
@@ -154,7 +156,7 @@ class ModelQuantizer {
       watch_.stage("gradients");
       const EmbeddingProblem problem = problem_of();
       watch_.stage("quantizing");
-      const Matrix<float> W = basis_.stored().matrix(plan.name);
+      const Matrix<float> W = tall_matrix(basis_.stored(), plan.name);
       QuantizedMatrix done = quantize_matrix(pool_, plan.name, problem.problem(W), plan.options);
       saved = FinishedStage{
           .layers = {std::move(done.report)}, .tensors = {std::move(done.bytes)}, .outliers = {}};
@@ -182,44 +184,33 @@ class ModelQuantizer {
       work.save_basis(*saved);
     }
     basis_.turn(std::move(*saved));
-    if (!basis_.axes().empty()) share_bits();
+    if (!basis_.axes().empty())
+      budget_ = rates_.budget(8 * static_cast<double>(file_.axes_bytes()));
   }
 
   // How much more or less than the others each layer gets.
   void share_bits_unevenly(const std::vector<std::vector<int32_t>>& windows,
                            const WorkFolder& work) {
     watch_.stage("sensitivity");
-    auto& found = report_.sensitivities;
     const double bits = budget_.average();
-    if (auto saved = work.sensitivities()) {
-      found = std::move(*saved);
-    } else {
-      LeastBits least(pool_);
-      std::vector<double> floors;
-      for (const auto& block : plan_)
-        for (const LayerPlan& layer : block)
-          if (!layer.fixed) floors.push_back(1.1 * least(layer, bits));
+    auto saved = work.sensitivities();
+    if (!saved) {
+      const std::vector<double> floors = least_shares(pool_, plan_, bits);
       const auto tick = [this] { check_stop(); };
       if (*options_.model.allocation == Allocation::kGradient) {
-        found = share_by_gradients(pool_, basis_.config(), basis_.weights(), windows, plan_,
+        saved = share_by_gradients(pool_, basis_.config(), basis_.weights(), windows, plan_,
                                    *gradients_, *options_.model.token_weighting, bits, floors, tick,
                                    progress_);
       } else {
-        found = measure_sensitivities(pool_, basis_.config(), basis_.weights(), windows, plan_,
+        saved = measure_sensitivities(pool_, basis_.config(), basis_.weights(), windows, plan_,
                                       metrics_minded() ? gradients_.get() : nullptr, bits, tick,
                                       progress_);
-        share_by_sensitivity(found, bits, floors);
+        share_by_sensitivity(*saved, bits, floors);
       }
-      work.save_sensitivities(found);
+      work.save_sensitivities(*saved);
     }
-    size_t next = 0;
-    for (auto& block : plan_) {
-      for (LayerPlan& layer : block) {
-        if (layer.fixed) continue;
-        layer.sensitivity = found.at(next).sensitivity();
-        layer.offset = found.at(next++).share - bits;
-      }
-    }
+    set_shares(*saved, bits, plan_);
+    report_.sensitivities = std::move(*saved);
   }
   bool metrics_minded() const { return *options_.model.output_metric; }
 
@@ -228,110 +219,31 @@ class ModelQuantizer {
       throw Interrupted(fmt::format("{}: stopped; --resume continues the run", output_.string()));
   }
 
-  // Before any work, and when the basis is known: can every layer have the bits that are asked for?
-  void share_bits() {
-    int64_t fixed_weights = 0, all = 0;
-    double fixed_bits = 0;
-    for (const auto& block : plan_) {
-      for (const LayerPlan& layer : block) {
-        all += layer.weights();
-        if (!layer.fixed) continue;
-        fixed_weights += layer.weights();
-        fixed_bits += (layer.keep ? 16 : layer.options.bits) * static_cast<double>(layer.weights());
-      }
-    }
-    report_.quantized_weights = all;
-    for (const EmbeddingPlan& plan : embeddings_) {
-      const double least = minimum_bits(pool_, plan.rows, plan.cols, plan.options, stored_size);
-      if (plan.options.bits < least)
-        throw Error(
-            fmt::format("{}: {:.3f} bits a weight can't be met: its side information alone "
-                        "needs {:.3f}",
-                        plan.name, plan.options.bits, least));
-    }
-    if (options_.file_size > 0 && fixed_weights == all)
-      throw Error("file size: every layer has a rate of its own, nothing is left to choose");
-    fixed_bits += 8 * static_cast<double>(axes_bytes());
-    report_.target_bits =
-        options_.file_size > 0 ? bits_for_size(options_.file_size, all) : options_.bits;
-    budget_ = RateBudget(report_.target_bits, all, fixed_weights, fixed_bits);
-    check_budget(pool_, plan_, budget_);
-  }
-
-  // What is left of a file of this size for its quantized tensors, once all else is in it.
-  double bits_for_size(int64_t size, int64_t weights) {
-    ContainerWriter trial(output_.string() + ".size");
-    constexpr int64_t kManifest = 4096;  // and the header: a little more than they take
-    int64_t rest = write_texts(trial) + write_kept(trial) + kManifest;
-    for (const EmbeddingPlan& plan : embeddings_)
-      rest += static_cast<int64_t>(plan.options.bits * static_cast<double>(plan.weights()) / 8);
-    const double bits = 8 * static_cast<double>(size - rest) / static_cast<double>(weights);
-    if (!(bits >= 0.05)) {
-      throw Error(
-          fmt::format("file size: expected more than {} bytes, which the tokenizer and the tensors "
-                      "that are kept "
-                      "in 16 bits or have bits of their own take, found {}",
-                      rest, size));
-    }
-    return std::min(bits, 16.0);
-  }
-
   std::vector<std::vector<int32_t>> windows_of(const WorkFolder& work) {
     if (auto saved = work.windows()) return *saved;
-    auto windows = options_.windows_file.empty() ? made_windows() : kept_windows();
-    work.save_windows(windows);
-    return windows;
-  }
-
-  // From the file that other runs share, or made and put there. Of a run's identity they depend on
-  // the version, the model and the calibration, and on the seed.
-  std::vector<std::vector<int32_t>> kept_windows() {
+    const auto make = [this] {
+      return calibration_windows(pool_,
+                                 {.name = checkpoint_->name(),
+                                  .config = config_,
+                                  .weights = checkpoint_->weights(),
+                                  .tokenizer = [this] { return checkpoint_->tokenizer(); }},
+                                 options_.calibration, options_.seed,
+                                 [this](const ProgressEvent& event) {
+                                   if (progress_) progress_(event);
+                                   check_stop();
+                                 });
+    };
+    // Of a run's identity they depend on the version, the model and the calibration, and on the
+    // seed.
     const Json identity = {{"version", identity_["version"]},
                            {"input", identity_["input"]},
                            {"calibration", identity_["options"]["calibration"]},
                            {"seed", identity_["options"]["seed"]}};
-    const std::filesystem::path& path = options_.windows_file;
-    if (!std::filesystem::exists(path)) {
-      auto windows = made_windows();
-      watersic::write_file(path,
-                           Json({{"identity", identity}, {"windows", windows}}).dump() + "\n");
-      return windows;
-    }
-    const Json json = read_json(path, size_t{4} << 30);
-    const JsonFields fields(json, path.string());
-    if (const auto found = first_difference(fields.object("identity").json(), identity))
-      throw Error(
-          fmt::format("{}: holds the windows of another calibration: {}", path.string(), *found));
-    try {
-      return fields.array("windows").get<std::vector<std::vector<int32_t>>>();
-    } catch (const Json::exception&) {
-      fields.fail("windows", "arrays of token ids");
-    }
-  }
-
-  std::vector<std::vector<int32_t>> made_windows() {
-    const ProgressFn watched = [this](const ProgressEvent& event) {
-      if (progress_) progress_(event);
-      check_stop();
-    };
-    return calibration_windows(pool_,
-                               {.name = checkpoint_->name(),
-                                .config = config_,
-                                .weights = checkpoint_->weights(),
-                                .tokenizer = [this] { return checkpoint_->tokenizer(); }},
-                               options_.calibration, options_.seed, watched);
-  }
-
-  // As the quantized model will.
-  Matrix<float> embed_quantized(const std::vector<std::vector<int32_t>>& windows,
-                                const WorkFolder& work) {
-    const FinishedStage finished = *work.matrix(kEmbedding);
-    const Matrix<float> E = dequantize(decode_tensor(finished.tensors.front(), pool_, kEmbedding));
-    Matrix<float> X(report_.calibration_tokens, E.cols());
-    int64_t next = 0;
-    for (const auto& window : windows)
-      for (const int32_t id : window) std::ranges::copy(E.row(id), X.row(next++).begin());
-    return basis_.to_stream(std::move(X));
+    auto windows = options_.windows_file.empty()
+                       ? make()
+                       : shared_windows(options_.windows_file, identity, make);
+    work.save_windows(windows);
+    return windows;
   }
 
   void quantize_block(int64_t block, Streams* streams, const WorkFolder& work) {
@@ -402,93 +314,6 @@ class ModelQuantizer {
     }
   }
 
-  static void set_stored(LayerReport& layer, uint64_t bytes) {
-    layer.bits.file = 8 * static_cast<double>(bytes) / static_cast<double>(layer.rows * layer.cols);
-    layer.bits.side = layer.bits.file - layer.bits.coded;
-  }
-
-  void write_file(const WorkFolder& work) {
-    ContainerWriter writer(output_);
-    size_t next = 0;
-    for (size_t block = 0; block < plan_.size(); ++block) {
-      for (const Capture stage : kStages) {
-        const FinishedStage finished = *work.stage(static_cast<int64_t>(block), stage);
-        for (size_t i = 0; i < finished.layers.size(); ++i) {
-          LayerReport& layer = report_.layers[next++];
-          if (layer.kept) continue;
-          const uint64_t stored =
-              writer.add_quantized(layer.name, layer.rows, layer.cols, finished.tensors[i]);
-          set_stored(layer, stored);
-        }
-      }
-    }
-    for (LayerReport& matrix : report_.embeddings) {
-      const uint64_t stored = writer.add_quantized(matrix.name, matrix.rows, matrix.cols,
-                                                   work.matrix(matrix.name)->tensors.front());
-      set_stored(matrix, stored);
-    }
-    report_.basis_bits =
-        8 * static_cast<double>(add_axes(writer)) / static_cast<double>(report_.quantized_weights);
-    write_texts(writer);
-    report_.kept_bytes = write_kept(writer);
-    const ContainerWriter::Summary summary =
-        writer.finish(fmt::format("watersic {}", kVersion), options_json(options_));
-    report_.model_id = summary.model_id;
-    report_.file_bytes = static_cast<int64_t>(summary.file_bytes);
-  }
-
-  // All return what they take of the file.
-  uint64_t add_axes(ContainerWriter& writer) const {
-    if (basis_.axes().empty()) return 0;
-    return writer.add_quantized(kBasisName, config_.hidden, config_.hidden, basis_.axes());
-  }
-  uint64_t axes_bytes() const {
-    if (basis_.axes().empty()) return 0;
-    ContainerWriter trial(output_.string() + ".size");
-    return add_axes(trial);
-  }
-  int64_t write_texts(ContainerWriter& writer) {
-    uint64_t bytes = 0;
-    for (const char* name : kCarriedTexts) {
-      if (const auto text = checkpoint_->text(name)) bytes += writer.add_text(name, *text);
-    }
-    return static_cast<int64_t>(bytes);
-  }
-  // The tensors that are not quantized.
-  int64_t write_kept(ContainerWriter& writer) {
-    uint64_t bytes = 0;
-    std::set<std::string> quantized;
-    for (const auto& block : plan_)
-      for (const LayerPlan& layer : block)
-        if (!layer.keep) quantized.insert(layer.site.name);
-    for (const EmbeddingPlan& plan : embeddings_) quantized.insert(plan.name);
-    for (const ModelTensor& tensor : model_tensors(config_)) {
-      if (quantized.contains(tensor.name)) continue;
-      const bool half = checkpoint_->dtype(tensor.name) == "F16";
-      std::vector<int64_t> shape{tensor.shape.rows, tensor.shape.cols};
-      if (tensor.is_vector) shape = {tensor.shape.cols};
-      bytes += writer.add_raw(tensor.name, half ? SectionKind::kF16 : SectionKind::kBf16, shape,
-                              in_16_bits(basis_.stored(), tensor.name, half));
-    }
-    return static_cast<int64_t>(bytes);
-  }
-
-  void finish_totals() {
-    BitCount& total = report_.bits;
-    for (const LayerReport& layer : report_.layers) {
-      const double share = static_cast<double>(layer.rows * layer.cols) /
-                           static_cast<double>(report_.quantized_weights);
-      total.file += share * layer.bits.file;
-      total.coded += share * layer.bits.coded;
-      total.side += share * layer.bits.side;
-      total.pooled_entropy += share * layer.bits.pooled_entropy;
-      total.paper_rate += share * layer.bits.paper_rate;
-    }
-    total.file += report_.basis_bits;
-    total.side += report_.basis_bits;
-    total.paper_rate += report_.basis_bits;
-  }
-
   void tell(const char* stage, const char* unit, int64_t done, int64_t total,
             const std::string& detail) const {
     if (progress_)
@@ -503,9 +328,11 @@ class ModelQuantizer {
   std::unique_ptr<Checkpoint> checkpoint_;
   const ModelConfig& config_;  // of the checkpoint, and of the file
   ModelBasis basis_;
+  const ModelFile file_;
   std::vector<std::vector<LayerPlan>> plan_;
   std::vector<EmbeddingPlan> embeddings_;
   ZeroRows zero_rows_;
+  Rates rates_;
   RateBudget budget_;
   Json identity_;
   QuantizeReport report_;

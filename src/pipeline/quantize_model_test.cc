@@ -334,11 +334,14 @@ TEST_F(QuantizeModel, LayersHaveTheirOwnTreatment) {
 
 TEST_F(QuantizeModel, TheWholeFileCanHaveASize) {
   QuantizeOptions some = options(Method::kWatersic, 2, Source::kNone);
-  some.file_size = 1'180'000;
+  some.file_size = 600'000;
   const QuantizeReport report = run(some, "sized.wsic");
   const double weights = static_cast<double>(report.quantized_weights);
   EXPECT_LE(8 * std::fabs(static_cast<double>(report.file_bytes - some.file_size)) / weights, 0.15);
   EXPECT_LE(report.file_bytes, some.file_size + 500);
+  // Both rates are had of it.
+  ASSERT_EQ(report.embeddings.size(), 1U);
+  EXPECT_NEAR(report.embeddings[0].target_bits, report.target_bits + 3, 1e-9);
   some.file_size = 80'000;
   EXPECT_NE(error_of(some).find("file size"), std::string::npos);
 }
@@ -461,7 +464,7 @@ TEST_F(QuantizeModel, ATiedEmbeddingIsQuantizedOnce) {
 }
 
 TEST_F(QuantizeModel, AHeadOfItsOwnIsQuantizedLast) {
-  const auto model = write_narrow(file("untied"), false);
+  const auto model = write_narrow(file("own-head"), false);
   QuantizeOptions some = options(Method::kWatersic, 2);
   some.keep = {"proj"};
   some.embedding_bits = 3;

@@ -8,6 +8,7 @@
 #include "container/common_format.h"
 #include "encode/encode_layer.h"
 #include "pipeline/report.h"
+#include "quant/distortion.h"
 #include "quant/layer.h"
 #include "watersic/error.h"
 

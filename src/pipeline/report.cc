@@ -172,7 +172,7 @@ Json options_json(const QuantizeOptions& options) {
   json["keep"] = options.keep;
   json["zero_rows"] = options.zero_rows;
   const auto rate = [](const std::optional<double>& bits) {
-    return bits && *bits != 16 ? Json(*bits) : Json(nullptr);
+    return bits ? Json(*bits) : Json(nullptr);
   };
   json["embedding_bits"] = rate(options.embedding_bits);
   json["head_bits"] = rate(options.head_bits);

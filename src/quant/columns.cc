@@ -61,10 +61,9 @@ std::vector<double> ZsicQuantizer<T>::alpha() const {
 }
 
 template <class T>
-void ZsicQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32_t> z,
-                                std::span<T> v) {
+void ZsicQuantizer<T>::quantize(int64_t i, std::span<T> y, std::span<int32_t> z) {
   const auto rows = static_cast<int64_t>(y.size());
-  rounder_.round(i, y, c_, z);
+  rounder_.round<T>(i, y, c_, z);
   const auto column = static_cast<size_t>(i);
   if (lmmse_) {
     std::vector<Sums> partial(static_cast<size_t>(tile_count(rows, kRowTile)));
@@ -80,7 +79,7 @@ void ZsicQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32
   }
   const T step = static_cast<T>(g_[column] * c_ * rounder_.unit() / diagonal_[column]);
   over_rows(pool_, rows, [&](size_t, int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) v.data()[k] = step * static_cast<T>(z.data()[k]);
+    for (int64_t k = begin; k < end; ++k) y.data()[k] = step * static_cast<T>(z.data()[k]);
   });
 }
 
@@ -90,12 +89,11 @@ UniformQuantizer<T>::UniformQuantizer(ThreadPool& pool, Rounder& rounder, double
     : pool_(pool), rounder_(rounder), step_(step), diagonal_(std::move(diagonal)) {}
 
 template <class T>
-void UniformQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32_t> z,
-                                   std::span<T> v) {
-  rounder_.round(i, y, step_ * diagonal_[static_cast<size_t>(i)], z);
+void UniformQuantizer<T>::quantize(int64_t i, std::span<T> y, std::span<int32_t> z) {
+  rounder_.round<T>(i, y, step_ * diagonal_[static_cast<size_t>(i)], z);
   const T step = static_cast<T>(step_ * rounder_.unit());
   over_rows(pool_, static_cast<int64_t>(y.size()), [&](size_t, int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) v.data()[k] = step * static_cast<T>(z.data()[k]);
+    for (int64_t k = begin; k < end; ++k) y.data()[k] = step * static_cast<T>(z.data()[k]);
   });
 }
 
@@ -134,15 +132,14 @@ void GridQuantizer<T>::begin_panel(int64_t lo, int64_t hi, MatrixView<const T> Y
 }
 
 template <class T>
-void GridQuantizer<T>::quantize(int64_t i, std::span<const T> y, std::span<int32_t> z,
-                                std::span<T> v) {
+void GridQuantizer<T>::quantize(int64_t i, std::span<T> y, std::span<int32_t> z) {
   const T inverse = static_cast<T>(1.0 / diagonal_[static_cast<size_t>(i)]);
   const T* scale = scales_.back().data();
   over_rows(pool_, static_cast<int64_t>(y.size()), [&](size_t, int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const T integer = on_grid(y.data()[k] * inverse, scale[k], bits_);
       z.data()[k] = static_cast<int32_t>(integer);
-      v.data()[k] = scale[k] * integer;
+      y.data()[k] = scale[k] * integer;
     }
   });
 }

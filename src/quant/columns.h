@@ -18,7 +18,7 @@ class ZsicQuantizer : public ColumnQuantizer<T> {
   // diagonal: L_ii of each column.
   ZsicQuantizer(ThreadPool& pool, Rounder& rounder, double c, bool lmmse,
                 std::vector<double> diagonal);
-  void quantize(int64_t i, std::span<const T> y, std::span<int32_t> z, std::span<T> v) override;
+  void quantize(int64_t i, std::span<T> y, std::span<int32_t> z) override;
 
   const std::vector<double>& lmmse_factor() const { return g_; }  // 1 where LMMSE is off
   std::vector<double> alpha() const;
@@ -36,7 +36,7 @@ template <class T>
 class UniformQuantizer : public ColumnQuantizer<T> {
  public:
   UniformQuantizer(ThreadPool& pool, Rounder& rounder, double step, std::vector<double> diagonal);
-  void quantize(int64_t i, std::span<const T> y, std::span<int32_t> z, std::span<T> v) override;
+  void quantize(int64_t i, std::span<T> y, std::span<int32_t> z) override;
 
  private:
   ThreadPool& pool_;
@@ -53,7 +53,7 @@ class GridQuantizer : public ColumnQuantizer<T> {
   // exponent: scales are halves times 2^exponent, rounded before they are used.
   GridQuantizer(ThreadPool& pool, int bits, int exponent, std::vector<double> diagonal);
   void begin_panel(int64_t lo, int64_t hi, MatrixView<const T> Y, MatrixView<const T> L) override;
-  void quantize(int64_t i, std::span<const T> y, std::span<int32_t> z, std::span<T> v) override;
+  void quantize(int64_t i, std::span<T> y, std::span<int32_t> z) override;
 
   // One vector of row scales for each panel, in the order of the loop (the last columns first).
   const std::vector<std::vector<T>>& scales() const { return scales_; }

@@ -13,9 +13,9 @@
 #include "linalg/blas.h"
 #include "quant/columns.h"
 #include "quant/means.h"
-#include "quant/rescale.h"
 #include "quant/rounder.h"
 #include "quant/sic.h"
+#include "quant/slabs.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -44,8 +44,8 @@ Matrix<T> transposed(MatrixView<const T> A) {
 class NoCancellation {
  public:
   template <class Quantizer>
-  static void run(int64_t panel, MatrixView<float> Yt, Quantizer& quantizer, MatrixView<int32_t> Zt,
-                  MatrixView<float> Vt) {
+  static void run(int64_t panel, MatrixView<float> Yt, Quantizer& quantizer,
+                  MatrixView<int32_t> Zt) {
     const int64_t n = Yt.rows();
     Matrix<float> identity;
     for (int64_t hi = n; hi > 0; hi -= panel) {
@@ -55,7 +55,7 @@ class NoCancellation {
         for (int64_t i = 0; i < hi - lo; ++i) identity(i, i) = 1;
       }
       quantizer.begin_panel(lo, hi, Yt.block(lo, 0, hi - lo, Yt.cols()), identity);
-      for (int64_t i = lo; i < hi; ++i) quantizer.quantize(i, Yt.row(i), Zt.row(i), Vt.row(i));
+      for (int64_t i = lo; i < hi; ++i) quantizer.quantize(i, Yt.row(i), Zt.row(i));
     }
   }
 };
@@ -90,7 +90,6 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
   }
   choose_order();
   for (const int32_t i : order_) in_loop_.live.push_back(columns_.live[static_cast<size_t>(i)]);
-  W_ = live_columns(problem_.W, in_loop_);
   // Without a factor yet: its diagonal at least, for the first step.
   diagonal_.assign(order_.size(), 1.0);
   if (!is_rtn(options.method)) {
@@ -101,7 +100,13 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
     }
     use_factor(L, 0);
   }
-  variance_ = mean_square(W_);
+  for (int64_t k = 0; k < problem_.W.rows(); ++k) {
+    for (int64_t i = 0; i < live(); ++i) {
+      const float w = target(k, i);
+      variance_ += static_cast<double>(w) * w / static_cast<double>(problem_.W.rows() * live());
+      largest_ = std::max(largest_, std::fabs(w));
+    }
+  }
 }
 
 // W R and R^T S R.
@@ -185,17 +190,20 @@ Matrix<double> LayerQuantizer::damped_metric(double extra) const {
   return A;
 }
 
-// C = W E[x x'^T] + E[(r - r') x'^T], live columns only, in the columns' own order.
-Matrix<double> LayerQuantizer::cross_moment() const {
-  const Matrix<float> narrow = live_columns(problem_.W, columns_);
-  Matrix<double> W(narrow.rows(), narrow.cols()), C(W.rows(), W.cols());
-  std::copy(narrow.values().begin(), narrow.values().end(), W.data());
+// Some rows of C = W E[x x'^T] + E[(r - r') x'^T], live columns only, in the columns' own order.
+Matrix<double> LayerQuantizer::cross_moment(std::span<const int64_t> rows) const {
+  const auto a = static_cast<int64_t>(rows.size());
+  Matrix<double> W(a, live()), C(a, live());
+  for (int64_t k = 0; k < a; ++k)
+    for (int64_t i = 0; i < live(); ++i)
+      W(k, i) = problem_.W(rows[static_cast<size_t>(k)], columns_.live[static_cast<size_t>(i)]);
   const MatrixView<const double> cross = problem_.cross.rows() > 0 ? problem_.cross : metric();
   gemm(pool_, Op::kNone, Op::kNone, 1.0, W, live_block(cross, columns_), 0.0, C);
   if (problem_.residual.rows() == 0) return C;
-  pool_.parallel_for(C.rows(), [&](int64_t k) {
-    for (int64_t i = 0; i < C.cols(); ++i)
-      C(k, i) += problem_.residual(k, columns_.live[static_cast<size_t>(i)]);
+  pool_.parallel_for(a, [&](int64_t k) {
+    for (int64_t i = 0; i < live(); ++i)
+      C(k, i) +=
+          problem_.residual(rows[static_cast<size_t>(k)], columns_.live[static_cast<size_t>(i)]);
   });
   return C;
 }
@@ -222,15 +230,20 @@ Matrix<double> LayerQuantizer::form_target() {
   if (problem_.cross.rows() == 0 && problem_.residual.rows() == 0) return L;
   double mean = 0;
   for (const int32_t j : columns_.live) mean += metric()(j, j) / static_cast<double>(live());
-  const Matrix<double> C = cross_moment();
-  Matrix<double> T(W_.rows(), live());
-  for (int64_t k = 0; k < T.rows(); ++k)
-    for (int64_t i = 0; i < live(); ++i)
-      T(k, i) = C(k, order_[static_cast<size_t>(i)]) + damping_ * mean * W_(k, i);
-  solve_right_lower(pool_, Op::kTranspose, L, T);
-  solve_right_lower(pool_, Op::kNone, L, T);
-  for (size_t i = 0; i < W_.values().size(); ++i)
-    W_.values()[i] = static_cast<float>(T.values()[i]);
+  Matrix<float> target(problem_.W.rows(), live());
+  over_slabs(all_rows(target.rows()), kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
+    const Matrix<double> C = cross_moment(rows);
+    Matrix<double> T(C.rows(), live());
+    for (int64_t k = 0; k < T.rows(); ++k)
+      for (int64_t i = 0; i < live(); ++i)
+        T(k, i) = C(k, order_[static_cast<size_t>(i)]) +
+                  damping_ * mean * problem_.W(at + k, in_loop_.live[static_cast<size_t>(i)]);
+    solve_right_lower(pool_, Op::kTranspose, L, T);
+    solve_right_lower(pool_, Op::kNone, L, T);
+    for (int64_t k = 0; k < T.rows(); ++k)
+      for (int64_t i = 0; i < live(); ++i) target(at + k, i) = static_cast<float>(T(k, i));
+  });
+  T_ = std::move(target);
   return L;
 }
 
@@ -250,25 +263,37 @@ void LayerQuantizer::use_factor(const Matrix<double>& factor, double extra) {
     for (int64_t j = 0; j <= i; ++j) L_(i, j) = static_cast<float>(factor(i, j));
   }
   extra_ = extra;
-  Yt_ = in_loop_domain(W_, 0);
 }
 
-// Y^T of rows of the target, `first` the first of them; each times its root of the outputs' metric.
-Matrix<float> LayerQuantizer::in_loop_domain(MatrixView<const float> T, int64_t first) const {
+// Rows of the target, in the order of the loop.
+Matrix<float> LayerQuantizer::target(std::span<const int64_t> rows) const {
+  Matrix<float> T(static_cast<int64_t>(rows.size()), live());
+  pool_.parallel_for(T.rows(), [&](int64_t k) {
+    for (int64_t i = 0; i < live(); ++i) T(k, i) = target(rows[static_cast<size_t>(k)], i);
+  });
+  return T;
+}
+
+// Y^T, (T L)^T or with shrinkage (T S' L^{-T})^T, where T are these rows of the target; each times
+// its root of the outputs' metric.
+Matrix<float> LayerQuantizer::in_loop_domain(Matrix<float> T, std::span<const int64_t> rows) const {
+  constexpr int64_t kTile = 32;
   Matrix<float> Yt(live(), T.rows());
   gemm(pool_, Op::kTranspose, Op::kTranspose, 1.0F, L_, T, 0.0F, Yt);
   if (extra_ > 0) {
-    Matrix<float> back(T.rows(), T.cols());
-    for (int64_t k = 0; k < T.rows(); ++k) std::ranges::copy(T.row(k), back.row(k).begin());
-    solve_right_lower(pool_, Op::kTranspose, L_, back);
+    solve_right_lower(pool_, Op::kTranspose, L_, T);
     const auto delta = static_cast<float>(extra_);
-    const Matrix<float> back_t = transposed<float>(back);
-    for (size_t i = 0; i < Yt.values().size(); ++i) Yt.values()[i] -= delta * back_t.values()[i];
+    pool_.parallel_for(tile_count(T.rows(), kTile), [&](int64_t tile) {
+      const int64_t begin = tile * kTile, end = std::min(T.rows(), begin + kTile);
+      for (int64_t i = 0; i < live(); ++i)
+        for (int64_t k = begin; k < end; ++k) Yt(i, k) -= delta * T(k, i);
+    });
   }
   if (outputs_.empty()) return Yt;
   for (int64_t i = 0; i < live(); ++i)
     for (int64_t k = 0; k < T.rows(); ++k)
-      Yt(i, k) *= static_cast<float>(outputs_.root[static_cast<size_t>(first + k)]);
+      Yt(i, k) *=
+          static_cast<float>(outputs_.root[static_cast<size_t>(rows[static_cast<size_t>(k)])]);
   return Yt;
 }
 
@@ -278,15 +303,18 @@ bool LayerQuantizer::has_step() const { return !is_grid(options_.method); }
 // With the steps c / L_ii every column's step is c in the rotated domain, where its deviation is
 // about rms(W[:, i]) L_ii; a uniform step d is d L_ii there.
 double LayerQuantizer::initial_step(double bits) const {
+  std::vector<double> squares(order_.size());
+  for (int64_t k = 0; k < problem_.W.rows(); ++k)
+    for (int64_t i = 0; i < live(); ++i)
+      squares[static_cast<size_t>(i)] += static_cast<double>(target(k, i)) * target(k, i);
   double log_sum = 0;
   int64_t columns = 0;
   for (int64_t i = 0; i < live(); ++i) {
-    double square = 0;
-    for (int64_t k = 0; k < W_.rows(); ++k) square += static_cast<double>(W_(k, i)) * W_(k, i);
+    const double square = squares[static_cast<size_t>(i)];
     if (square <= 0) continue;
     const double scale =
         options_.method == Method::kWatersic ? diagonal_[static_cast<size_t>(i)] : 1.0;
-    log_sum += 0.5 * std::log2(square / static_cast<double>(W_.rows())) + std::log2(scale);
+    log_sum += 0.5 * std::log2(square / static_cast<double>(problem_.W.rows())) + std::log2(scale);
     ++columns;
   }
   if (columns == 0) return 1.0;
@@ -294,36 +322,50 @@ double LayerQuantizer::initial_step(double bits) const {
   return std::exp2(log_sum / static_cast<double>(columns) + entropy_at_unit_step - bits);
 }
 
-QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> rows) const {
-  if (rows.empty() && !outputs_.empty()) return quantize_groups(step);
-  const int64_t n = live(), a = rows.empty() ? W_.rows() : static_cast<int64_t>(rows.size());
-  const bool rtn = is_rtn(options_.method);
-  // What the loop spoils: a copy of Y, of these rows.
-  Matrix<float> Yt = rtn ? transposed<float>(W_) : Yt_;
-  if (!rows.empty()) {
-    Matrix<float> some(n, a);
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t k = 0; k < a; ++k) some(i, k) = Yt(i, rows[static_cast<size_t>(k)]);
-    Yt = std::move(some);
-  }
-  Matrix<int32_t> Zt(n, a);
-  Matrix<float> Vt(n, a);
-  const auto run = [&](auto& quantizer, int64_t panel) {
-    if (rtn) {
-      NoCancellation::run(panel > 0 ? panel : std::max<int64_t>(1, n), Yt.view(), quantizer,
-                          Zt.view(), Vt.view());
-    } else {
-      cancel_successively<float>(pool_, L_, Yt, panel, quantizer, Zt, Vt);
-    }
-  };
-
+QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> some) const {
+  if (some.empty() && outputs_.feedback.rows() > 0) return quantize_groups(step);
+  const std::vector<int64_t> rows =
+      some.empty() ? all_rows(problem_.W.rows()) : std::vector<int64_t>(some.begin(), some.end());
+  const auto a = static_cast<int64_t>(rows.size());
   QuantizedLayer out{
-      .rows = a, .cols = problem_.W.cols(), .columns = columns_, .Z = Matrix<int32_t>(a, n)};
+      .rows = a, .cols = problem_.W.cols(), .columns = columns_, .Z = Matrix<int32_t>(a, live())};
   if (has_step() && trellis_ > 0) {
     out.trellis = trellis_;
     out.segment_rows = segment_rows(a);
   }
   if (options_.rotate) out.rotation = rotation_seed(options_);
+  out.strands = strands_;
+  // LMMSE looks at a whole column before it goes on.
+  over_slabs(
+      rows, lmmse_ ? std::max<int64_t>(1, a) : slab_rows(a),
+      [&](std::span<const int64_t> slab, int64_t at) { quantize_slab(step, slab, at, out); });
+  // From the loop's order to the columns' own.
+  for (std::vector<double>* values : {&out.alpha, &out.gamma}) {
+    if (values->size() < 2) continue;
+    const std::vector<double> in_loop = *values;
+    for (size_t i = 0; i < in_loop.size(); ++i)
+      (*values)[static_cast<size_t>(order_[i])] = in_loop[i];
+  }
+  if (!outputs_.empty())
+    for (const int64_t k : rows) out.t.push_back(1 / outputs_.root[static_cast<size_t>(k)]);
+  return out;
+}
+
+// Rows [at, at + rows.size()) of `out`, which are these of the layer.
+void LayerQuantizer::quantize_slab(double step, std::span<const int64_t> rows, int64_t at,
+                                   QuantizedLayer& out) const {
+  const auto n = live(), a = static_cast<int64_t>(rows.size());
+  const bool rtn = is_rtn(options_.method);
+  Matrix<float> Yt = rtn ? transposed<float>(target(rows)) : in_loop_domain(target(rows), rows);
+  Matrix<int32_t> Zt(n, a);
+  const auto run = [&](auto& quantizer, int64_t panel) {
+    if (rtn) {
+      NoCancellation::run(panel > 0 ? panel : std::max<int64_t>(1, n), Yt.view(), quantizer,
+                          Zt.view());
+    } else {
+      cancel_successively<float>(pool_, L_, Yt, panel, quantizer, Zt);
+    }
+  };
   Rounder rounder(pool_, out.trellis, out.segment_rows);
   if (options_.method == Method::kWatersic) {
     ZsicQuantizer<float> quantizer(pool_, rounder, step, lmmse_, diagonal_);
@@ -336,59 +378,38 @@ QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> ro
     run(quantizer, 0);
     out.alpha = {stored};
   } else {
-    float largest = 0;
-    for (const float w : W_.values()) largest = std::max(largest, std::fabs(w));
     // 2^4 of headroom: what is carried into a later group can exceed the weights given.
-    const int exponent = largest > 0 ? half_exponent(static_cast<double>(largest)) + 4 : 0;
+    const int exponent = largest_ > 0 ? half_exponent(static_cast<double>(largest_)) + 4 : 0;
     GridQuantizer<float> quantizer(pool_, static_cast<int>(options_.bits), exponent, diagonal_);
     const int64_t size = options_.group_size;
     run(quantizer, size);
     const auto& scales = quantizer.scales();
     if (size > 0 && size < n) {
-      out.group_scale = Matrix<double>(a, static_cast<int64_t>(scales.size()));
+      if (at == 0) out.group_scale = Matrix<double>(out.rows, static_cast<int64_t>(scales.size()));
       for (size_t g = 0; g < scales.size(); ++g)
         for (int64_t k = 0; k < a; ++k)
-          out.group_scale(k, static_cast<int64_t>(g)) = scales[g][static_cast<size_t>(k)];
+          out.group_scale(at + k, static_cast<int64_t>(g)) = scales[g][static_cast<size_t>(k)];
       out.column_group.resize(static_cast<size_t>(n));
       for (int64_t i = 0; i < n; ++i) {
         out.column_group[static_cast<size_t>(order_[static_cast<size_t>(i)])] =
             static_cast<int32_t>((n - 1 - i) / size);
       }
     } else if (!scales.empty()) {
-      out.t.assign(scales.front().begin(), scales.front().end());
+      out.t.insert(out.t.end(), scales.front().begin(), scales.front().end());
     }
   }
-
-  // From the loop's order to the columns' own.
-  const Matrix<int32_t> Z = transposed<int32_t>(Zt);
-  const auto reorder = [&](std::vector<double>& values) {
-    if (values.size() < 2) return;
-    const std::vector<double> in_loop = values;
-    for (size_t i = 0; i < values.size(); ++i) values[static_cast<size_t>(order_[i])] = in_loop[i];
-  };
-  reorder(out.alpha);
-  reorder(out.gamma);
-  for (int64_t k = 0; k < a; ++k)
-    for (int64_t i = 0; i < n; ++i) out.Z(k, order_[static_cast<size_t>(i)]) = Z(k, i);
-  return out;
+  put_integers(Zt, at, out.Z);
 }
 
-void LayerQuantizer::rescale(QuantizedLayer& layer) const {
-  if (options_.method != Method::kWatersic || !options_.rescalers || live() == 0 || layer.rows == 0)
-    return;
-  assert(layer.rows == W_.rows());
-  if (!outputs_.empty()) return rescale_groups(layer);
-  const Matrix<double> S = live_block(metric(), columns_), C = cross_moment();
-  // Up to a constant J is this plus tr(V S' V^T) - 2 <C, V>: zero at the target.
-  double w2 = 0;
-  for (int64_t k = 0; k < C.rows(); ++k)
-    for (int64_t i = 0; i < live(); ++i) w2 += W_(k, i) * C(k, order_[static_cast<size_t>(i)]);
-  std::vector<double> alpha = layer.alpha;
-  if (layer.trellis > 0)
-    for (double& x : alpha) x /= 2;  // of Z, which is twice the value
-  Rescaled rescaled = watersic::rescale(pool_, layer.Z, alpha, layer.gamma, C, S, w2);
-  layer.t = std::move(rescaled.t);
-  layer.gamma = std::move(rescaled.gamma);
+// From columns in the order of the loop to rows from `at` on, in the columns' own.
+void LayerQuantizer::put_integers(MatrixView<const int32_t> Zt, int64_t at,
+                                  Matrix<int32_t>& Z) const {
+  constexpr int64_t kTile = 32;
+  pool_.parallel_for(tile_count(Zt.cols(), kTile), [&](int64_t tile) {
+    const int64_t begin = tile * kTile, end = std::min(Zt.cols(), begin + kTile);
+    for (int64_t i = 0; i < live(); ++i)
+      for (int64_t k = begin; k < end; ++k) Z(at + k, order_[static_cast<size_t>(i)]) = Zt(i, k);
+  });
 }
 
 double LayerQuantizer::objective(MatrixView<const float> V) const {
@@ -396,76 +417,16 @@ double LayerQuantizer::objective(MatrixView<const float> V) const {
   for (int64_t k = 0; k < V.rows(); ++k) {
     for (int64_t i = 0; i < live(); ++i) {
       const auto j = static_cast<size_t>(order_[static_cast<size_t>(i)]);
-      E(k, static_cast<int64_t>(j)) = static_cast<double>(W_(k, i)) - V(k, columns_.live[j]);
+      E(k, static_cast<int64_t>(j)) = static_cast<double>(target(k, i)) - V(k, columns_.live[j]);
     }
   }
   return quadratic_trace(pool_, E, live_block(metric(), columns_)) /
          static_cast<double>(std::max<int64_t>(1, V.size()));
 }
 
-int64_t segment_rows(int64_t rows) {
-  constexpr int64_t kSegment = 4096;
-  const int64_t parts = std::max<int64_t>(1, (rows + kSegment / 2) / kSegment);
-  return std::max<int64_t>(1, (rows + parts - 1) / parts);
-}
-
 // Rows that are quantized before the others make good what they have done: few, since within a
 // group nothing is made good; but where a path through the trellis is cut, it costs as much as its
 // start, 2.2 bits with 64 states.
 int64_t output_group_rows(int64_t rows) { return std::clamp<int64_t>(rows / 8, 64, 256); }
-
-Distortions distortions(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {
-  const MatrixView<const float> W = problem.W;
-  const MatrixView<const double> G = problem.output_metric;
-  if (G.rows() == 0) return {.plain = distortion(pool, problem, V)};
-  const int64_t a = W.rows(), n = W.cols();
-  const bool diagonal = G.rows() == 1;
-  Matrix<double> E(a, n), ES(a, n), GE(a, n);
-  const double mean = mean_diagonal(G);
-  for (int64_t k = 0; k < a; ++k) {
-    const double weight = diagonal ? G(0, k) : G(k, k);
-    for (int64_t j = 0; j < n; ++j) {
-      E(k, j) = static_cast<double>(W(k, j)) - V(k, j);
-      GE(k, j) = weight * E(k, j);
-    }
-  }
-  gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S, 0.0, ES);
-  if (!diagonal) gemm(pool, Op::kNone, Op::kNone, 1.0, G, E, 0.0, GE);
-  Distortions out;
-  for (size_t i = 0; i < E.values().size(); ++i) {
-    out.plain += E.values()[i] * ES.values()[i];
-    out.weighted += GE.values()[i] * ES.values()[i];
-  }
-  const auto weights = static_cast<double>(std::max<int64_t>(1, W.size()));
-  out.plain /= weights;
-  out.weighted = mean > 0 ? out.weighted / (mean * weights) : 0;
-  return out;
-}
-
-// In float32: a sum of squares, of which nothing cancels.
-double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S) {
-  Matrix<float> narrow(S.rows(), S.cols());
-  for (int64_t i = 0; i < S.rows(); ++i)
-    for (int64_t j = 0; j < S.cols(); ++j) narrow(i, j) = static_cast<float>(S(i, j));
-  double sum = 0;
-  for (int64_t begin = 0; begin < W.rows(); begin += kRowTile) {
-    const MatrixView<const float> rows =
-        W.block(begin, 0, std::min(kRowTile, W.rows() - begin), W.cols());
-    Matrix<float> WS(rows.rows(), rows.cols());
-    gemm(pool, Op::kNone, Op::kNone, 1.0F, rows, narrow, 0.0F, WS);
-    for (int64_t k = 0; k < rows.rows(); ++k)
-      for (int64_t j = 0; j < rows.cols(); ++j)
-        sum += static_cast<double>(rows(k, j)) * static_cast<double>(WS(k, j));
-  }
-  return sum / static_cast<double>(std::max<int64_t>(1, W.size()));
-}
-
-double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {
-  const MatrixView<const float> W = problem.W;
-  Matrix<double> E(W.rows(), W.cols());
-  for (int64_t k = 0; k < W.rows(); ++k)
-    for (int64_t j = 0; j < W.cols(); ++j) E(k, j) = static_cast<double>(W(k, j)) - V(k, j);
-  return quadratic_trace(pool, E, problem.S) / static_cast<double>(std::max<int64_t>(1, W.size()));
-}
 
 }  // namespace watersic

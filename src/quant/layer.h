@@ -17,7 +17,11 @@ double default_dead_threshold(Method method);
 double default_shrinkage(Method method);
 int default_trellis(Method method);
 
-// Holds what does not depend on the step, or hardly: live columns, the target, the factor L, Y.
+// Holds what does not depend on the step, or hardly: live columns, the target, the factor L. Of an
+// embedding or output head a matrix more is more memory than all else takes, so that what can be
+// had from the weights again, slab by slab, is not kept (Y), and what is summed over rows in
+// float64 is never there whole. With the step, the factor and the scales of columns given rows
+// don't see each other, but for the trellis: slabs are whole segments of it.
 //
 // With C = W E[x x'^T] + E[(r - r') x'^T] the layer minimises tr(V S' V^T) - 2 <C, V>. Up to a
 // constant that is tr((T - V) S' (T - V)^T) with the target T = C S'^{-1}, damped on both sides:
@@ -46,7 +50,10 @@ class LayerQuantizer {
   // ignored.
   QuantizedLayer quantize(double step, std::span<const int64_t> rows = {}) const;
 
-  // Refits the scales to the integers (watersic with rescalers; otherwise does nothing).
+  // Refits the scales to the integers (watersic with rescalers; otherwise does nothing): the
+  // columns' to at most kRescaledRows rows, those that count most or else evenly spread; then each
+  // row's own.
+  static constexpr int64_t kRescaledRows = 32768;
   void rescale(QuantizedLayer& layer) const;
 
   // tr((T - V) S' (T - V)^T) / (a n): what the loop minimises. V: as dequantized, a x n.
@@ -63,12 +70,22 @@ class LayerQuantizer {
   void choose_order();
   Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;
-  Matrix<double> cross_moment() const;
+  Matrix<double> cross_moment(std::span<const int64_t> rows) const;
   void factor(double extra);
   void use_factor(const Matrix<double>& L, double extra);
-  Matrix<float> in_loop_domain(MatrixView<const float> T, int64_t first) const;
+  // Of the target.
+  float target(int64_t k, int64_t i) const {
+    return T_.empty() ? problem_.W(k, in_loop_.live[static_cast<size_t>(i)]) : T_(k, i);
+  }
+  Matrix<float> target(std::span<const int64_t> rows) const;
+  Matrix<float> in_loop_domain(Matrix<float> T, std::span<const int64_t> rows) const;
+  void quantize_slab(double step, std::span<const int64_t> rows, int64_t at,
+                     QuantizedLayer& out) const;
   QuantizedLayer quantize_groups(double step) const;
-  void rescale_groups(QuantizedLayer& layer) const;
+  void put_integers(MatrixView<const int32_t> Zt, int64_t at, Matrix<int32_t>& Z) const;
+  std::vector<int64_t> rescaled_rows() const;
+  Matrix<double> rescaled_moment(const QuantizedLayer& layer, MatrixView<const double> S,
+                                 std::span<const int64_t> rows, double& w2) const;
 
   ThreadPool& pool_;
   LayerProblem problem_;  // as given, or rotated
@@ -83,35 +100,20 @@ class LayerQuantizer {
   int trellis_ = 0;
   bool lmmse_ = false;
   double shrinkage_ = 0;
-  double variance_ = 0;  // mean W^2
+  double variance_ = 0;  // mean square of the target
+  float largest_ = 0;    // magnitude in it
   double damping_ = 0;
   LiveSet columns_;
   std::vector<int32_t> order_;    // position in the loop -> index among live columns
   LiveSet in_loop_;               // the live columns in the order of the loop
-  Matrix<float> W_;               // a x live, in the order of the loop: the target T
+  Matrix<float> T_;               // a x live, likewise: the target; empty: W
   Matrix<float> L_;               // live x live, likewise; empty for the rtn methods
   std::vector<double> diagonal_;  // of L
-  Matrix<float> Yt_;              // (T L)^T, or with shrinkage (T S' L^{-T})^T
   OutputFactor outputs_;          // empty without a metric of the outputs
   double extra_ = -1;  // on the diagonal of S in L, besides damping; < 0: not factored yet
 };
 
-// Rows after which a trellis starts anew: equal parts of about 4096. A start costs 2.2 / rows bits
-// a weight with 64 states (1.2 with 8).
-int64_t segment_rows(int64_t rows);
-
 // Rows of a group, where a metric of the outputs is minded.
 int64_t output_group_rows(int64_t rows);
-
-// plain: tr((W - V) S (W - V)^T) / (a n). weighted: tr(G (W - V) S (W - V)^T) / (a n), G the
-// problem's metric of the outputs with a mean of 1 on its diagonal; 0 without one.
-struct Distortions {
-  double plain = 0, weighted = 0;
-};
-Distortions distortions(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V);
-// tr(W S W^T) / (a n).
-double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S);
-// tr((W - V) S (W - V)^T) / (a n).
-double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V);
 
 }  // namespace watersic

@@ -10,7 +10,10 @@
 
 #include "base/rng.h"
 #include "linalg/blas.h"
+#include "quant/distortion.h"
 #include "quant/families.h"
+#include "quant/rescale.h"
+#include "quant/slabs.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -350,6 +353,76 @@ TEST(Layer, RowsOfMoreWeightAreRoundedFiner) {
     }
   // Weights of 16.85 and 1.85, a tenth of their mean added, ask for errors in their inverse.
   EXPECT_NEAR(error[1] / error[0], 16.85 / 1.85, 2);
+}
+
+// Two slabs of eight segments: each is what it would be without the other, with and without
+// weights.
+TEST(Layer, ATallOneIsQuantizedSlabBySlab) {
+  constexpr int64_t kRows = 65536, kHalf = kRows / 2, kCols = 6;
+  ASSERT_EQ(slab_rows(kRows), kHalf);
+  ThreadPool pool(2);
+  Rng rng(5);
+  Matrix<float> W(kRows, kCols);
+  for (float& w : W.values()) w = static_cast<float>(rng.normal());
+  const Matrix<double> S = make_layer(pool, "ar1", 8, kCols, 3).S;
+  Matrix<double> weights(1, kRows);
+  for (double& w : weights.values()) w = std::exp(rng.normal());
+  for (const bool weighted : {false, true}) {
+    LayerProblem problem{.W = W, .S = S};
+    if (weighted) problem.output_metric = weights;
+    LayerQuantizer quantizer(pool, problem, {});
+    quantizer.prepare(0.5);
+    QuantizedLayer whole = quantizer.quantize(0.5);
+    const std::vector<int64_t> all = all_rows(kRows);
+    for (const int64_t from : {int64_t{0}, kHalf}) {
+      const QuantizedLayer half =
+          quantizer.quantize(0.5, std::span(all).subspan(static_cast<size_t>(from), kHalf));
+      ASSERT_EQ(half.segment_rows, whole.segment_rows);
+      EXPECT_TRUE(std::ranges::equal(
+          half.Z.values(),
+          whole.Z.values().subspan(static_cast<size_t>(from * kCols), kHalf * kCols)));
+    }
+
+    // The columns' factors come of half of the rows; every row has the scale that is best with
+    // them.
+    const double before = distortion(pool, problem, dequantized(whole));
+    quantizer.rescale(whole);
+    EXPECT_LT(distortion(pool, problem, dequantized(whole)), before);
+    Matrix<double> T(kRows, kCols), C(kRows, kCols);
+    std::ranges::copy(W.values(), T.values().begin());
+    gemm(pool, Op::kNone, Op::kNone, 1.0, T, S, 0.0, C);
+    std::vector<double> alpha = whole.alpha;
+    for (double& x : alpha) x /= 2;
+    const std::vector<double> best = row_scales(pool, whole.Z, alpha, whole.gamma, C, S);
+    for (size_t k = 0; k < best.size(); ++k)
+      ASSERT_NEAR(whole.t[k], best[k], 1e-5 * (1 + std::fabs(best[k]))) << k;
+  }
+}
+
+TEST(Layer, DistortionsAreOfAllRows) {
+  constexpr int64_t kRows = 5000, kCols = 5;
+  ThreadPool pool(2);
+  Rng rng(6);
+  Matrix<float> W(kRows, kCols), V(kRows, kCols);
+  for (float& w : W.values()) w = static_cast<float>(rng.normal());
+  for (float& v : V.values()) v = static_cast<float>(rng.normal());
+  const Matrix<double> S = make_layer(pool, "ar1", 8, kCols, 3).S;
+  Matrix<double> weights(1, kRows);
+  double mean = 0, plain = 0, weighted = 0;
+  for (int64_t k = 0; k < kRows; ++k) {
+    weights(0, k) = std::exp(rng.normal());
+    mean += weights(0, k) / kRows;
+    double of_row = 0;
+    for (int64_t i = 0; i < kCols; ++i)
+      for (int64_t j = 0; j < kCols; ++j)
+        of_row += (W(k, i) - V(k, i)) * S(i, j) * (W(k, j) - V(k, j)) / (kRows * kCols);
+    plain += of_row;
+    weighted += weights(0, k) * of_row;
+  }
+  EXPECT_NEAR(distortion(pool, {.W = W, .S = S}, V) / plain, 1, 1e-6);
+  const Distortions both = distortions(pool, {.W = W, .S = S, .output_metric = weights}, V);
+  EXPECT_NEAR(both.plain / plain, 1, 1e-6);
+  EXPECT_NEAR(both.weighted / (weighted / mean), 1, 1e-6);
 }
 
 }  // namespace

@@ -57,7 +57,8 @@ struct QuantizedLayer {
   std::vector<double> t, gamma, alpha;
   Matrix<double> group_scale;         // a x groups
   std::vector<int32_t> column_group;  // the group of each live column
-  // With a metric of the outputs: what each row was aimed at, live columns in the loop's order.
+  // With a metric of the outputs and feedback: what each row was aimed at, live columns in the
+  // loop's order.
   Matrix<float> target;
 };
 

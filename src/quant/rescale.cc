@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "linalg/blas.h"
+#include "quant/slabs.h"
 
 namespace watersic {
 namespace {
@@ -22,36 +23,27 @@ class Rescaler {
  public:
   Rescaler(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
            MatrixView<const double> C, MatrixView<const double> S, double w2)
-      : pool_(pool),
-        C_(C),
-        S_(S),
-        a_(Z.rows()),
-        n_(Z.cols()),
-        w2_(w2),
-        W0_(a_, n_),
-        M_(a_, n_),
-        MS_(a_, n_),
-        G_(n_, n_) {
-    for (int64_t k = 0; k < a_; ++k)
-      for (int64_t i = 0; i < n_; ++i) W0_(k, i) = alpha[static_cast<size_t>(i)] * Z(k, i);
-  }
+      : pool_(pool), Z_(Z), C_(C), S_(S), alpha_(alpha), a_(Z.rows()), n_(Z.cols()), w2_(w2) {}
 
   // J as a function of gamma, for a fixed t, is w2 - 2 gamma.d + gamma^T G gamma with
-  // d = diag(Zt^T C), G = S o Zt^T Zt, Zt = diag(t) W0. Improves gamma; returns false where no step
-  // lowers J.
+  // d = diag(Zt^T C), G = S o Zt^T Zt, Zt = diag(t) W0, W0 = Z diag(alpha). Improves gamma; returns
+  // false where no step lowers J.
   bool step_gamma(const std::vector<double>& t, std::vector<double>& gamma) {
     // In float32, summed in float64: G shows the way, J is reckoned without it.
-    Matrix<float> M(a_, n_);
     std::vector<double> d(static_cast<size_t>(n_)), diagonal(static_cast<size_t>(n_));
-    for (int64_t k = 0; k < a_; ++k) {
-      for (int64_t i = 0; i < n_; ++i) {
-        const double m = t[static_cast<size_t>(k)] * W0_(k, i);
-        M(k, i) = static_cast<float>(m);
-        d[static_cast<size_t>(i)] += m * C_(k, i);
+    G_ = Matrix<double>(n_, n_);
+    static_assert(kWideRows % kGramRows == 0);
+    for (int64_t lo = 0; lo < a_; lo += kWideRows) {
+      Matrix<float> M(std::min(kWideRows, a_ - lo), n_);
+      for (int64_t k = 0; k < M.rows(); ++k) {
+        for (int64_t i = 0; i < n_; ++i) {
+          const double m = t[static_cast<size_t>(lo + k)] * value(lo + k, i);
+          M(k, i) = static_cast<float>(m);
+          d[static_cast<size_t>(i)] += m * C_(lo + k, i);
+        }
       }
+      add_gram(pool_, M, G_);
     }
-    std::fill(G_.values().begin(), G_.values().end(), 0.0);
-    add_gram(pool_, M, G_);
     pool_.parallel_for(n_, [&](int64_t i) {
       for (int64_t j = 0; j < n_; ++j) G_(i, j) *= S_(i, j);
     });
@@ -96,21 +88,26 @@ class Rescaler {
     std::vector<double> p, q;
   };
 
-  RowForms row_forms(const std::vector<double>& gamma) {
-    for (int64_t k = 0; k < a_; ++k)
-      for (int64_t i = 0; i < n_; ++i) M_(k, i) = gamma[static_cast<size_t>(i)] * W0_(k, i);
-    gemm(pool_, Op::kNone, Op::kNone, 1.0, M_, S_, 0.0, MS_);
+  double value(int64_t k, int64_t i) const { return alpha_[static_cast<size_t>(i)] * Z_(k, i); }
+
+  RowForms row_forms(const std::vector<double>& gamma) const {
     RowForms forms{std::vector<double>(static_cast<size_t>(a_)),
                    std::vector<double>(static_cast<size_t>(a_))};
-    pool_.parallel_for(a_, [&](int64_t k) {
-      double p = 0, q = 0;
-      for (int64_t i = 0; i < n_; ++i) {
-        p += C_(k, i) * M_(k, i);
-        q += MS_(k, i) * M_(k, i);
-      }
-      forms.p[static_cast<size_t>(k)] = p;
-      forms.q[static_cast<size_t>(k)] = q;
-    });
+    for (int64_t lo = 0; lo < a_; lo += kWideRows) {
+      Matrix<double> M(std::min(kWideRows, a_ - lo), n_), MS(M.rows(), n_);
+      for (int64_t k = 0; k < M.rows(); ++k)
+        for (int64_t i = 0; i < n_; ++i) M(k, i) = gamma[static_cast<size_t>(i)] * value(lo + k, i);
+      gemm(pool_, Op::kNone, Op::kNone, 1.0, M, S_, 0.0, MS);
+      pool_.parallel_for(M.rows(), [&](int64_t k) {
+        double p = 0, q = 0;
+        for (int64_t i = 0; i < n_; ++i) {
+          p += C_(lo + k, i) * M(k, i);
+          q += MS(k, i) * M(k, i);
+        }
+        forms.p[static_cast<size_t>(lo + k)] = p;
+        forms.q[static_cast<size_t>(lo + k)] = q;
+      });
+    }
     return forms;
   }
 
@@ -175,10 +172,12 @@ class Rescaler {
   }
 
   ThreadPool& pool_;
+  MatrixView<const int32_t> Z_;
   MatrixView<const double> C_, S_;
+  const std::vector<double>& alpha_;
   int64_t a_, n_;
   double w2_;
-  Matrix<double> W0_, M_, MS_, G_;
+  Matrix<double> G_;
 };
 
 }  // namespace
@@ -208,6 +207,14 @@ Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vecto
     last = J;
   }
   return best;
+}
+
+std::vector<double> row_scales(ThreadPool& pool, MatrixView<const int32_t> Z,
+                               const std::vector<double>& alpha, const std::vector<double>& gamma,
+                               MatrixView<const double> C, MatrixView<const double> S) {
+  std::vector<double> t(static_cast<size_t>(Z.rows()));
+  Rescaler(pool, Z, alpha, C, S, 0).step_t(gamma, t);
+  return t;
 }
 
 }  // namespace watersic

@@ -25,4 +25,9 @@ Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vecto
                  std::vector<double> gamma, MatrixView<const double> C, MatrixView<const double> S,
                  double w2);
 
+// The row scales t that minimise J with these column factors: for rows that had no part in them.
+std::vector<double> row_scales(ThreadPool& pool, MatrixView<const int32_t> Z,
+                               const std::vector<double>& alpha, const std::vector<double>& gamma,
+                               MatrixView<const double> C, MatrixView<const double> S);
+
 }  // namespace watersic

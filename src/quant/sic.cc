@@ -14,15 +14,15 @@ template <class T>
 class Loop {
  public:
   Loop(ThreadPool& pool, MatrixView<const T> L, MatrixView<T> Yt, ColumnQuantizer<T>& quantizer,
-       MatrixView<int32_t> Zt, MatrixView<T> Vt)
-      : pool_(pool), L_(L), Yt_(Yt), quantizer_(quantizer), Zt_(Zt), Vt_(Vt) {}
+       MatrixView<int32_t> Zt)
+      : pool_(pool), L_(L), Yt_(Yt), quantizer_(quantizer), Zt_(Zt) {}
 
   // Quantizes columns [lo, hi). Halving makes the products large and keeps a half in cache: the
   // later half is done, its error is carried to the earlier half at once, then that is done.
   void run(int64_t lo, int64_t hi) {
     if (hi - lo <= kLeaf) {
       for (int64_t i = hi - 1; i >= lo; --i) {
-        quantizer_.quantize(i, Yt_.row(i), Zt_.row(i), Vt_.row(i));
+        quantizer_.quantize(i, Yt_.row(i), Zt_.row(i));
         carry_within_leaf(lo, i);
       }
       return;
@@ -37,7 +37,7 @@ class Loop {
   void carry(int64_t from, int64_t to, int64_t lo, int64_t hi) {
     if (lo == hi) return;
     gemm(pool_, Op::kTranspose, Op::kNone, T{-1}, L_.block(from, lo, to - from, hi - lo),
-         Vt_.block(from, 0, to - from, Vt_.cols()), T{1}, Yt_.block(lo, 0, hi - lo, Yt_.cols()));
+         Yt_.block(from, 0, to - from, Yt_.cols()), T{1}, Yt_.block(lo, 0, hi - lo, Yt_.cols()));
   }
 
  private:
@@ -45,7 +45,7 @@ class Loop {
     const int64_t rows = Yt_.cols();
     pool_.parallel_for(tile_count(rows, kRowTile), [&](int64_t tile) {
       const int64_t begin = tile * kRowTile, end = std::min(rows, begin + kRowTile);
-      const T* v = Vt_.row(i).data();
+      const T* v = Yt_.row(i).data();
       for (int64_t j = lo; j < i; ++j) {
         const T l = L_(i, j);
         T* y = Yt_.row(j).data();
@@ -59,17 +59,16 @@ class Loop {
   MatrixView<T> Yt_;
   ColumnQuantizer<T>& quantizer_;
   MatrixView<int32_t> Zt_;
-  MatrixView<T> Vt_;
 };
 
 }  // namespace
 
 template <class T>
 void cancel_successively(ThreadPool& pool, MatrixView<const T> L, MatrixView<T> Yt, int64_t panel,
-                         ColumnQuantizer<T>& quantizer, MatrixView<int32_t> Zt, MatrixView<T> Vt) {
+                         ColumnQuantizer<T>& quantizer, MatrixView<int32_t> Zt) {
   const int64_t n = Yt.rows();
-  assert(L.rows() == n && L.cols() == n && Zt.rows() == n && Vt.rows() == n);
-  Loop<T> loop(pool, L, Yt, quantizer, Zt, Vt);
+  assert(L.rows() == n && L.cols() == n && Zt.rows() == n);
+  Loop<T> loop(pool, L, Yt, quantizer, Zt);
   if (panel <= 0) panel = std::max<int64_t>(n, 1);
   for (int64_t hi = n; hi > 0; hi -= panel) {
     const int64_t lo = std::max<int64_t>(0, hi - panel);
@@ -81,9 +80,8 @@ void cancel_successively(ThreadPool& pool, MatrixView<const T> L, MatrixView<T> 
 }
 
 template void cancel_successively(ThreadPool&, MatrixView<const float>, MatrixView<float>, int64_t,
-                                  ColumnQuantizer<float>&, MatrixView<int32_t>, MatrixView<float>);
+                                  ColumnQuantizer<float>&, MatrixView<int32_t>);
 template void cancel_successively(ThreadPool&, MatrixView<const double>, MatrixView<double>,
-                                  int64_t, ColumnQuantizer<double>&, MatrixView<int32_t>,
-                                  MatrixView<double>);
+                                  int64_t, ColumnQuantizer<double>&, MatrixView<int32_t>);
 
 }  // namespace watersic

@@ -29,15 +29,15 @@ class ColumnQuantizer {
                            MatrixView<const T> /*L*/) {}
 
   // y: Y[:, i] (one entry a row), in units of the rotated domain. Writes the integers z and the
-  // values v = V[:, i] that they stand for.
-  virtual void quantize(int64_t i, std::span<const T> y, std::span<int32_t> z, std::span<T> v) = 0;
+  // values v = V[:, i] that they stand for, in place of y.
+  virtual void quantize(int64_t i, std::span<T> y, std::span<int32_t> z) = 0;
 };
 
-// Runs the loop. L: n x n lower triangular; Yt: n x a, spoilt: row i holds y as column i was
-// quantized. Zt, Vt: n x a, filled. `panel`: columns between calls of begin_panel, counted from the
-// last column; 0 for a single panel.
+// Runs the loop. L: n x n lower triangular; Yt: n x a, becomes V^T: nothing looks at y any more
+// once it is quantized, and of a tall layer a copy would count. Zt: n x a, filled. `panel`: columns
+// between calls of begin_panel, counted from the last column; 0 for a single panel.
 template <class T>
 void cancel_successively(ThreadPool& pool, MatrixView<const T> L, MatrixView<T> Yt, int64_t panel,
-                         ColumnQuantizer<T>& quantizer, MatrixView<int32_t> Zt, MatrixView<T> Vt);
+                         ColumnQuantizer<T>& quantizer, MatrixView<int32_t> Zt);
 
 }  // namespace watersic

@@ -33,8 +33,22 @@ Factored factored(ThreadPool& pool, const LayerData& layer) {
 template <class T>
 struct Run {
   Matrix<int32_t> Zt;
-  Matrix<T> Vt, Yt;
+  Matrix<T> Vt, Yt;  // Yt: as its columns were quantized
   std::vector<double> g;
+};
+
+template <class T>
+class Recorder : public ColumnQuantizer<T> {
+ public:
+  Recorder(ColumnQuantizer<T>& quantizer, Matrix<T>& Yt) : quantizer_(quantizer), Yt_(Yt) {}
+  void quantize(int64_t i, std::span<T> y, std::span<int32_t> z) override {
+    std::ranges::copy(y, Yt_.row(i).begin());
+    quantizer_.quantize(i, y, z);
+  }
+
+ private:
+  ColumnQuantizer<T>& quantizer_;
+  Matrix<T>& Yt_;
 };
 
 template <class T>
@@ -46,10 +60,11 @@ Run<T> run_zsic(ThreadPool& pool, const Factored& f, double c) {
              Matrix<T>(f.Y.cols(), f.Y.rows()),
              {}};
   for (int64_t k = 0; k < f.Y.rows(); ++k)
-    for (int64_t i = 0; i < f.Y.cols(); ++i) run.Yt(i, k) = static_cast<T>(f.Y(k, i));
+    for (int64_t i = 0; i < f.Y.cols(); ++i) run.Vt(i, k) = static_cast<T>(f.Y(k, i));
   Rounder rounder(pool, 0, 0);
   ZsicQuantizer<T> quantizer(pool, rounder, c, true, f.diagonal);
-  cancel_successively<T>(pool, L, run.Yt, 0, quantizer, run.Zt, run.Vt);
+  Recorder<T> recorder(quantizer, run.Yt);
+  cancel_successively<T>(pool, L, run.Vt, 0, recorder, run.Zt);
   run.g = quantizer.lmmse_factor();
   return run;
 }

@@ -1,0 +1,41 @@
+// Who gets how many bits, before any work.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/threads.h"
+#include "model/config.h"
+#include "pipeline/budget.h"
+#include "pipeline/model_file.h"
+#include "pipeline/plan.h"
+#include "watersic/quantize.h"
+
+namespace watersic {
+
+struct Rates {
+  double target = 0;  // bits a weight, over all layers
+  int64_t weights = 0, fixed_weights = 0;
+  double fixed_bits = 0;  // of layers whose rate is given
+
+  // `axes`: the bits that the basis takes of the file, and so of the layers.
+  RateBudget budget(double axes) const {
+    return RateBudget(target, weights, fixed_weights, fixed_bits + axes);
+  }
+};
+
+// Of options.bits, or of what options.file_size leaves. Resolves options.embedding_bits and
+// head_bits. Throws Error where the file's size is too small, or those rates too low for their
+// matrices.
+Rates settle_rates(ThreadPool& pool, const ModelConfig& config,
+                   const std::vector<std::vector<LayerPlan>>& plan, const ModelFile& file,
+                   QuantizeOptions& options);
+
+// Of the layers that share `bits`, in their order: a little more than their side information takes.
+std::vector<double> least_shares(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& plan,
+                                 double bits);
+// Into the plan: what each of these layers shall have beside `bits`, of which all have a share.
+void set_shares(const std::vector<LayerSensitivity>& shares, double bits,
+                std::vector<std::vector<LayerPlan>>& plan);
+
+}  // namespace watersic

@@ -1,0 +1,76 @@
+#include "quant/distortion.h"
+
+#include <algorithm>
+
+#include "linalg/blas.h"
+#include "quant/means.h"
+#include "quant/slabs.h"
+
+namespace watersic {
+
+Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const ValueRows& V) {
+  const MatrixView<const double> G = problem.output_metric;
+  const int64_t a = problem.W.rows(), n = problem.W.cols();
+  const bool weighted = G.rows() > 0, across = G.rows() > 1;  // and rows see each other
+  const int64_t slab = across ? a : kWideRows;
+  Distortions out;
+  for (int64_t lo = 0; lo < a; lo += slab) {
+    const int64_t rows = std::min(slab, a - lo);
+    const Matrix<float> values = V(lo, rows);
+    Matrix<double> E(rows, n);
+    for (int64_t k = 0; k < rows; ++k)
+      for (int64_t j = 0; j < n; ++j)
+        E(k, j) = static_cast<double>(problem.W(lo + k, j)) - values(k, j);
+    if (!weighted) {
+      out.plain += quadratic_trace(pool, E, problem.S);
+      continue;
+    }
+    Matrix<double> ES(rows, n), GE(across ? a : 0, n);
+    gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S, 0.0, ES);
+    if (across) gemm(pool, Op::kNone, Op::kNone, 1.0, G, E, 0.0, GE);
+    for (int64_t k = 0; k < rows; ++k) {
+      for (int64_t j = 0; j < n; ++j) {
+        const double felt = across ? GE(k, j) : G(0, lo + k) * E(k, j);
+        out.plain += E(k, j) * ES(k, j);
+        out.weighted += felt * ES(k, j);
+      }
+    }
+  }
+  const auto weights = static_cast<double>(std::max<int64_t>(1, problem.W.size()));
+  const double mean = weighted ? mean_diagonal(G) : 0;
+  out.plain /= weights;
+  out.weighted = mean > 0 ? out.weighted / (mean * weights) : 0;
+  return out;
+}
+
+Distortions distortions(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {
+  return distortions(pool, problem, [&](int64_t first, int64_t rows) {
+    Matrix<float> some(rows, V.cols());
+    for (int64_t k = 0; k < rows; ++k) std::ranges::copy(V.row(first + k), some.row(k).begin());
+    return some;
+  });
+}
+
+double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<const float> V) {
+  return distortions(pool, {.W = problem.W, .S = problem.S}, V).plain;
+}
+
+// In float32: a sum of squares, of which nothing cancels.
+double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S) {
+  Matrix<float> narrow(S.rows(), S.cols());
+  for (int64_t i = 0; i < S.rows(); ++i)
+    for (int64_t j = 0; j < S.cols(); ++j) narrow(i, j) = static_cast<float>(S(i, j));
+  double sum = 0;
+  for (int64_t begin = 0; begin < W.rows(); begin += kWideRows) {
+    const MatrixView<const float> rows =
+        W.block(begin, 0, std::min(kWideRows, W.rows() - begin), W.cols());
+    Matrix<float> WS(rows.rows(), rows.cols());
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, rows, narrow, 0.0F, WS);
+    for (int64_t k = 0; k < rows.rows(); ++k)
+      for (int64_t j = 0; j < rows.cols(); ++j)
+        sum += static_cast<double>(rows(k, j)) * static_cast<double>(WS(k, j));
+  }
+  return sum / static_cast<double>(std::max<int64_t>(1, W.size()));
+}
+
+}  // namespace watersic

@@ -1,0 +1,101 @@
+// A layer's rescalers: the columns' scales fitted to some rows at once, the others' row scales slab
+// by slab.
+#include <algorithm>
+#include <cassert>
+#include <iterator>
+
+#include "linalg/blas.h"
+#include "quant/layer.h"
+#include "quant/rescale.h"
+#include "quant/slabs.h"
+
+namespace watersic {
+
+// The rows to which the columns' scales are fitted, rising.
+std::vector<int64_t> LayerQuantizer::rescaled_rows() const {
+  const int64_t a = problem_.W.rows();
+  std::vector<int64_t> rows = all_rows(a);
+  if (a <= kRescaledRows) return rows;
+  if (outputs_.empty()) {
+    for (int64_t k = 0; k < kRescaledRows; ++k)
+      rows[static_cast<size_t>(k)] = k * a / kRescaledRows;
+  } else {
+    const auto& root = outputs_.root;
+    std::stable_sort(rows.begin(), rows.end(), [&](int64_t x, int64_t y) {
+      return root[static_cast<size_t>(x)] > root[static_cast<size_t>(y)];
+    });
+  }
+  rows.resize(static_cast<size_t>(kRescaledRows));
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+// What the rescalers shall mind of these rows, and their part of w2. With a metric of the outputs
+// that is the targets that they had, each times its root: then the rows count alike.
+Matrix<double> LayerQuantizer::rescaled_moment(const QuantizedLayer& layer,
+                                               MatrixView<const double> S,
+                                               std::span<const int64_t> rows, double& w2) const {
+  if (outputs_.empty()) {
+    Matrix<double> C = cross_moment(rows);
+    // Up to a constant J is this plus tr(V S' V^T) - 2 <C, V>: zero at the target.
+    for (int64_t k = 0; k < C.rows(); ++k)
+      for (int64_t i = 0; i < live(); ++i)
+        w2 += target(rows[static_cast<size_t>(k)], i) * C(k, order_[static_cast<size_t>(i)]);
+    return C;
+  }
+  Matrix<double> T(static_cast<int64_t>(rows.size()), live()), C(T.rows(), live());
+  for (int64_t k = 0; k < T.rows(); ++k) {
+    const int64_t row = rows[static_cast<size_t>(k)];
+    for (int64_t i = 0; i < live(); ++i)
+      T(k, order_[static_cast<size_t>(i)]) =
+          outputs_.root[static_cast<size_t>(row)] *
+          static_cast<double>(layer.target.empty() ? target(row, i) : layer.target(row, i));
+  }
+  gemm(pool_, Op::kNone, Op::kNone, 1.0, T, S, 0.0, C);
+  for (size_t i = 0; i < T.values().size(); ++i) w2 += T.values()[i] * C.values()[i];
+  return C;
+}
+
+void LayerQuantizer::rescale(QuantizedLayer& layer) const {
+  if (options_.method != Method::kWatersic || !options_.rescalers || live() == 0 || layer.rows == 0)
+    return;
+  assert(layer.rows == problem_.W.rows());
+  const Matrix<double> S = live_block(metric(), columns_);
+  std::vector<double> alpha = layer.alpha;
+  if (layer.trellis > 0)
+    for (double& x : alpha) x /= 2;  // of Z, which is twice the value
+  if (layer.gamma.empty()) layer.gamma.assign(alpha.size(), 1.0);
+  layer.t.assign(static_cast<size_t>(layer.rows), 0.0);
+  const std::vector<int64_t> chosen = rescaled_rows();
+  {
+    double w2 = 0;
+    Matrix<double> C(static_cast<int64_t>(chosen.size()), live());
+    Matrix<int32_t> Z(C.rows(), live());
+    over_slabs(chosen, kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
+      const Matrix<double> some = rescaled_moment(layer, S, rows, w2);
+      for (int64_t k = 0; k < some.rows(); ++k) {
+        std::ranges::copy(some.row(k), C.row(at + k).begin());
+        std::ranges::copy(layer.Z.row(rows[static_cast<size_t>(k)]), Z.row(at + k).begin());
+      }
+    });
+    Rescaled rescaled = watersic::rescale(pool_, Z, alpha, std::move(layer.gamma), C, S, w2);
+    layer.gamma = std::move(rescaled.gamma);
+    for (size_t k = 0; k < chosen.size(); ++k)
+      layer.t[static_cast<size_t>(chosen[k])] = rescaled.t[k];
+  }
+  std::vector<int64_t> others;
+  std::ranges::set_difference(all_rows(layer.rows), chosen, std::back_inserter(others));
+  over_slabs(others, kWideRows, [&](std::span<const int64_t> rows, int64_t) {
+    double w2 = 0;
+    const Matrix<double> C = rescaled_moment(layer, S, rows, w2);
+    Matrix<int32_t> Z(C.rows(), live());
+    for (int64_t k = 0; k < Z.rows(); ++k)
+      std::ranges::copy(layer.Z.row(rows[static_cast<size_t>(k)]), Z.row(k).begin());
+    const std::vector<double> t = row_scales(pool_, Z, alpha, layer.gamma, C, S);
+    for (size_t k = 0; k < rows.size(); ++k) layer.t[static_cast<size_t>(rows[k])] = t[k];
+  });
+  if (outputs_.empty()) return;
+  for (size_t k = 0; k < layer.t.size(); ++k) layer.t[k] /= outputs_.root[k];
+}
+
+}  // namespace watersic
