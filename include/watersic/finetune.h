@@ -21,9 +21,8 @@ struct FinetuneOptions {
   int64_t epochs = 10;
   int64_t batch = 8;  // windows in a step
   // Of Adam, from the first step to the last along half a cosine; the scales are trained as factors
-  // around 1, which half the first rate times the steps moves by at most. Left open, that is 0.3,
-  // and the rate within 5e-4 (what the paper takes for some 1500 steps) and 1e-2; and the final
-  // one a hundredth of the first.
+  // around 1, which half the first rate times the steps moves by at most. Left open, that is
+  // 0.08, and the rate within 1e-4 and 1e-2; and the final one a hundredth of the first.
   std::optional<double> learning_rate, final_learning_rate;
   uint64_t seed = 1;
   int threads = 0;

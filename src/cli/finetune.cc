@@ -95,8 +95,8 @@ void add_finetune(CLI::App& program) {
       ->type_name("N");
   command
       ->add_option("--learning-rate", options.learning_rate,
-                   "Of the first step, relative to a scale (default 0.6 over the number of steps, "
-                   "within 5e-4 and 1e-2)")
+                   "Of the first step, relative to a scale (default 0.16 over the number of steps, "
+                   "within 1e-4 and 1e-2)")
       ->check(rate)
       ->type_name("X");
   command

@@ -203,8 +203,8 @@ class Finetuner {
   }
 
   void settle_learning_rates() {
-    const double moves = 0.6 / static_cast<double>(report_.steps);
-    first_rate_ = options_.learning_rate.value_or(std::clamp(moves, 5e-4, 1e-2));
+    const double moves = 0.16 / static_cast<double>(report_.steps);
+    first_rate_ = options_.learning_rate.value_or(std::clamp(moves, 1e-4, 1e-2));
     final_rate_ = options_.final_learning_rate.value_or(first_rate_ / 100);
     report_.options.learning_rate = first_rate_;
     report_.options.final_learning_rate = final_rate_;

@@ -166,7 +166,7 @@ TEST_F(Finetune, TheLearningRateFollowsTheSteps) {
   open.calibration.sequence_length = 8;
   open.learning_rate = open.final_learning_rate = std::nullopt;
   for (const auto& [samples, batch, steps, rate] :
-       {std::tuple(4, 4, 1, 1e-2), std::tuple(75, 1, 75, 8e-3)}) {
+       {std::tuple(4, 4, 1, 1e-2), std::tuple(32, 1, 32, 5e-3)}) {
     open.calibration.samples = samples;
     open.batch = batch;
     const FinetuneReport report = finetune(file("two.wsic"), file("out.wsic"), open);
