@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -109,7 +110,7 @@ class Study {
             base = head_basis(rotation.heads[static_cast<size_t>(layer.block)]);
             with("heads", base, 0);
           }
-          with(down ? "falling" : "heads, falling", ordered(layer.S, base), 0);
+          with(down ? "falling order" : "heads in falling order", ordered(layer.S, base), 0);
           const double pair = (std::log2(static_cast<double>(n)) + 4) / 2 / rows;
           for (const int rounds : {1, 4})
             with(fmt::format("{} rounds of pairs", rounds),
@@ -134,8 +135,9 @@ class Study {
   const ModelConfig& config() const { return checkpoint_->config(); }
 
   void print(const char* site, const char* basis, double rate, double gain, double side) const {
-    std::cout << fmt::format("{},{},{},{},{:.4f},{:.4f}\n", checkpoint_->name(), site, basis, rate,
-                             gain, side);
+    std::cout << fmt::format("{},{},{},{},{:.4f},{:.4f}\n",
+                             std::filesystem::path(checkpoint_->name()).filename().string(), site,
+                             basis, rate, gain, side);
   }
 
   // Layers in the coordinates behind a norm without gains, and their inputs' second moments.
