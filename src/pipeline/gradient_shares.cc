@@ -91,7 +91,7 @@ std::vector<LayerSensitivity> share_by_gradients(
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
     const auto [metrics, tokens] = gradients.of_block(block);
-    for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
+    for (const Capture stage : kStages) {
       const StageStatistics statistics = streams.statistics(
           stage,
           {.tokens = weighted ? tokens[static_cast<size_t>(stage)] : std::span<const float>()});

@@ -117,7 +117,7 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
     OutputMetrics metrics;
     if (gradients != nullptr) metrics = gradients->of_block(block).metrics;
     std::vector<Variant> variants;
-    for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
+    for (const Capture stage : kStages) {
       const StageStatistics statistics = streams.statistics(stage, {});
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
