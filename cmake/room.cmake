@@ -1,12 +1,13 @@
-# watersic_room(NAME [INTEGRATION] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...])
+# watersic_room(NAME [INTEGRATION] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...] [TEST_ROOMS room...])
 #
 # One folder of src/ as one static library `watersic_NAME`, from its *.cc, one test program
 # `NAME_test`, from its *_test.cc, and, if asked for, one benchmark `NAME_bench`, from its
 # *_bench.cc. A room's headers are reached as "NAME/file.h" through an include root of the room's own
 # (a link in the build tree), so that a room sees only the rooms it names. INTEGRATION: its tests
-# quantize whole models (watersic_tests).
+# quantize whole models (watersic_tests). TEST_ROOMS: rooms that its tests and benchmarks use besides,
+# also such as come after it. What tests share is in tests/support, "support/file.h".
 function(watersic_room name)
-  cmake_parse_arguments(ARG "INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK" ${ARGN})
+  cmake_parse_arguments(ARG "INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK;TEST_ROOMS" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})
   set(root ${PROJECT_BINARY_DIR}/rooms/${name})
   file(MAKE_DIRECTORY ${root})
@@ -37,9 +38,12 @@ function(watersic_room name)
   watersic_compile_options(${target})
   set_property(GLOBAL APPEND PROPERTY WATERSIC_ROOMS ${target})
 
+  list(TRANSFORM ARG_TEST_ROOMS PREPEND watersic_ OUTPUT_VARIABLE test_rooms)
   if(WATERSIC_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE ${target} ${rooms} ${ARG_LINK} GTest::gtest_main)
+    target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(${name}_test PRIVATE ${target} ${rooms} ${test_rooms} ${ARG_LINK}
+                                               GTest::gtest_main)
     if(ARG_INTEGRATION)
       watersic_tests(${name} INTEGRATION)
     else()
@@ -49,7 +53,8 @@ function(watersic_room name)
   if(WATERSIC_BENCHMARKS AND benchmarks)
     add_executable(${name}_bench EXCLUDE_FROM_ALL ${benchmarks})
     add_dependencies(benchmarks ${name}_bench)
-    target_link_libraries(${name}_bench PRIVATE ${target} ${rooms} ${ARG_LINK}
+    target_include_directories(${name}_bench PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(${name}_bench PRIVATE ${target} ${rooms} ${test_rooms} ${ARG_LINK}
                                                 benchmark::benchmark_main)
     watersic_compile_options(${name}_bench)
   endif()

@@ -2,8 +2,8 @@
 #include "coding/dec_tensor.h"
 
 #include "coding/enc_tensor.h"
-#include "coding/sample_tensors.h"
 #include "fuzz.h"
+#include "support/sample_tensors.h"
 
 namespace watersic {
 

@@ -2,7 +2,7 @@
 #include "model/config.h"
 
 #include "fuzz.h"
-#include "model/tiny_models.h"
+#include "support/tiny_models.h"
 
 namespace watersic {
 

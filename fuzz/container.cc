@@ -2,10 +2,10 @@
 #include <algorithm>
 
 #include "coding/enc_tensor.h"
-#include "coding/sample_tensors.h"
 #include "container/read_container.h"
 #include "container/write_container.h"
 #include "fuzz.h"
+#include "support/sample_tensors.h"
 
 namespace watersic {
 

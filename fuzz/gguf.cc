@@ -3,11 +3,11 @@
 
 #include <map>
 
+#include "checkpoint/gguf_layout.h"
+#include "checkpoint/open_checkpoint.h"
 #include "fuzz.h"
 #include "io/gguf_writer.h"
-#include "model/gguf_layout.h"
-#include "model/open_checkpoint.h"
-#include "model/tiny_models.h"
+#include "support/tiny_models.h"
 #include "tokenizer/gguf_vocabulary.h"
 
 namespace watersic {

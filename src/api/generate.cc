@@ -10,10 +10,10 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "chat/chat_template.h"
+#include "engine/decoder.h"
+#include "engine/sampler.h"
 #include "io/json.h"
 #include "io/text.h"
-#include "model/decoder.h"
-#include "model/sampler.h"
 #include "runtime/open_model.h"
 #include "watersic/error.h"
 

@@ -6,12 +6,12 @@
 #include <optional>
 
 #include "base/threads.h"
+#include "checkpoint/synth.h"
 #include "container/read_container.h"
+#include "engine/decoder.h"
 #include "export/gguf.h"
 #include "export/safetensors.h"
 #include "io/text.h"
-#include "model/decoder.h"
-#include "model/synth.h"
 #include "quant/families.h"
 #include "runtime/open_model.h"
 #include "watersic/error.h"

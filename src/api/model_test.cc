@@ -8,8 +8,8 @@
 #include "base/half.h"
 #include "io/json.h"
 #include "io/text.h"
-#include "model/small_checkpoint.h"
 #include "runtime/open_model.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 #include "watersic/quantize.h"
 

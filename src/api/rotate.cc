@@ -1,7 +1,7 @@
 #include "watersic/rotate.h"
 
+#include "checkpoint/open_checkpoint.h"
 #include "export/safetensors.h"
-#include "model/open_checkpoint.h"
 #include "model/rotated_source.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/principal_axes.h"

@@ -8,8 +8,8 @@
 #include <set>
 
 #include "base/hash.h"
+#include "checkpoint/open_checkpoint.h"
 #include "io/json.h"
-#include "model/open_checkpoint.h"
 #include "pipeline/identity.h"
 #include "watersic/error.h"
 #include "watersic/file.h"

@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "io/json.h"
-#include "model/small_checkpoint.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 

@@ -11,7 +11,7 @@
 #include "coding/dec_tensor.h"
 #include "coding/enc_estimate.h"
 #include "coding/enc_tensor.h"
-#include "coding/sample_tensors.h"
+#include "support/sample_tensors.h"
 #include "watersic/error.h"
 
 namespace watersic {

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "io/text.h"
-#include "model/small_checkpoint.h"
+#include "support/error_of.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -21,16 +22,6 @@ std::vector<QuestionGroup> read(Task task, const std::string& name, int64_t shot
                          .data = data(name),
                          .shots = shots,
                          .examples = examples.empty() ? "" : data(examples)});
-}
-
-template <class Read>
-std::string error_of(const Read& read) {
-  try {
-    read();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "(no error)";
 }
 
 void expect_same(const std::vector<Question>& a, const std::vector<Question>& b) {

@@ -7,8 +7,8 @@
 
 #include "base/rng.h"
 #include "model/forward.h"
-#include "model/small_checkpoint.h"
-#include "model/tiny_models.h"
+#include "support/small_checkpoint.h"
+#include "support/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

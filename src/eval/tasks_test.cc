@@ -10,8 +10,8 @@
 #include "io/json.h"
 #include "io/text.h"
 #include "model/forward.h"
-#include "model/small_checkpoint.h"
 #include "runtime/open_model.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 
 namespace watersic {

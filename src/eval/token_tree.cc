@@ -13,47 +13,58 @@
 namespace watersic {
 namespace {
 
-constexpr int64_t kQueryTile = 128;
 constexpr int64_t kLogitRows = 256;  // whose logits are in memory at once
 
-// Causal attention of a segment's rows for one key head and the query heads that share it. `Q` and
-// `out`: all rows of the batch.
-void attend(ThreadPool& pool, const ModelConfig& config, const TokenTree& tree,
-            const TokenTree::Segment& segment, int64_t key_head, const Heads& heads,
-            MatrixView<float> out) {
-  const int64_t d = config.head_dim, group = config.heads / config.kv_heads;
-  std::vector<TokenTree::Segment> ranges = tree.before(segment);
-  ranges.push_back(segment);
-  const int64_t first = tree.positions()[static_cast<size_t>(segment.begin)];
-  Matrix<float> K(first + segment.count, d), V(first + segment.count, d);
-  int64_t row = 0;
-  for (const TokenTree::Segment& range : ranges) {
-    for (int64_t r = range.begin; r < range.begin + range.count; ++r, ++row) {
-      const auto at = static_cast<size_t>(key_head * d), size = static_cast<size_t>(d);
-      std::ranges::copy(heads.K.row(r).subspan(at, size), K.row(row).begin());
-      std::ranges::copy(heads.V.row(r).subspan(at, size), V.row(row).begin());
+// A row sees its own sequence only, which may begin in rows that other sequences share.
+class TreeAttention final : public Attention {
+ public:
+  TreeAttention(const ModelConfig& config, const TokenTree& tree) : config_(config), tree_(tree) {}
+
+  std::span<const int64_t> positions() const override { return tree_.positions(); }
+  Matrix<float> mix(ThreadPool& pool, int64_t /*block*/, const Heads& heads) override {
+    Matrix<float> H(heads.Q.rows(), config_.query_size());
+    const auto segments = static_cast<int64_t>(tree_.segments().size());
+    pool.parallel_for(segments * config_.kv_heads, [&](int64_t tile) {
+      attend(pool, tree_.segments()[static_cast<size_t>(tile / config_.kv_heads)],
+             tile % config_.kv_heads, heads, H);
+    });
+    return H;
+  }
+
+ private:
+  // A segment's rows for one key head and the query heads that share it. `Q` and `out`: all rows.
+  void attend(ThreadPool& pool, const TokenTree::Segment& segment, int64_t key_head,
+              const Heads& heads, MatrixView<float> out) const {
+    const int64_t d = config_.head_dim, group = config_.heads / config_.kv_heads;
+    std::vector<TokenTree::Segment> ranges = tree_.before(segment);
+    ranges.push_back(segment);
+    const int64_t first = tree_.positions()[static_cast<size_t>(segment.begin)];
+    Matrix<float> K(first + segment.count, d), V(first + segment.count, d);
+    int64_t row = 0;
+    for (const TokenTree::Segment& range : ranges) {
+      for (int64_t r = range.begin; r < range.begin + range.count; ++r, ++row) {
+        const auto at = static_cast<size_t>(key_head * d), size = static_cast<size_t>(d);
+        std::ranges::copy(heads.K.row(r).subspan(at, size), K.row(row).begin());
+        std::ranges::copy(heads.V.row(r).subspan(at, size), V.row(row).begin());
+      }
+    }
+    Matrix<float> buffer(std::min(kQueryTile, segment.count), K.rows());
+    for (int64_t head = key_head * group; head < (key_head + 1) * group; ++head) {
+      for (int64_t begin = 0; begin < segment.count; begin += kQueryTile) {
+        const int64_t rows = std::min(kQueryTile, segment.count - begin);
+        const int64_t before = first + begin, seen = before + rows;
+        const MatrixView<float> P = buffer.view().block(0, 0, rows, seen);
+        attention_weights(pool, heads.Q.view().block(segment.begin + begin, head * d, rows, d),
+                          K.view().block(0, 0, seen, d), before, P);
+        gemm(pool, Op::kNone, Op::kNone, 1.0F, P, V.view().block(0, 0, seen, d), 0.0F,
+             out.block(segment.begin + begin, head * d, rows, d));
+      }
     }
   }
 
-  const float scale = 1.0F / std::sqrt(static_cast<float>(d));
-  Matrix<float> buffer(std::min(kQueryTile, segment.count), K.rows());
-  for (int64_t head = key_head * group; head < (key_head + 1) * group; ++head) {
-    for (int64_t begin = 0; begin < segment.count; begin += kQueryTile) {
-      const int64_t rows = std::min(kQueryTile, segment.count - begin), seen = first + begin + rows;
-      const MatrixView<float> P = buffer.view().block(0, 0, rows, seen);
-      gemm(pool, Op::kNone, Op::kTranspose, scale,
-           heads.Q.view().block(segment.begin + begin, head * d, rows, d),
-           K.view().block(0, 0, seen, d), 0.0F, P);
-      for (int64_t i = 0; i < rows; ++i) {
-        const auto past = static_cast<size_t>(first + begin + i + 1);
-        softmax(P.row(i).first(past));
-        std::ranges::fill(P.row(i).subspan(past), 0.0F);
-      }
-      gemm(pool, Op::kNone, Op::kNone, 1.0F, P, V.view().block(0, 0, seen, d), 0.0F,
-           out.block(segment.begin + begin, head * d, rows, d));
-    }
-  }
-}
+  const ModelConfig& config_;
+  const TokenTree& tree_;
+};
 
 // A token to be scored: the row that predicts it, and where its figure goes.
 struct Target {
@@ -141,28 +152,10 @@ Matrix<float> forward_tree(ThreadPool& pool, const ScoredModel& model, const Tok
   Matrix<float> X = embed(config, *model.weights, tree.ids());
   if (rows == 0) return X;
   const RopeTable rope(config, *std::ranges::max_element(tree.positions()) + 1);
-  const auto segments = static_cast<int64_t>(tree.segments().size());
+  TreeAttention attention(config, tree);
   for (int64_t block = 0; block < config.blocks; ++block) {
-    const BlockWeights weights = load_block(pool, config, *model.weights, block);
-    {
-      const Matrix<float> A = attention_input(pool, config, weights, X);
-      const Heads heads = project_heads(pool, config, rope, weights, rows, tree.positions(), A);
-      Matrix<float> H(rows, config.query_size());
-      pool.parallel_for(segments * config.kv_heads, [&](int64_t tile) {
-        attend(pool, config, tree, tree.segments()[static_cast<size_t>(tile / config.kv_heads)],
-               tile % config.kv_heads, heads, H);
-      });
-      check_finite(pool, block, "input of o", H);
-      add_linear(pool, weights, kOutput, rows, H, X);
-    }
-    // What is inside the MLP is several times as wide: so many rows at a time.
-    for (int64_t begin = 0; begin < rows; begin += kBatchTokens) {
-      const int64_t count = std::min(kBatchTokens, rows - begin);
-      const MatrixView<float> part = X.view().block(begin, 0, count, config.hidden);
-      const Matrix<float> M = mlp_input(pool, config, weights, part);
-      add_linear(pool, weights, kDown, count, mlp_hidden(pool, weights, count, M), part);
-    }
-    check_finite(pool, block, "output", X);
+    forward_block(pool, config, rope, load_block(pool, config, *model.weights, block), rows,
+                  attention, X);
     if (progress)
       progress({.stage = "forward",
                 .unit = "blocks",

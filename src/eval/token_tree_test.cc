@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "model/forward.h"
-#include "model/tiny_models.h"
+#include "support/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

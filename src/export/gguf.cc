@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "checkpoint/gguf_layout.h"
 #include "export/weight_rows.h"
 #include "io/gguf_writer.h"
-#include "model/gguf_layout.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "watersic/error.h"
 

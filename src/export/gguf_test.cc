@@ -4,13 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "base/half.h"
+#include "checkpoint/open_checkpoint.h"
 #include "container/common_texts.h"
 #include "export/safetensors.h"
-#include "export/test_models.h"
 #include "io/gguf.h"
 #include "model/forward.h"
-#include "model/open_checkpoint.h"
-#include "model/small_checkpoint.h"
+#include "support/small_checkpoint.h"
+#include "support/test_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

@@ -2,10 +2,10 @@
 
 #include <limits>
 
+#include "checkpoint/checkpoint_writer.h"
 #include "container/common_texts.h"
 #include "export/weight_rows.h"
 #include "io/json.h"
-#include "model/checkpoint_writer.h"
 #include "watersic/error.h"
 
 namespace watersic {

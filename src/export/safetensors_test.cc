@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "base/half.h"
-#include "export/test_models.h"
-#include "model/checkpoint.h"
-#include "model/small_checkpoint.h"
+#include "checkpoint/checkpoint.h"
+#include "support/small_checkpoint.h"
+#include "support/test_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

@@ -11,7 +11,7 @@
 #include "container/read_container.h"
 #include "io/json.h"
 #include "model/config.h"
-#include "model/small_checkpoint.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 #include "watersic/quantize.h"

@@ -9,8 +9,8 @@
 #include "model/block_backward.h"
 #include "model/model_backward.h"
 #include "model/operators_backward.h"
-#include "model/reference_model.h"
-#include "model/tiny_models.h"
+#include "support/reference_model.h"
+#include "support/tiny_models.h"
 
 namespace watersic {
 namespace {

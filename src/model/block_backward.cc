@@ -9,13 +9,9 @@
 namespace watersic {
 namespace {
 
-constexpr int64_t kRowTile = 64;
-
 void add(ThreadPool& pool, MatrixView<const float> A, MatrixView<float> B) {
-  pool.parallel_for(tile_count(A.rows(), kRowTile), [&](int64_t tile) {
-    const int64_t end = std::min(A.rows(), (tile + 1) * kRowTile);
-    for (int64_t i = tile * kRowTile; i < end; ++i)
-      for (int64_t j = 0; j < A.cols(); ++j) B(i, j) += A(i, j);
+  by_rows(pool, A.rows(), [&](int64_t i) {
+    for (int64_t j = 0; j < A.cols(); ++j) B(i, j) += A(i, j);
   });
 }
 
@@ -68,7 +64,7 @@ class BlockBackward {
       return project_heads(pool_, config_, rope_, weights_, length_, positions, A);
     const auto linear = [&](Linear which) {
       Matrix<float> Y(A.rows(), layer(which).weight.rows());
-      apply_linear(pool_, layer(which), length_, A, 0, Y);
+      layer(which).apply(pool_, length_, A, 0, Y);
       return Y;
     };
     raw_Q = linear(kQuery);
@@ -83,16 +79,17 @@ class BlockBackward {
   void mlp(const Matrix<float>& X, MatrixView<float> dX) {
     const Matrix<float> M = mlp_input(pool_, config_, weights_, X);
     Matrix<float> gate(M.rows(), layer(kGate).weight.rows()), up = gate;
-    apply_linear(pool_, layer(kGate), length_, M, 0, gate);
-    apply_linear(pool_, layer(kUp), length_, M, 0, up);
+    layer(kGate).apply(pool_, length_, M, 0, gate);
+    layer(kUp).apply(pool_, length_, M, 0, up);
     {
       Matrix<float> G = gate;
-      by_rows(G.rows(), [&](int64_t i) { gate_with(G.row(i), up.row(i)); });
+      gate_with(pool_, G, up);
       weight_gradient(kDown, G, dX);
     }
     {
       const Matrix<float> dG = input_gradient(kDown, dX);
-      by_rows(dG.rows(), [&](int64_t i) { gate_backward(gate.row(i), up.row(i), dG.row(i)); });
+      by_rows(pool_, dG.rows(),
+              [&](int64_t i) { gate_backward(gate.row(i), up.row(i), dG.row(i)); });
     }
     weight_gradient(kUp, M, up);
     weight_gradient(kGate, M, gate);
@@ -102,14 +99,8 @@ class BlockBackward {
     add(pool_, dM, dX);
   }
 
-  const LinearWeights& layer(Linear linear) const {
+  const DenseLayer& layer(Linear linear) const {
     return weights_.linear[static_cast<size_t>(linear)];
-  }
-  void by_rows(int64_t rows, const std::function<void(int64_t)>& body) const {
-    pool_.parallel_for(tile_count(rows, kRowTile), [&](int64_t tile) {
-      const int64_t end = std::min(rows, (tile + 1) * kRowTile);
-      for (int64_t i = tile * kRowTile; i < end; ++i) body(i);
-    });
   }
   void weight_gradient(Linear linear, MatrixView<const float> X, MatrixView<const float> dY) const {
     if (gradient_) gradient_(linear, {.W = layer(linear).weight, .X = X, .dY = dY});

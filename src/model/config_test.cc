@@ -4,8 +4,9 @@
 
 #include <functional>
 
-#include "model/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "model/memory_source.h"
+#include "support/error_of.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -23,14 +24,6 @@ Json with(Json json, const std::string& changes) {
 }
 ModelConfig parse(const Json& json) { return parse_config(json, "config.json"); }
 
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "(no error)";
-}
 void expect_error(const Json& json, const std::string& part) {
   const std::string error = error_of([&] { parse(json); });
   EXPECT_NE(error.find(part), std::string::npos) << "expected: " << part << "\nfound: " << error;

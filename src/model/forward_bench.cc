@@ -3,7 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "model/tiny_models.h"
+#include "support/tiny_models.h"
 
 namespace watersic {
 namespace {

@@ -8,9 +8,9 @@
 #include <cmath>
 #include <map>
 
-#include "model/checkpoint.h"
-#include "model/reference_model.h"
-#include "model/tiny_models.h"
+#include "checkpoint/checkpoint.h"
+#include "support/reference_model.h"
+#include "support/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

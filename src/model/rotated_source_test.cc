@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "linalg/blas.h"
 #include "model/forward.h"
-#include "model/tiny_models.h"
+#include "support/tiny_models.h"
 
 namespace watersic {
 namespace {

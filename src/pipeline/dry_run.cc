@@ -6,10 +6,10 @@
 #include <set>
 #include <string>
 
+#include "checkpoint/open_checkpoint.h"
 #include "container/common_texts.h"
 #include "linalg/blas.h"
 #include "model/config.h"
-#include "model/open_checkpoint.h"
 #include "pipeline/budget.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/model_basis.h"

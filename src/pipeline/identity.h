@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "checkpoint/open_checkpoint.h"
 #include "io/json.h"
-#include "model/open_checkpoint.h"
 #include "watersic/quantize.h"
 
 namespace watersic {

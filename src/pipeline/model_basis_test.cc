@@ -9,8 +9,8 @@
 #include "base/rng.h"
 #include "linalg/blas.h"
 #include "model/forward.h"
-#include "model/tiny_models.h"
 #include "pipeline/principal_axes.h"
+#include "support/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

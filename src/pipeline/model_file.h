@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/open_checkpoint.h"
 #include "container/write_container.h"
-#include "model/open_checkpoint.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/model_basis.h"
 #include "pipeline/plan.h"

@@ -10,8 +10,8 @@
 #include "calibration/stage_moments.h"
 #include "model/forward.h"
 #include "model/model_backward.h"
-#include "model/tiny_models.h"
 #include "quant/distortion.h"
+#include "support/tiny_models.h"
 
 namespace watersic {
 namespace {

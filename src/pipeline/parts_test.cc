@@ -4,26 +4,18 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "model/small_checkpoint.h"
 #include "pipeline/budget.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
 #include "pipeline/mixing.h"
 #include "pipeline/plan.h"
 #include "pipeline/sensitivity.h"
+#include "support/error_of.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 
 namespace watersic {
 namespace {
-
-std::string error_of(const std::function<void()>& run) {
-  try {
-    run();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "(no error)";
-}
 
 TEST(Budget, SpendsAllOfItWhateverEachLayerMisses) {
   Rng rng(1);

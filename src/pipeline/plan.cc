@@ -190,7 +190,7 @@ ZeroRows parse_zero_rows(const std::string& text, const ModelConfig& config) {
 
 void take_out(const std::vector<int64_t>& rows, BlockWeights& block) {
   for (const Linear linear : {kGate, kUp}) {
-    LinearWeights& layer = block.linear[linear];
+    DenseLayer& layer = block.linear[linear];
     for (const int64_t row : rows) {
       std::fill(layer.weight.row(row).begin(), layer.weight.row(row).end(), 0.0F);
       if (!layer.bias.empty()) layer.bias[static_cast<size_t>(row)] = 0;

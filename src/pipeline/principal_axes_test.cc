@@ -5,7 +5,7 @@
 
 #include "linalg/blas.h"
 #include "model/forward.h"
-#include "model/tiny_models.h"
+#include "support/tiny_models.h"
 
 namespace watersic {
 namespace {

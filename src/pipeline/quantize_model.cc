@@ -8,11 +8,11 @@
 #include <memory>
 
 #include "base/threads.h"
+#include "checkpoint/open_checkpoint.h"
 #include "coding/dec_tensor.h"
 #include "io/json.h"
 #include "model/config.h"
 #include "model/forward.h"
-#include "model/open_checkpoint.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"

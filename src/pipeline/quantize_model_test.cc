@@ -7,11 +7,11 @@
 #include <memory>
 
 #include "base/half.h"
+#include "checkpoint/checkpoint.h"
 #include "container/read_container.h"
 #include "io/json.h"
-#include "model/checkpoint.h"
 #include "model/config.h"
-#include "model/small_checkpoint.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 #include "watersic/quantize.h"

@@ -6,9 +6,9 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "model/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "model/forward.h"
-#include "model/small_checkpoint.h"
+#include "support/small_checkpoint.h"
 
 namespace watersic {
 namespace {
@@ -30,7 +30,7 @@ class StreamsTest : public testing::Test {
   BlockWeights damaged(int64_t index) {
     BlockWeights weights = block(index);
     Rng rng(static_cast<uint64_t>(index) + 7);
-    for (LinearWeights& layer : weights.linear)
+    for (DenseLayer& layer : weights.linear)
       for (float& w : layer.weight.values()) w *= 1 + 0.2F * static_cast<float>(rng.normal());
     return weights;
   }

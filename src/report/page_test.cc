@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "report/sample_records.h"
+#include "support/sample_records.h"
 
 namespace watersic::report {
 namespace {

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include "base/hash.h"
+#include "checkpoint/open_checkpoint.h"
 #include "container/read_container.h"
 #include "io/gguf.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
-#include "model/open_checkpoint.h"
 #include "runtime/container_source.h"
 #include "watersic/error.h"
 

@@ -8,9 +8,9 @@
 #include "coding/enc_tensor.h"
 #include "container/common_texts.h"
 #include "container/write_container.h"
-#include "model/small_checkpoint.h"
 #include "runtime/container_source.h"
 #include "runtime/open_model.h"
+#include "support/small_checkpoint.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 

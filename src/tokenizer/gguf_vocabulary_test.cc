@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 
+#include "support/error_of.h"
 #include "tokenizer/gguf_pre.h"
 #include "tokenizer/tokenizer.h"
 #include "watersic/error.h"
@@ -68,15 +69,6 @@ Tokenizer read_back(const Json& keys) {
   return Tokenizer::parse(texts.tokenizer, texts.config, "test.gguf");
 }
 
-template <class Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "none";
-}
 std::string error_of(const Json& json, const GgufTokenizerOptions& options) {
   return error_of([&] { written(texts_of(json), options); });
 }

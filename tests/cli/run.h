@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "model/small_checkpoint.h"
+#include "support/small_checkpoint.h"
 
 namespace watersic {
 

@@ -8,8 +8,8 @@
 
 #include "coding/dec_tensor.h"
 #include "coding/enc_tensor.h"
-#include "coding/sample_tensors.h"
 #include "container/write_container.h"
+#include "support/sample_tensors.h"
 
 using namespace watersic;  // NOLINT: a program
 namespace fs = std::filesystem;

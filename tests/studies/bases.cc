@@ -19,10 +19,10 @@
 #include <numeric>
 #include <tuple>
 
+#include "checkpoint/open_checkpoint.h"
 #include "encode/encode_layer.h"
 #include "linalg/blas.h"
 #include "model/forward.h"
-#include "model/open_checkpoint.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/principal_axes.h"
 #include "pipeline/streams.h"

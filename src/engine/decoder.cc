@@ -1,4 +1,4 @@
-#include "model/decoder.h"
+#include "engine/decoder.h"
 
 #include <fmt/format.h>
 
@@ -41,8 +41,7 @@ Decoder::Decoder(ThreadPool& pool, const ModelConfig& config, const WeightSource
 
 // The batch is one window to the linear layers (its rows share their tiles); attention goes by
 // sequence and key head, all the queries of which are one small product.
-Matrix<float> Decoder::attend(const BlockWeights& weights, Cache& cache,
-                              MatrixView<const float> A) {
+Matrix<float> Decoder::attend(const Block& weights, Cache& cache, MatrixView<const float> A) {
   const int64_t d = config_.head_dim, group = config_.heads / config_.kv_heads;
   const std::vector<int64_t> positions(static_cast<size_t>(batch_), position_);
   Heads heads = project_heads(pool_, config_, rope_, weights, batch_, positions, A);
@@ -67,8 +66,7 @@ Matrix<float> Decoder::attend(const BlockWeights& weights, Cache& cache,
   return H;
 }
 
-Matrix<float> Decoder::attend_along(const BlockWeights& weights, Cache& cache,
-                                    MatrixView<const float> A) {
+Matrix<float> Decoder::attend_along(const Block& weights, Cache& cache, MatrixView<const float> A) {
   const int64_t tokens = A.rows(), d = config_.head_dim, group = config_.heads / config_.kv_heads;
   std::vector<int64_t> positions = window_positions(tokens, tokens);
   for (int64_t& position : positions) position += position_;
@@ -105,7 +103,7 @@ Matrix<float> Decoder::run_blocks(std::span<const int32_t> ids, AttendFn attend_
     BlockWeights loaded;
     if (block >= held_.size())
       loaded = load_block(pool_, config_, source_, static_cast<int64_t>(block));
-    const BlockWeights& weights = block < held_.size() ? held_[block] : loaded;
+    const Block& weights = block < held_.size() ? held_[block] : loaded;
     const Matrix<float> A = attention_input(pool_, config_, weights, X);
     add_linear(pool_, weights, kOutput, rows, (this->*attend_rows)(weights, caches_[block], A), X);
     const Matrix<float> M = mlp_input(pool_, config_, weights, X);

@@ -1,4 +1,4 @@
-#include "model/synth.h"
+#include "checkpoint/synth.h"
 
 #include <gtest/gtest.h>
 
@@ -6,11 +6,11 @@
 #include <filesystem>
 #include <fstream>
 
+#include "checkpoint/checkpoint.h"
+#include "engine/decoder.h"
 #include "io/atomic_file.h"
 #include "io/text.h"
-#include "model/checkpoint.h"
-#include "model/decoder.h"
-#include "model/tiny_models.h"
+#include "support/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

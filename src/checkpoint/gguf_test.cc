@@ -4,12 +4,12 @@
 #include <cmath>
 #include <set>
 
-#include "model/gguf_layout.h"
-#include "model/gguf_source.h"
-#include "model/open_checkpoint.h"
+#include "checkpoint/gguf_layout.h"
+#include "checkpoint/gguf_source.h"
+#include "checkpoint/open_checkpoint.h"
 #include "model/rope.h"
-#include "model/small_checkpoint.h"
-#include "model/tiny_models.h"
+#include "support/small_checkpoint.h"
+#include "support/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

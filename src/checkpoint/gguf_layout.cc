@@ -1,4 +1,4 @@
-#include "model/gguf_layout.h"
+#include "checkpoint/gguf_layout.h"
 
 #include <fmt/format.h>
 

@@ -39,11 +39,11 @@ class Decoder {
   struct Cache {
     Matrix<float> keys, values;
   };
-  Matrix<float> attend(const BlockWeights& weights, Cache& cache, MatrixView<const float> A);
+  Matrix<float> attend(const Block& weights, Cache& cache, MatrixView<const float> A);
   // The same for the tokens of one sequence, the rows of A.
-  Matrix<float> attend_along(const BlockWeights& weights, Cache& cache, MatrixView<const float> A);
+  Matrix<float> attend_along(const Block& weights, Cache& cache, MatrixView<const float> A);
   // All blocks, with one of the two for attention.
-  using AttendFn = Matrix<float> (Decoder::*)(const BlockWeights&, Cache&, MatrixView<const float>);
+  using AttendFn = Matrix<float> (Decoder::*)(const Block&, Cache&, MatrixView<const float>);
   Matrix<float> run_blocks(std::span<const int32_t> ids, AttendFn attend);
 
   ThreadPool& pool_;

@@ -1,10 +1,10 @@
-#include "model/gguf_source.h"
+#include "checkpoint/gguf_source.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "model/gguf_layout.h"
+#include "checkpoint/gguf_layout.h"
 #include "watersic/error.h"
 
 namespace watersic {

@@ -1,12 +1,12 @@
-#include "model/decoder.h"
+#include "engine/decoder.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "model/checkpoint.h"
-#include "model/tiny_models.h"
+#include "checkpoint/checkpoint.h"
+#include "support/tiny_models.h"
 #include "watersic/error.h"
 
 namespace watersic {

@@ -9,7 +9,7 @@
 #include <set>
 #include <string_view>
 
-#include "model/gguf_layout.h"
+#include "checkpoint/gguf_layout.h"
 #include "model/rope.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "watersic/error.h"

@@ -1,14 +1,14 @@
-#include "model/open_checkpoint.h"
+#include "checkpoint/open_checkpoint.h"
 
 #include <fmt/format.h>
 
 #include <map>
 
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/gguf_layout.h"
+#include "checkpoint/gguf_source.h"
 #include "io/gguf.h"
 #include "io/json.h"
-#include "model/checkpoint.h"
-#include "model/gguf_layout.h"
-#include "model/gguf_source.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "watersic/error.h"
 #include "watersic/file.h"

@@ -1,4 +1,4 @@
-#include "model/synth.h"
+#include "checkpoint/synth.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,9 +9,9 @@
 #include <string_view>
 
 #include "base/rng.h"
+#include "checkpoint/checkpoint_writer.h"
 #include "io/atomic_file.h"
 #include "io/text.h"
-#include "model/checkpoint_writer.h"
 #include "model/config.h"
 #include "watersic/error.h"
 

@@ -1,4 +1,4 @@
-#include "model/checkpoint_writer.h"
+#include "checkpoint/checkpoint_writer.h"
 
 #include <fmt/format.h>
 

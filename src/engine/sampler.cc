@@ -1,4 +1,4 @@
-#include "model/sampler.h"
+#include "engine/sampler.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <numeric>
 #include <vector>
 
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "watersic/error.h"
 
 namespace watersic {

@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "model/tiny_models.h"
 #include "runtime/open_model.h"
+#include "support/tiny_models.h"
 
 namespace watersic {
 
