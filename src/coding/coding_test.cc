@@ -288,6 +288,42 @@ TEST(Coding, StrandsAreRowsOfEqualPartsInTurn) {
   EXPECT_THROW(decode_tensor(old, pool, "test"), Error);
 }
 
+// In any order, from several threads, into buffers of a tile each.
+TEST(Coding, TileByTile) {
+  QuantizedTensor q = gaussian({.rows = 100,
+                                .cols = 77,
+                                .column_octaves = 1,
+                                .row_octaves = 1,
+                                .trellis = 8,
+                                .segment_rows = 30});
+  q.cols = 79;
+  q.dead = {0, 50};
+  q.codes(99, 76) += 123456;  // an escape
+  q.row_scale = {.exponent = 2, .half = std::vector<uint16_t>(100, 0x3C00)};
+  CodingPlan plan;
+  plan.lanes = 8;
+  plan.segment_rows = 30;
+  plan.group_columns = 20;
+  ThreadPool pool(3);
+  const auto blob = encode_tensor(q, plan, pool);
+  const TensorDecoder decoder(blob, "test");
+  ASSERT_EQ(decoder.grid().tiles(), 16);
+  QuantizedTensor found = decoder.tensor();
+  EXPECT_TRUE(found.codes.empty());
+  found.codes = Matrix<int32_t>(q.rows, q.live());
+  pool.parallel_for(16, [&](int64_t i) {
+    const TileGrid::Tile tile = decoder.grid().tile(15 - i);
+    Matrix<int32_t> codes(tile.rows, tile.columns);
+    decoder.decode(15 - i, codes);
+    for (int64_t r = 0; r < tile.rows; ++r)
+      std::ranges::copy(codes.row(r), &found.codes(tile.row + r, tile.column));
+  });
+  expect_equal(q, found);
+
+  Matrix<int32_t> none(4, 0);
+  EXPECT_EQ(TensorDecoder(encode_tensor(tensor_of(none), pool), "test").grid().tiles(), 0);
+}
+
 TEST(Coding, SameBytesAtAnyNumberOfThreads) {
   for (const int trellis : {0, 16}) {
     const QuantizedTensor q = gaussian({.rows = 3000,

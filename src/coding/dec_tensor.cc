@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <cassert>
+#include <optional>
+#include <utility>
+
 #include "coding/common_rans.h"
-#include "coding/common_tiles.h"
 #include "coding/dec_bits.h"
 #include "coding/dec_model.h"
 #include "coding/dec_sequence.h"
 #include "coding/dec_side.h"
+#include "coding/dec_tables.h"
 #include "coding/dec_tile.h"
 
 namespace watersic {
@@ -67,20 +71,48 @@ Head read_head(std::span<const std::byte> blob, const std::string& name) {
 
 }  // namespace
 
-QuantizedTensor decode_tensor(std::span<const std::byte> blob, ThreadPool& pool,
-                              const std::string& name, DecoderKind kind) {
-  Head head = read_head(blob, name);
-  QuantizedTensor& q = head.tensor;
+struct TensorDecoder::Opened {
+  Opened(std::span<const std::byte> blob, std::string name_of_errors, DecoderKind decoder_kind)
+      : name(std::move(name_of_errors)), kind(decoder_kind), head(read_head(blob, name)) {
+    if (!head.tiles.empty()) tables.emplace(head.coding);
+  }
+
+  const std::string name;
+  const DecoderKind kind;
+  const Head head;
+  std::optional<DecoderTables> tables;  // of `head`; none without integers
+};
+
+TensorDecoder::TensorDecoder(std::span<const std::byte> blob, const std::string& name,
+                             DecoderKind kind)
+    : opened_(std::make_shared<const Opened>(blob, name, kind)) {}
+
+const QuantizedTensor& TensorDecoder::tensor() const { return opened_->head.tensor; }
+const TileGrid& TensorDecoder::grid() const { return opened_->head.grid; }
+
+void TensorDecoder::decode(int64_t t, MatrixView<int32_t> codes) const {
+  const auto& [name, kind, head, tables] = *opened_;
+  const TileGrid::Tile tile = head.grid.tile(t);
+  assert(codes.rows() == tile.rows && codes.cols() == tile.columns);
+  decode_tile(head.tiles[static_cast<size_t>(t)], *tables, tile, head.grid.lanes,
+              head.tensor.trellis, codes, name, kind);
+}
+
+QuantizedTensor decode_tensor(const TensorDecoder& decoder, ThreadPool& pool) {
+  QuantizedTensor q = decoder.tensor();
   // Bounded: each tile of at most 2^20 integers has two words at least.
   q.codes = Matrix<int32_t>(q.rows, q.live());
-  if (q.codes.empty()) return std::move(q);
-  const DecoderTables tables(head.coding);
-  pool.parallel_for(head.grid.tiles(), [&](int64_t t) {
-    const TileGrid::Tile tile = head.grid.tile(t);
-    decode_tile(head.tiles[static_cast<size_t>(t)], tables, tile, head.grid.lanes, q.trellis,
-                q.codes.view().block(tile.row, tile.column, tile.rows, tile.columns), name, kind);
+  const TileGrid& grid = decoder.grid();
+  pool.parallel_for(grid.tiles(), [&](int64_t t) {
+    const TileGrid::Tile tile = grid.tile(t);
+    decoder.decode(t, q.codes.view().block(tile.row, tile.column, tile.rows, tile.columns));
   });
-  return std::move(q);
+  return q;
+}
+
+QuantizedTensor decode_tensor(std::span<const std::byte> blob, ThreadPool& pool,
+                              const std::string& name, DecoderKind kind) {
+  return decode_tensor(TensorDecoder(blob, name, kind), pool);
 }
 
 TensorSummary summarize_tensor(std::span<const std::byte> blob, const std::string& name) {

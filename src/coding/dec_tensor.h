@@ -4,16 +4,37 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "base/threads.h"
 #include "coding/common_tensor.h"
+#include "coding/common_tiles.h"
 #include "coding/dec_lanes.h"
+#include "watersic/matrix.h"
 
 namespace watersic {
 
-// `name` is what errors call the tensor. Throws Error.
+// A coded tensor opened for decoding tile by tile: its head is read, its integers are not. `blob`
+// must outlive it and its copies; `name` is what errors call the tensor. Throws Error.
+class TensorDecoder {
+ public:
+  TensorDecoder(std::span<const std::byte> blob, const std::string& name,
+                DecoderKind kind = DecoderKind::kBest);
+
+  const QuantizedTensor& tensor() const;  // all but the codes
+  const TileGrid& grid() const;           // of the codes; no tiles where there are none
+  // Decodes tile t into `codes`, of its shape. May be called from several threads.
+  void decode(int64_t t, MatrixView<int32_t> codes) const;
+
+ private:
+  struct Opened;
+  std::shared_ptr<const Opened> opened_;
+};
+
+// All of it.
+QuantizedTensor decode_tensor(const TensorDecoder& decoder, ThreadPool& pool);
 QuantizedTensor decode_tensor(std::span<const std::byte> blob, ThreadPool& pool,
                               const std::string& name, DecoderKind kind = DecoderKind::kBest);
 

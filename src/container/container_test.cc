@@ -213,6 +213,7 @@ TEST_F(ContainerTest, MissingSectionsAndWrongKinds) {
   EXPECT_THROW(reader.text("model.norm.weight"), Error);
   EXPECT_THROW(reader.raw("config.json"), Error);
   EXPECT_THROW(reader.quantized("model.norm.weight", pool), Error);
+  EXPECT_THROW(reader.decoder("model.norm.weight"), Error);
   EXPECT_THROW(reader.section("nothing"), Error);
 }
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "coding/dec_tensor.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -199,13 +198,18 @@ std::span<const uint16_t> ContainerReader::raw(const std::string& name) const {
   return {reinterpret_cast<const uint16_t*>(b.data()), b.size() / 2};  // aligned: kAlignment
 }
 
-QuantizedTensor ContainerReader::quantized(const std::string& name, ThreadPool& pool) const {
+TensorDecoder ContainerReader::decoder(const std::string& name) const {
   const Section& s = section(name, SectionKind::kQuantized);
-  QuantizedTensor q = decode_tensor(bytes(s), pool, fmt::format("{}: {}", path().string(), name));
+  TensorDecoder decoder(bytes(s), fmt::format("{}: {}", path().string(), name));
+  const QuantizedTensor& q = decoder.tensor();
   if (q.rows != s.rows() || q.cols != s.cols())
     fail(fmt::format("{}: expected {} x {} as in the table of contents, found {} x {}", name,
                      s.rows(), s.cols(), q.rows, q.cols));
-  return q;
+  return decoder;
+}
+
+QuantizedTensor ContainerReader::quantized(const std::string& name, ThreadPool& pool) const {
+  return decode_tensor(decoder(name), pool);
 }
 
 Json ContainerReader::manifest() const {

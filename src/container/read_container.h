@@ -15,6 +15,7 @@
 
 #include "base/threads.h"
 #include "coding/common_tensor.h"
+#include "coding/dec_tensor.h"
 #include "container/common_format.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
@@ -40,6 +41,8 @@ class ContainerReader {
   std::string text(const std::string& name) const;
   // A kBf16 or kF16 section's values; kind and shape are in section(name).
   std::span<const uint16_t> raw(const std::string& name) const;
+  // A kQuantized section's matrix, to be decoded tile by tile while the reader lives, or whole.
+  TensorDecoder decoder(const std::string& name) const;
   QuantizedTensor quantized(const std::string& name, ThreadPool& pool) const;
 
   // {"schema", "format_version", "model_id", "producer", "options"}
