@@ -10,6 +10,7 @@
 #include "watersic/options.h"
 #include "watersic/progress.h"
 #include "watersic/quantize.h"
+#include "watersic/running.h"
 
 namespace watersic::cli {
 
@@ -54,6 +55,9 @@ CLI::Option* add_choice(CLI::App& command, const std::string& name, T& value,
           description)
       ->check(CLI::IsMember(words));
 }
+
+// `--weights packed|exact|float32`
+void add_weights(CLI::App& command, WeightFormat& weights);
 
 // `--threads N`
 void add_threads(CLI::App& command, int& threads);

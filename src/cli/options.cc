@@ -116,6 +116,18 @@ StopFn stop_on_signals() {
   return [] { return stopped.load(); };
 }
 
+void add_weights(CLI::App& command, WeightFormat& weights) {
+  add_choice<WeightFormat>(command, "--weights", weights,
+                           {{"packed", WeightFormat::kPacked},
+                            {"exact", WeightFormat::kExact},
+                            {"float32", WeightFormat::kFloat32}},
+                           std::string("How weights are held: packed, as narrow as they are "
+                                       "stored, times inputs in 8 bits; exact, the same times "
+                                       "inputs as they are; float32 (default ") +
+                               to_string(weights) + ")")
+      ->type_name("packed|exact|float32");
+}
+
 void add_threads(CLI::App& command, int& threads) {
   command
       .add_option("--threads", threads,
