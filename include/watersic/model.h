@@ -66,6 +66,13 @@ void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,
                       const std::filesystem::path& folder,
                       const std::filesystem::path& tokenizer_from = {});
 
+// A .wsic file of such a model without quantizing one: integers distributed as a quantizer leaves
+// them at `bits` bits a weight, 3 more in embedding and head. It measures what running takes, not
+// what a model says. Throws Error.
+void synthesize_file(const std::string& like, int64_t layers, double bits, uint64_t seed,
+                     const std::filesystem::path& file,
+                     const std::filesystem::path& tokenizer_from = {});
+
 // W.npy and S.npy of a known family of layers (docs/algorithm.md), the ones that results are pinned
 // on.
 void synthesize_layer(const std::string& family, int64_t rows, int64_t cols, uint64_t seed,
