@@ -10,6 +10,7 @@
 #include "watersic/options.h"
 #include "watersic/progress.h"
 #include "watersic/quantize.h"
+#include "watersic/running.h"
 
 namespace watersic::cli {
 
@@ -26,6 +27,7 @@ void add_rotate(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
 void add_generate(CLI::App& program);
+void add_bench(CLI::App& program);
 void add_sweep(CLI::App& program);
 void add_synth(CLI::App& program);
 
@@ -57,5 +59,8 @@ CLI::Option* add_choice(CLI::App& command, const std::string& name, T& value,
 
 // `--threads N`
 void add_threads(CLI::App& command, int& threads);
+// `--weights packed|float32` and `--cache 16|8|32`
+void add_weights(CLI::App& command, WeightFormat& weights);
+void add_cache(CLI::App& command, CacheType& cache);
 
 }  // namespace watersic::cli

@@ -124,4 +124,20 @@ void add_threads(CLI::App& command, int& threads) {
       ->type_name("N");
 }
 
+void add_weights(CLI::App& command, WeightFormat& weights) {
+  add_choice<WeightFormat>(
+      command, "--weights", weights,
+      {{"packed", WeightFormat::kPacked}, {"float32", WeightFormat::kFloat32}},
+      "How weights are held: packed, as narrow as they are stored (default), or float32")
+      ->type_name("packed|float32");
+}
+
+void add_cache(CLI::App& command, CacheType& cache) {
+  add_choice<CacheType>(
+      command, "--cache", cache,
+      {{"16", CacheType::kFloat16}, {"8", CacheType::kInt8}, {"32", CacheType::kFloat32}},
+      "Bits of the keys and values of the tokens so far (default 16)")
+      ->type_name("16|8|32");
+}
+
 }  // namespace watersic::cli

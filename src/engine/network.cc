@@ -2,6 +2,11 @@
 
 namespace watersic {
 
+void Network::use(const Operators& with) {
+  operators = &with;
+  for (LayerBlock& block : blocks) block.operators = &with;
+}
+
 int64_t Network::weight_bytes() const {
   int64_t bytes = embedding->bytes() + static_cast<int64_t>(sizeof(float) * final_norm.size());
   if (head != embedding) bytes += head->bytes();

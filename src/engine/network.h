@@ -31,7 +31,10 @@ struct Network {
   std::vector<float> final_norm;
   std::shared_ptr<const LinearLayer> head;  // vocabulary x hidden; the embedding itself where tied
 
-  int64_t weight_bytes() const;  // what is shared counts once
+  const Operators* operators = &Operators::reference();
+
+  void use(const Operators& with);  // in all blocks, too
+  int64_t weight_bytes() const;     // what is shared counts once
 };
 
 // Makes the layer of a weight from its name and that of its bias ("" where it has none).
