@@ -70,6 +70,15 @@ void values_of_rows(const HeadPage<T>& page, MatrixView<const float> P, MatrixVi
                     int64_t first) {
   const Tag d;
   const float* weights = P.data() + first * P.stride();
+  int64_t stride = P.stride();
+  float scaled[kScaled<T> ? kRows : 1][kPagePositions];
+  if constexpr (kScaled<T>) {
+    for (int64_t r = 0; r < kRows; ++r)
+      for (int64_t t = 0; t < P.cols(); ++t)
+        scaled[r][t] = weights[r * P.stride() + t] * page.value_scales[t];
+    weights = scaled[0];
+    stride = kPagePositions;
+  }
   for (int64_t i = 0; i < out.cols(); i += kLanes) {
     Vector sums[kRows][kParts];
     for (auto& row : sums)
@@ -79,10 +88,9 @@ void values_of_rows(const HeadPage<T>& page, MatrixView<const float> P, MatrixVi
       for (int64_t p = 0; p < kParts; ++p)
         value[p] = widened(page.values + t * out.cols() + i + p * kWidth);
       for (int64_t r = 0; r < kRows; ++r) {
-        float weight = weights[r * P.stride() + t];
-        if constexpr (kScaled<T>) weight *= page.value_scales[t];
+        const Vector weight = hn::Set(d, weights[r * stride + t]);
         for (int64_t p = 0; p < kParts; ++p)
-          sums[r][p] = hn::Add(sums[r][p], hn::Mul(hn::Set(d, weight), value[p]));
+          sums[r][p] = hn::Add(sums[r][p], hn::Mul(weight, value[p]));
       }
     }
     for (int64_t r = 0; r < kRows; ++r) {
