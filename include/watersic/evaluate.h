@@ -6,6 +6,7 @@
 #include <string>
 
 #include "watersic/progress.h"
+#include "watersic/running.h"
 
 namespace watersic {
 
@@ -20,6 +21,7 @@ struct EvaluateOptions {
   // the same text: taken from there if they are there, else put there, four bytes for each token
   // and hidden feature. Empty: the reference runs along.
   std::filesystem::path reference_states;
+  WeightFormat weights = WeightFormat::kFloat32;  // of the model; a reference is float32
   bool wikitext = false;  // the text is wiki.test.raw: rebuild what the papers score
   int threads = 0;
 };
@@ -56,6 +58,7 @@ struct KlStatistics {
 
 struct EvaluateResult {
   std::string model, model_id, reference, reference_id;
+  WeightFormat weights = WeightFormat::kFloat32;
   Convention convention = Convention::kHuggingFace;
   int64_t context = 0, windows = 0;
   int64_t tokens = 0;        // scored

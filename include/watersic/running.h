@@ -6,10 +6,17 @@
 namespace watersic {
 
 enum class WeightFormat {
-  kPacked,   // integers as narrow as they fit, of a .wsic file; a checkpoint's weights as it has
-             // them
+  kPacked,   // integers as narrow as they fit, of a .wsic file, times inputs in 8 bits; 16 bits where
+             // the file has them
+  kExact,    // the same weights times inputs as they are: kFloat32's numbers, to rounding
   kFloat32,  // what evaluations are defined by
 };
+
+constexpr const char* to_string(WeightFormat format) {
+  return format == WeightFormat::kPacked  ? "packed"
+         : format == WeightFormat::kExact ? "exact"
+                                          : "float32";
+}
 
 // Keys and values of the tokens so far. kInt8: with a scale for each head of a token.
 enum class CacheType { kFloat16, kFloat32, kInt8 };

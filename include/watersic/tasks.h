@@ -35,6 +35,7 @@ struct TaskOptions {
   std::filesystem::path examples;   // where those come from; empty: MMLU's dev/, else `data`
   int64_t limit = 0;                // the first so many questions only, of each subject; 0 for all
   bool bos = true;                  // put BOS first where the tokenizer does
+  WeightFormat weights = WeightFormat::kFloat32;  // of the model; a reference is float32
   std::filesystem::path reference;  // a second model that answers too; empty for none
   int threads = 0;
 };
@@ -56,6 +57,7 @@ struct TaskGroup {
 struct TaskResult {
   Task task = Task::kMultipleChoice;
   std::string model, model_id, reference, reference_id;
+  WeightFormat weights = WeightFormat::kFloat32;
   std::string data;
   std::string prompts_hash;  // XXH3-64 of all that the model was asked, in hex
   int64_t shots = 0;

@@ -93,7 +93,7 @@ std::string to_json(const BenchResult& r) {
                       : r.cache == CacheType::kFloat32 ? "32"
                                                        : "8";
   return Json({{"model", r.model},
-               {"weights", r.weights == WeightFormat::kPacked ? "packed" : "float32"},
+               {"weights", to_string(r.weights)},
                {"cache", cache},
                {"threads", r.threads},
                {"prompt_tokens", r.prompt_tokens},

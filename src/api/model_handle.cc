@@ -156,7 +156,7 @@ const Network& Model::Impl::load(int64_t context, CacheType cache, const Progres
   }
   const std::lock_guard lock(mutex_);
   if (!network_) {
-    network_ = load_network(*opened, format, pool, progress);
+    network_ = load_network(*opened, format, progress);
     network_->use(vector_operators());
   }
   return *network_;

@@ -75,6 +75,17 @@ Matrix<float> CheckpointSource::matrix(const std::string& name) const {
   return at.file->read(*at.entry);
 }
 
+std::optional<WeightSource::Halves> CheckpointSource::halves(const std::string& name) const {
+  const Location& at = find(name);
+  const std::string& type = at.entry->dtype;
+  const auto bytes = at.file->bytes(*at.entry);
+  // A header of an odd length leaves odd addresses.
+  if ((type != "BF16" && type != "F16") || reinterpret_cast<uintptr_t>(bytes.data()) % 2 != 0)
+    return {};
+  return Halves{.values = {reinterpret_cast<const uint16_t*>(bytes.data()), bytes.size() / 2},
+                .bf16 = type == "BF16"};
+}
+
 Matrix<float> CheckpointSource::rows(const std::string& name,
                                      const std::vector<int32_t>& rows) const {
   const Location& at = find(name);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ class CheckpointSource : public WeightSource {
   Shape shape(const std::string& name) const override;
   Matrix<float> matrix(const std::string& name) const override;
   Matrix<float> rows(const std::string& name, const std::vector<int32_t>& rows) const override;
+  std::optional<Halves> halves(const std::string& name) const override;
   // As in the file: "BF16".
   const std::string& dtype(const std::string& name) const { return find(name).entry->dtype; }
 

@@ -60,6 +60,16 @@ Matrix<float> GgufSource::matrix(const std::string& name) const {
   return values;
 }
 
+std::optional<WeightSource::Halves> GgufSource::halves(const std::string& name) const {
+  const GgufFile::Tensor& tensor = find(name);
+  if ((tensor.type != GgufType::kBF16 && tensor.type != GgufType::kF16) ||
+      is_permuted(config_, name))
+    return {};
+  const auto bytes = file_.bytes().subspan(tensor.begin, tensor.bytes);
+  return Halves{.values = {reinterpret_cast<const uint16_t*>(bytes.data()), bytes.size() / 2},
+                .bf16 = tensor.type == GgufType::kBF16};
+}
+
 Matrix<float> GgufSource::rows(const std::string& name, const std::vector<int32_t>& rows) const {
   const GgufFile::Tensor& tensor = find(name);
   if (!is_permuted(config_, name)) return file_.read_rows(tensor, rows);

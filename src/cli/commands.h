@@ -57,10 +57,12 @@ CLI::Option* add_choice(CLI::App& command, const std::string& name, T& value,
       ->check(CLI::IsMember(words));
 }
 
+// `--weights packed|exact|float32`
+void add_weights(CLI::App& command, WeightFormat& weights);
+
 // `--threads N`
 void add_threads(CLI::App& command, int& threads);
-// `--weights packed|float32` and `--cache 16|8|32`
-void add_weights(CLI::App& command, WeightFormat& weights);
+// `--cache 16|8|32`
 void add_cache(CLI::App& command, CacheType& cache);
 
 }  // namespace watersic::cli

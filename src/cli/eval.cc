@@ -13,6 +13,7 @@ namespace {
 struct Arguments {
   std::filesystem::path model, text, json, picks, reference;
   int threads = 0;
+  WeightFormat weights = WeightFormat::kFloat32;
   bool quiet = false;
   EvaluateOptions text_options;
   TaskOptions task_options;
@@ -109,6 +110,7 @@ void run(Arguments& arguments) {
   if (arguments.text.empty() == arguments.task_options.data.empty())
     throw CLI::RequiredError("One of --text and --task");
   arguments.text_options.reference = arguments.task_options.reference = arguments.reference;
+  arguments.text_options.weights = arguments.task_options.weights = arguments.weights;
   arguments.text_options.threads = arguments.task_options.threads = arguments.threads;
   if (!arguments.json.empty()) check_writable(arguments.json);
   if (!arguments.picks.empty()) check_writable(arguments.picks);
@@ -211,6 +213,7 @@ void add_eval(CLI::App& program) {
       ->add_option("--reference", arguments->reference,
                    "Compare with this model (a folder or a file), token by token or pick by pick")
       ->type_name("MODEL");
+  add_weights(*command, arguments->weights);
   add_threads(*command, arguments->threads);
   command->add_option("--json", arguments->json, "Write the figures to this file")
       ->type_name("OUT.json");

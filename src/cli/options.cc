@@ -116,20 +116,24 @@ StopFn stop_on_signals() {
   return [] { return stopped.load(); };
 }
 
+void add_weights(CLI::App& command, WeightFormat& weights) {
+  add_choice<WeightFormat>(command, "--weights", weights,
+                           {{"packed", WeightFormat::kPacked},
+                            {"exact", WeightFormat::kExact},
+                            {"float32", WeightFormat::kFloat32}},
+                           std::string("How weights are held: packed, as narrow as they are "
+                                       "stored, times inputs in 8 bits; exact, the same times "
+                                       "inputs as they are; float32 (default ") +
+                               to_string(weights) + ")")
+      ->type_name("packed|exact|float32");
+}
+
 void add_threads(CLI::App& command, int& threads) {
   command
       .add_option("--threads", threads,
                   "Threads (default: all that the machine has); the result does not depend on it")
       ->check(CLI::Range(0, 4096))
       ->type_name("N");
-}
-
-void add_weights(CLI::App& command, WeightFormat& weights) {
-  add_choice<WeightFormat>(
-      command, "--weights", weights,
-      {{"packed", WeightFormat::kPacked}, {"float32", WeightFormat::kFloat32}},
-      "How weights are held: packed, as narrow as they are stored (default), or float32")
-      ->type_name("packed|float32");
 }
 
 void add_cache(CLI::App& command, CacheType& cache) {

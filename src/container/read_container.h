@@ -38,6 +38,9 @@ class ContainerReader {
   // The section's bytes, as mapped, after their checksum was found right (once).
   std::span<const std::byte> bytes(const Section& section) const;
 
+  // Gives a section's pages back to the system, for who has made something else of it.
+  void release(const std::string& name) const { file_.release(bytes(section(name))); }
+
   std::string text(const std::string& name) const;
   // A kBf16 or kF16 section's values; kind and shape are in section(name).
   std::span<const uint16_t> raw(const std::string& name) const;

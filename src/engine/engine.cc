@@ -81,8 +81,8 @@ void Sequence::rewind(int64_t tokens) {
   position_ = tokens;
 }
 
-Engine::Engine(ThreadPool& pool, const Network& network)
-    : pool_(pool), network_(network), rope_(network.config, 0) {}
+Engine::Engine(ThreadPool& pool, const ForwardModel& model)
+    : pool_(pool), model_(model), rope_(model.config(), 0) {}
 
 void Engine::check(std::span<const Step> steps) const {
   for (const Step& step : steps) {
@@ -91,12 +91,7 @@ void Engine::check(std::span<const Step> steps) const {
       throw Error(fmt::format("expected at most {} tokens in a sequence, found {}",
                               step.sequence->capacity(), step.sequence->position() + tokens));
     }
-    for (const int32_t id : step.ids) {
-      if (id < 0 || id >= network_.config.vocabulary) {
-        throw Error(fmt::format("expected token ids below the vocabulary's {}, found {}",
-                                network_.config.vocabulary, id));
-      }
-    }
+    check_ids(model_.config(), step.ids);
   }
 }
 
@@ -104,7 +99,7 @@ void Engine::reach(int64_t position) {
   if (position <= rope_.length()) return;
   int64_t length = std::max<int64_t>(256, rope_.length());
   while (length < position) length *= 2;
-  rope_ = RopeTable(network_.config, length);
+  rope_ = RopeTable(model_.config(), length);
 }
 
 // The last block's output for all rows of the parts.
@@ -122,11 +117,12 @@ Matrix<float> Engine::pass(std::span<const Part> parts) {
                     .count = part.count});
     ids.insert(ids.end(), part.ids().begin(), part.ids().end());
   }
-  Matrix<float> X = network_.embedding->rows(pool_, ids);
-  CachedAttention attention(network_.config, std::move(rows));
+  Matrix<float> X = model_.embed(pool_, ids);
+  CachedAttention attention(model_.config(), std::move(rows));
   // All rows are one window to the linear layers, so that they share their tiles.
-  for (const LayerBlock& block : network_.blocks)
-    forward_block(pool_, network_.config, rope_, block, X.rows(), attention, X);
+  for (int64_t block = 0; block < model_.config().blocks; ++block)
+    forward_block(pool_, model_.config(), rope_, *model_.block(pool_, block), X.rows(), attention,
+                  X);
   for (const Part& part : parts) part.step->sequence->position_ += part.count;
   return X;
 }
@@ -137,7 +133,7 @@ Matrix<float> Engine::run(std::span<const Step> steps) {
     const auto tokens = static_cast<int64_t>(step.ids.size());
     wanted += Part{.step = &step, .begin = 0, .count = tokens}.wanted();
   }
-  Matrix<float> last(wanted, network_.config.hidden);
+  Matrix<float> last(wanted, model_.config().hidden);
   int64_t filled = 0;
   auto next = steps.begin();
   int64_t begin = 0;  // of what is left of that step
@@ -163,13 +159,7 @@ Matrix<float> Engine::run(std::span<const Step> steps) {
     }
   }
   if (wanted == 0) return {};
-  Matrix<float> inputs(wanted, last.cols()), logits(wanted, network_.head->outputs());
-  by_rows(pool_, wanted, [&](int64_t i) {
-    network_.operators->rms_norm(last.row(i), network_.final_norm, network_.config.norm_epsilon,
-                                 inputs.row(i));
-  });
-  network_.head->apply(pool_, wanted, inputs, 0, logits);
-  return logits;
+  return model_.logits(pool_, last);
 }
 
 Matrix<float> Engine::advance(std::span<const Step> steps) {

@@ -7,7 +7,7 @@
 
 #include "base/threads.h"
 #include "engine/cache.h"
-#include "engine/network.h"
+#include "model/forward.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -43,7 +43,7 @@ struct Step {
 class Engine {
  public:
   // Both must outlive the engine.
-  Engine(ThreadPool& pool, const Network& network);
+  Engine(ThreadPool& pool, const ForwardModel& model);
 
   // Runs all steps, which are of different sequences: at most kPassTokens tokens at a time, of as
   // many sequences as there are, so that single tokens go along with a prompt. The logits that are
@@ -69,7 +69,7 @@ class Engine {
   Matrix<float> run(std::span<const Step> steps);
 
   ThreadPool& pool_;
-  const Network& network_;
+  const ForwardModel& model_;
   RopeTable rope_;
 };
 

@@ -8,8 +8,8 @@
 
 #include "checkpoint/checkpoint.h"
 #include "engine/generation.h"
+#include "engine/network.h"
 #include "engine/sample_sequences.h"
-#include "engine/streamed_layer.h"
 #include "engine/vector_operators.h"
 #include "model/forward.h"
 #include "support/error_of.h"
@@ -81,12 +81,12 @@ TEST_P(Engines, AgreeWithTheReferenceModel) {
 TEST_P(Engines, PartsOfATextGiveTheLogitsOfTheForwardPass) {
   const std::vector<int32_t> text = random_windows(config_, 1, 700, 2)[0];
   const Matrix<float> all = expected(text);
-  const Network streamed = network_within(config_, source_, 0);
-  for (const Network* network : std::initializer_list<const Network*>{&network_, &streamed}) {
+  const LoadedModel loaded(config_, source_);
+  for (const ForwardModel* model : std::initializer_list<const ForwardModel*>{&network_, &loaded}) {
     for (const CacheType type : kTypes) {
       for (const std::vector<size_t>& parts :
            {std::vector<size_t>{700}, {1, 1, 200, 3, 495}, {130, 570}}) {
-        Engine engine(pool_, *network);
+        Engine engine(pool_, *model);
         Sequence own = sequence(type, 700);
         size_t done = 0;
         for (const size_t count : parts) {

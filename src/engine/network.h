@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "model/block.h"
 #include "model/config.h"
+#include "model/forward.h"
 #include "model/linear_layer.h"
 #include "model/weights.h"
 #include "watersic/progress.h"
@@ -24,22 +25,31 @@ struct LayerBlock final : Block {
   std::array<std::shared_ptr<const LinearLayer>, kLinears> linear;  // by Linear
 };
 
-struct Network {
-  ModelConfig config;
-  std::shared_ptr<const LinearLayer> embedding;  // vocabulary x hidden
-  std::vector<LayerBlock> blocks;
-  std::vector<float> final_norm;
-  std::shared_ptr<const LinearLayer> head;  // vocabulary x hidden; the embedding itself where tied
-
-  const Operators* operators = &Operators::reference();
-
-  void use(const Operators& with);  // in all blocks, too
-  int64_t weight_bytes() const;     // what is shared counts once
-};
-
 // Makes the layer of a weight from its name and that of its bias ("" where it has none).
 using MakeLayerFn = std::function<std::shared_ptr<const LinearLayer>(const std::string& weight,
                                                                      const std::string& bias)>;
+
+class Network final : public ForwardModel {
+ public:
+  const ModelConfig& config() const override { return config_; }
+  Matrix<float> embed(ThreadPool& pool, std::span<const int32_t> ids) const override;
+  std::shared_ptr<const Block> block(ThreadPool& /*pool*/, int64_t index) const override {
+    return blocks_[static_cast<size_t>(index)];
+  }
+  Matrix<float> logits(ThreadPool& pool, MatrixView<const float> X) const override;
+  int64_t weight_bytes() const;          // what is shared counts once
+  void use(const Operators& operators);  // the reference's at first
+
+ private:
+  friend Network make_network(const ModelConfig&, const WeightSource&, const MakeLayerFn&,
+                              const ProgressFn&);
+  ModelConfig config_;
+  std::shared_ptr<const LinearLayer> embedding_;  // vocabulary x hidden
+  std::vector<std::shared_ptr<LayerBlock>> blocks_;
+  std::vector<float> final_norm_;
+  const Operators* operators_ = &Operators::reference();
+  std::shared_ptr<const LinearLayer> head_;  // vocabulary x hidden; the embedding itself where tied
+};
 
 // All layers of a model by `make`, norms from `source`; `progress` by blocks.
 Network make_network(const ModelConfig& config, const WeightSource& source, const MakeLayerFn& make,

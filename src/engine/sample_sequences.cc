@@ -6,8 +6,8 @@
 
 #include "base/rng.h"
 #include "engine/engine.h"
+#include "engine/partly_held.h"
 #include "engine/sampler.h"
-#include "engine/streamed_layer.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -32,8 +32,8 @@ std::vector<std::vector<int32_t>> sample_sequences(ThreadPool& pool, const Model
   std::vector<std::vector<int32_t>> texts(static_cast<size_t>(options.count),
                                           {options.first_token});
   if (options.count == 0 || options.length == 1) return texts;
-  const Network network = network_within(config, source, options.weight_bytes);
-  Engine engine(pool, network);
+  const PartlyHeld model(pool, config, source, options.weight_bytes);
+  Engine engine(pool, model);
   std::vector<Sequence> sequences;
   for (int64_t i = 0; i < batch; ++i)
     sequences.emplace_back(config, CacheType::kFloat32, options.length - 1);

@@ -17,7 +17,7 @@ struct SampleOptions {
   int32_t first_token = 0;  // BOS, or the end-of-text token where there is no BOS
   double temperature = 1;   // above 0
   uint64_t seed = 0;
-  int64_t weight_bytes = int64_t{4} << 30;  // of blocks that are held, see network_within
+  int64_t weight_bytes = int64_t{4} << 30;  // of blocks that are held, see PartlyHeld
 };
 
 // Sequences sampled from the model's own distribution. Sequence i depends on the seed and on i, not

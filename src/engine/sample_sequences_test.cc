@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "checkpoint/checkpoint.h"
-#include "engine/streamed_layer.h"
+#include "engine/partly_held.h"
 #include "model/forward.h"
 #include "support/tiny_models.h"
 #include "watersic/error.h"
@@ -41,29 +41,19 @@ TEST_P(SampleSequences, ASequenceDependsOnItsSeedAndIndexOnly) {
   EXPECT_NE(sample_sequences(three, config_, source_, options)[0], sequences[0]);
 }
 
-TEST(StreamedLayers, HoldNoMoreThanTheyMay) {
+TEST(PartlyHeld, HoldsNoMoreThanItMay) {
   const ModelConfig config = parse_config(tiny_config("llama"), "config.json");
   const MemorySource source = random_model(config, 1);
-  const int64_t all = dense_network(config, source).weight_bytes();
-  const int64_t ends = 2 * config.vocabulary * config.hidden * 4;
-  const Network none = network_within(config, source, 0);
-  const Network one = network_within(config, source, (all - ends) / config.blocks + 100);
-  const Network held = network_within(config, source, all);
-  EXPECT_LT(none.weight_bytes(), ends);  // the head and the norms
-  EXPECT_LT(none.weight_bytes(), one.weight_bytes());
-  EXPECT_LT(one.weight_bytes(), none.weight_bytes() + all / 2);
-  EXPECT_EQ(held.weight_bytes(), all - ends / 2);  // the embedding is looked up
   ThreadPool pool(2);
-  const LinearLayer& streamed = none.blocks[1].layer(kQuery);
-  const LinearLayer& dense = held.blocks[1].layer(kQuery);
-  Matrix<float> X(3, config.hidden), found(3, dense.outputs()), expected(3, dense.outputs());
-  for (int64_t i = 0; i < X.size(); ++i) X.values()[static_cast<size_t>(i)] = 0.01F * i;
-  streamed.apply(pool, 3, X, 0, found);
-  dense.apply(pool, 3, X, 0, expected);
-  EXPECT_TRUE(std::ranges::equal(found.values(), expected.values()));
-  const std::vector<int32_t> ids = {0, 7, 7};
-  EXPECT_TRUE(
-      std::ranges::equal(streamed.rows(pool, ids).values(), dense.rows(pool, ids).values()));
+  const int64_t each = load_block(pool, config, source, 0).bytes();
+  for (const auto& [bytes, held] : {std::pair{int64_t{0}, 0}, {each + 1, 1}, {3 * each, 3}}) {
+    const PartlyHeld model(pool, config, source, bytes);
+    for (int64_t index = 0; index < config.blocks; ++index) {
+      const auto once = model.block(pool, index), again = model.block(pool, index);
+      EXPECT_EQ(once == again, index < held) << index;
+      EXPECT_EQ(once->block, index);
+    }
+  }
 }
 
 // The average log-probability of sampled tokens is minus the entropy of what they were sampled

@@ -14,6 +14,7 @@
 #include "eval/windows.h"
 #include "io/json.h"
 #include "io/text.h"
+#include "runtime/load_network.h"
 #include "runtime/open_model.h"
 #include "watersic/error.h"
 #include "watersic/version.h"
@@ -78,6 +79,7 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
 
   EvaluateResult result{.model = model_path.string(),
                         .model_id = model->model_id(),
+                        .weights = options.weights,
                         .convention = options.convention};
   result.text_hash = hex_hash(text);
   const int64_t most = model->config().max_positions;
@@ -111,11 +113,14 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
     }
   }
 
-  const ScoredModel scored{&model->config(), &model->weights()};
+  const auto running = forward_model(*model, options.weights, progress);
+  const ScoredModel scored{running.get()};
+  std::unique_ptr<const ForwardModel> running_reference;
   ScoredModel scored_reference;
   std::optional<StateFile> states;
   if (reference) {
-    scored_reference = {&reference->config(), &reference->weights()};
+    running_reference = forward_model(*reference, WeightFormat::kFloat32);
+    scored_reference = {running_reference.get()};
     if (!options.reference_states.empty()) {
       const int64_t rows = result.windows * windows.length;
       states.emplace(options.reference_states, states_identity(result.reference_id, windows), rows,
@@ -141,6 +146,7 @@ std::string to_json(const EvaluateResult& r) {
       {"model", r.model},
       {"model_id", r.model_id},
       {"convention", to_string(r.convention)},
+      {"weights", to_string(r.weights)},
       {"context", r.context},
       {"windows", r.windows},
       {"tokens", r.tokens},

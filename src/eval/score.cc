@@ -21,36 +21,35 @@ struct Steps {
   }
 };
 
-// A model and its head, which is held in float32.
 class Runner {
  public:
-  explicit Runner(const ScoredModel& model) : model_(model), head_(*model.config, *model.weights) {}
+  explicit Runner(const ScoredModel& scored) : model_(*scored.model), states_(scored.states) {}
   // Blocks that a part of the windows takes.
-  int64_t blocks() const { return stored() ? 0 : model_.config->blocks; }
+  int64_t blocks() const { return stored() ? 0 : model_.config().blocks; }
   // As the last block leaves them: (windows * length) x hidden. `row`: where the first window
   // begins; the parts come in order.
   Matrix<float> run(ThreadPool& pool, std::span<const std::vector<int32_t>> windows, int64_t row,
                     Steps& steps) const {
     if (stored())
-      return model_.states->read(row, static_cast<int64_t>(windows.size() * windows[0].size()));
-    Matrix<float> hidden = forward_all(pool, *model_.config, *model_.weights, windows, {},
+      return states_->read(row, static_cast<int64_t>(windows.size() * windows[0].size()));
+    Matrix<float> hidden = forward_all(pool, model_, windows, {},
                                        [&](const ProgressEvent&) { steps.next(); });
-    if (model_.states != nullptr) model_.states->append(hidden);
+    if (states_ != nullptr) states_->append(hidden);
     return hidden;
   }
   void finish() const {
-    if (model_.states != nullptr && !stored()) model_.states->commit();
+    if (states_ != nullptr && !stored()) states_->commit();
   }
   Matrix<float> logits(ThreadPool& pool, MatrixView<const float> hidden, int64_t row,
                        int64_t rows) const {
-    return head_.logits(pool, hidden.block(row, 0, rows, hidden.cols()));
+    return model_.logits(pool, hidden.block(row, 0, rows, hidden.cols()));
   }
 
  private:
-  bool stored() const { return model_.states != nullptr && model_.states->complete(); }
+  bool stored() const { return states_ != nullptr && states_->complete(); }
 
-  ScoredModel model_;
-  OutputHead head_;
+  const ForwardModel& model_;
+  StateFile* states_;
 };
 
 }  // namespace
@@ -87,7 +86,7 @@ std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& win
   const std::optional<Runner> other =
       reference != nullptr ? std::optional<Runner>(*reference) : std::nullopt;
   const int64_t count = static_cast<int64_t>(windows.ids.size());
-  const int64_t widest = std::max(model.config->hidden, reference ? reference->config->hidden : 0);
+  const int64_t widest = std::max(model.model->config().hidden, reference ? reference->model->config().hidden : 0);
   const int64_t part = std::max<int64_t>(1, hidden_values / (windows.length * widest));
 
   // The output heads count as a block: with a large vocabulary they cost as much.

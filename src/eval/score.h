@@ -7,8 +7,7 @@
 #include "base/threads.h"
 #include "eval/state_file.h"
 #include "eval/windows.h"
-#include "model/config.h"
-#include "model/weights.h"
+#include "model/forward.h"
 #include "watersic/progress.h"
 
 namespace watersic {
@@ -28,8 +27,7 @@ TokenScore score_token(std::span<const float> logits, std::span<const float> ref
                        int32_t target);
 
 struct ScoredModel {
-  const ModelConfig* config = nullptr;
-  const WeightSource* weights = nullptr;
+  const ForwardModel* model = nullptr;
   StateFile* states = nullptr;  // over all windows: taken from there, or put there; may be null
 };
 

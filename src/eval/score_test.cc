@@ -72,7 +72,8 @@ TEST(ScoreToken, OfEqualLogitsTheFirstIsMostLikely) {
 TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
   const ModelConfig config = parse_config(tiny_config("qwen3"), "config.json");
   const MemorySource source = random_model(config, 1), other_source = random_model(config, 2);
-  const ScoredModel model{&config, &source}, reference{&config, &other_source};
+  const LoadedModel loaded(config, source), other(config, other_source);
+  const ScoredModel model{&loaded}, reference{&other};
   constexpr int kLength = 300;
   ScoredWindows windows{.ids = random_windows(config, 3, kLength, 3), .length = kLength};
   ThreadPool pool(2), single(1);
@@ -114,10 +115,12 @@ TEST(ScoreWindows, StoredStatesGiveTheSameScores) {
   const TestFolder folder("states");
   const ModelConfig config = parse_config(tiny_config("llama"), "config.json");
   const MemorySource source = random_model(config, 1), other_source = random_model(config, 2);
-  const ScoredModel model{&config, &source};
+  const LoadedModel loaded(config, source);
+  const ScoredModel model{&loaded};
   const ScoredWindows windows{.ids = random_windows(config, 3, 20, 3), .length = 20};
   ThreadPool pool(1);
-  const ScoredModel plain{&config, &other_source};
+  const LoadedModel other(config, other_source);
+  const ScoredModel plain{&other};
   const auto expected = score_windows(pool, windows, model, &plain, {});
   const auto states = [&](const std::string& identity, int64_t rows = 60) {
     return StateFile(folder / "states", identity, rows, config.hidden);
@@ -127,7 +130,8 @@ TEST(ScoreWindows, StoredStatesGiveTheSameScores) {
     EXPECT_EQ(file.complete(), there);
     MemorySource head;  // all that is read once the states are there
     for (const char* name : {kFinalNorm, kHead}) head.set(name, other_source.matrix(name));
-    const ScoredModel reference{&config, there ? &head : &other_source, &file};
+    const LoadedModel stored(config, head);
+    const ScoredModel reference{there ? &stored : &other, &file};
     int64_t steps = 0;
     const auto scores = score_windows(
         pool, windows, model, &reference, [&](const ProgressEvent& e) { steps = e.total; }, 1);
@@ -145,7 +149,8 @@ TEST(ScoreWindows, StoredStatesGiveTheSameScores) {
 TEST(ScoreWindows, TellsOfEachBlock) {
   const ModelConfig config = parse_config(tiny_config("llama"), "config.json");
   const MemorySource source = random_model(config, 1);
-  const ScoredModel model{&config, &source};
+  const LoadedModel loaded(config, source);
+  const ScoredModel model{&loaded};
   const ScoredWindows windows{.ids = random_windows(config, 3, 8, 3), .length = 8};
   ThreadPool pool(1);
   int64_t done = 0, total = 0;

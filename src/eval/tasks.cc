@@ -12,6 +12,7 @@
 #include "eval/questions.h"
 #include "eval/token_tree.h"
 #include "io/json.h"
+#include "runtime/load_network.h"
 #include "runtime/open_model.h"
 #include "watersic/error.h"
 
@@ -97,15 +98,15 @@ int64_t largest(const std::vector<double>& values) {
   return std::ranges::max_element(values) - values.begin();
 }
 
-Answers answers_of(ThreadPool& pool, const OpenModel& model, std::vector<Asked> all, bool bos,
-                   const ProgressFn& progress) {
+Answers answers_of(ThreadPool& pool, const OpenModel& model, WeightFormat format,
+                   std::vector<Asked> all, bool bos, const ProgressFn& progress) {
   const Encoder encoder(model, bos);
   pool.parallel_for(static_cast<int64_t>(all.size()),
                     [&](int64_t i) { encoder.encode(all[static_cast<size_t>(i)]); });
   std::vector<ScoredSequence> sequences;
   for (Asked& asked : all) std::ranges::move(asked.sequences, std::back_inserter(sequences));
   const auto scores =
-      log_probabilities(pool, {&model.config(), &model.weights()}, sequences, progress);
+      log_probabilities(pool, *forward_model(model, format, progress), sequences, progress);
 
   Answers answers{.bos = encoder.begins_with_bos()};
   size_t at = 0;
@@ -196,6 +197,7 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
   TaskResult result{.task = options.task,
                     .model = model_path.string(),
                     .model_id = model->model_id(),
+                    .weights = options.weights,
                     .data = options.data.string(),
                     .shots = options.shots};
   std::vector<Asked> all;
@@ -221,14 +223,14 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
       progress(event);
     };
   };
-  Answers answers = answers_of(pool, *model, all, options.bos, staged("model")), others;
+  Answers answers = answers_of(pool, *model, options.weights, all, options.bos, staged("model")), others;
   result.bos = answers.bos;
   result.truncated = answers.truncated;
   if (reference) {
     result.has_reference = true;
     result.reference = options.reference.string();
     result.reference_id = reference->model_id();
-    others = answers_of(pool, *reference, all, options.bos, staged("reference"));
+    others = answers_of(pool, *reference, WeightFormat::kFloat32, all, options.bos, staged("reference"));
   }
 
   // Right or wrong, and agreeing or not, by metric, group and question.
@@ -274,6 +276,7 @@ std::string to_json(const TaskResult& r) {
       {"schema", "watersic.task/1"},
       {"task", task_name(r.task)},
       {"model", r.model},
+      {"weights", to_string(r.weights)},
       {"model_id", r.model_id},
       {"data", r.data},
       {"prompts_hash", r.prompts_hash},

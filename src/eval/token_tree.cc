@@ -6,6 +6,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "eval/score.h"
 #include "linalg/blas.h"
 #include "model/forward.h"
 #include "watersic/error.h"
@@ -73,7 +74,7 @@ struct Target {
   double* log_probability = nullptr;
 };
 
-void score_targets(ThreadPool& pool, const OutputHead& head, MatrixView<const float> X,
+void score_targets(ThreadPool& pool, const ForwardModel& model, MatrixView<const float> X,
                    std::vector<Target> targets) {
   std::ranges::stable_sort(targets, {}, &Target::row);
   // Each row's logits are computed once, however many sequences ask for them.
@@ -88,7 +89,7 @@ void score_targets(ThreadPool& pool, const OutputHead& head, MatrixView<const fl
     for (int64_t i = 0; i < rows; ++i)
       std::ranges::copy(X.row(targets[begins[static_cast<size_t>(from + i)]].row),
                         gathered.row(i).begin());
-    const Matrix<float> logits = head.logits(pool, gathered);
+    const Matrix<float> logits = model.logits(pool, gathered);
     pool.parallel_for(rows, [&](int64_t i) {
       const auto row = logits.row(i);
       const double normaliser = log_sum_exp(row);
@@ -145,17 +146,16 @@ std::vector<TokenTree::Segment> TokenTree::before(const Segment& segment) const 
   return ranges;
 }
 
-Matrix<float> forward_tree(ThreadPool& pool, const ScoredModel& model, const TokenTree& tree,
+Matrix<float> forward_tree(ThreadPool& pool, const ForwardModel& model, const TokenTree& tree,
                            const ProgressFn& progress) {
-  const ModelConfig& config = *model.config;
+  const ModelConfig& config = model.config();
   const int64_t rows = tree.rows();
-  Matrix<float> X = embed(config, *model.weights, tree.ids());
+  Matrix<float> X = model.embed(pool, tree.ids());
   if (rows == 0) return X;
   const RopeTable rope(config, *std::ranges::max_element(tree.positions()) + 1);
   TreeAttention attention(config, tree);
   for (int64_t block = 0; block < config.blocks; ++block) {
-    forward_block(pool, config, rope, load_block(pool, config, *model.weights, block), rows,
-                  attention, X);
+    forward_block(pool, config, rope, *model.block(pool, block), rows, attention, X);
     if (progress)
       progress({.stage = "forward",
                 .unit = "blocks",
@@ -166,12 +166,12 @@ Matrix<float> forward_tree(ThreadPool& pool, const ScoredModel& model, const Tok
   return X;
 }
 
-std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const ScoredModel& model,
+std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const ForwardModel& model,
                                                    std::span<const ScoredSequence> sequences,
                                                    const ProgressFn& progress,
                                                    int64_t tree_values) {
   // How many sequences go into each tree, and how many rows there will be in all.
-  const int64_t most = std::max<int64_t>(1, tree_values / model.config->hidden);
+  const int64_t most = std::max<int64_t>(1, tree_values / model.config().hidden);
   std::vector<size_t> ends;
   int64_t total = 0, done = 0;
   {
@@ -190,7 +190,6 @@ std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const Score
   }
 
   std::vector<std::vector<double>> result(sequences.size());
-  const OutputHead head(*model.config, *model.weights);
   size_t begin = 0;
   for (const size_t end : ends) {
     TokenTree tree;
@@ -200,9 +199,9 @@ std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const Score
       const auto rows = tree.add(inputs_of(sequences[i]));
       result[i].resize(tokens.size() - first);
       for (size_t t = first; t < tokens.size(); ++t) {
-        if (tokens[t] < 0 || tokens[t] >= model.config->vocabulary) {
+        if (tokens[t] < 0 || tokens[t] >= model.config().vocabulary) {
           throw Error(fmt::format("expected token ids below the vocabulary's {}, found {}",
-                                  model.config->vocabulary, tokens[t]));
+                                  model.config().vocabulary, tokens[t]));
         }
         targets.push_back({rows[t - 1], tokens[t], &result[i][t - first]});
       }
@@ -215,7 +214,7 @@ std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const Score
                 .detail = ""});
     };
     const Matrix<float> X = forward_tree(pool, model, tree, progress ? each_block : ProgressFn());
-    score_targets(pool, head, X, std::move(targets));
+    score_targets(pool, model, X, std::move(targets));
     done += tree.rows();
     begin = end;
   }

@@ -11,7 +11,9 @@
 #include <span>
 #include <vector>
 
-#include "eval/score.h"
+#include "base/threads.h"
+#include "model/forward.h"
+#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -50,7 +52,7 @@ class TokenTree {
 
 // The last block's output for all rows: rows x hidden. `progress`, if any, is told of each block.
 // Values may depend in their last bit on what else is in the tree, never on the threads.
-Matrix<float> forward_tree(ThreadPool& pool, const ScoredModel& model, const TokenTree& tree,
+Matrix<float> forward_tree(ThreadPool& pool, const ForwardModel& model, const TokenTree& tree,
                            const ProgressFn& progress = {});
 
 // Tokens from `first` (at least 1) on are scored, each given all before it.
@@ -65,7 +67,7 @@ constexpr int64_t kTreeValues = int64_t{1} << 25;
 
 // ln p of each scored token, for each sequence. Sequences share their beginnings with the one
 // before them. `progress`: in tokens that are computed.
-std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const ScoredModel& model,
+std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const ForwardModel& model,
                                                    std::span<const ScoredSequence> sequences,
                                                    const ProgressFn& progress = {},
                                                    int64_t tree_values = kTreeValues);

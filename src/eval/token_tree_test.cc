@@ -79,7 +79,7 @@ TEST(LogProbabilities, AreThoseOfEachSequenceAlone) {
   for (const char* kind : {"llama", "mistral", "qwen2", "qwen3"}) {
     const ModelConfig config = parse_config(tiny_config(kind), "config.json");
     const MemorySource source = random_model(config, 1);
-    const ScoredModel model{&config, &source};
+    const LoadedModel model(config, source);
     const auto sequences = branching_sequences(config);
     const auto scores = log_probabilities(pool, model, sequences);
     ASSERT_EQ(scores.size(), sequences.size());
@@ -117,7 +117,7 @@ TEST(LogProbabilities, TellHowManyTokensAreComputed) {
   const auto total = [&](int64_t rows) {
     ProgressEvent last;
     log_probabilities(
-        pool, {&config, &source}, sequences, [&](const ProgressEvent& event) { last = event; },
+        pool, LoadedModel(config, source), sequences, [&](const ProgressEvent& event) { last = event; },
         rows * config.hidden);
     EXPECT_EQ(last.done, last.total);
     return last.total;
@@ -132,7 +132,7 @@ TEST(LogProbabilities, OfTokensThatTheModelDoesNotKnow) {
   const MemorySource source = random_model(config, 1);
   ThreadPool pool(1);
   for (const Ids& ids : {Ids{3, 50}, Ids{50, 3}, Ids{3, -1}}) {
-    EXPECT_THROW(log_probabilities(pool, {&config, &source}, std::vector<ScoredSequence>{{ids, 1}}),
+    EXPECT_THROW(log_probabilities(pool, LoadedModel(config, source), std::vector<ScoredSequence>{{ids, 1}}),
                  Error);
   }
 }

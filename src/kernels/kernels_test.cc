@@ -1,10 +1,8 @@
 // Every kernel on every instruction set that this CPU has, against its scalar twin: the same bits.
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
 
 #include <bit>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -13,18 +11,10 @@
 #include "kernels/activations.h"
 #include "kernels/activations_scalar.h"
 #include "kernels/attention_rows.h"
+#include "support/targets.h"
 
 namespace watersic::kernels {
 namespace {
-
-void on_each_target(const std::function<void()>& body) {
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
-    SCOPED_TRACE(hwy::TargetName(target));
-    body();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-}
 
 std::vector<float> gaussian(Rng& rng, size_t count, double spread = 1) {
   std::vector<float> x(count);
@@ -76,7 +66,7 @@ TEST(Activations, RmsNormIsItsScalarTwin) {
     for (size_t i = 0; i < size; ++i)
       EXPECT_NEAR(expected[i], x[i] / std::sqrt(sum / static_cast<double>(size) + 1e-5) * weight[i],
                   1e-6 * (1 + std::abs(expected[i])));
-    on_each_target([&] {
+    for_each_target([&] {
       std::vector<float> y(size);
       rms_norm(x, weight, 1e-5, y);
       expect_same(y, expected);
@@ -97,7 +87,7 @@ TEST(Activations, SoftmaxIsItsScalarTwin) {
       double sum = 0;
       for (const float value : expected) sum += static_cast<double>(value);
       EXPECT_NEAR(sum, size > 0 ? 1 : 0, 1e-5);
-      on_each_target([&] {
+      for_each_target([&] {
         auto y = x;
         softmax(y);
         expect_same(y, expected);
@@ -106,7 +96,7 @@ TEST(Activations, SoftmaxIsItsScalarTwin) {
   }
   // What is not a number does not get lost, wherever it stands.
   for (const size_t at : {0, 5, 16, 36}) {
-    on_each_target([&] {
+    for_each_target([&] {
       std::vector<float> y(37, 1.0F);
       y[at] = std::numeric_limits<float>::quiet_NaN();
       softmax(y);
@@ -126,7 +116,7 @@ TEST(Activations, GateIsItsScalarTwin) {
         const double exact = gate[i] / (1 + std::exp(-static_cast<double>(gate[i]))) * up[i];
         EXPECT_NEAR(expected[i], exact, 1e-6 * std::abs(exact) + 1e-30);
       }
-      on_each_target([&] {
+      for_each_target([&] {
         auto y = gate;
         gate_with(y, up);
         expect_same(y, expected);
@@ -147,7 +137,7 @@ TEST(Activations, RotationIsItsScalarTwin) {
     const auto head = gaussian(rng, 2 * half);
     auto expected = head;
     scalar::rotate_pairs(cosines, sines, expected);
-    on_each_target([&] {
+    for_each_target([&] {
       auto y = head;
       rotate_pairs(cosines, sines, y);
       expect_same(y, expected);
@@ -205,7 +195,7 @@ TYPED_TEST(AttentionRows, AreTheirScalarTwins) {
         Matrix<float> expected_scores = scores, expected = before;
         scalar::key_scores(page, Q, 0.25F, expected_scores);
         scalar::add_values(page, weights, expected);
-        on_each_target([&] {
+        for_each_target([&] {
           key_scores(page, Q, 0.25F, scores);
           expect_same(scores.values(), expected_scores.values());
           Matrix<float> out = before;
@@ -218,7 +208,7 @@ TYPED_TEST(AttentionRows, AreTheirScalarTwins) {
       Matrix<float> K(head_dim, positions), V(positions, padded(head_dim)), keys = K, values = V;
       scalar::widen_keys(page, keys);
       scalar::widen_values(page, values);
-      on_each_target([&] {
+      for_each_target([&] {
         widen_keys(page, K);
         widen_values(page, V);
         expect_same(K.values(), keys.values());
@@ -237,7 +227,7 @@ TEST(HalfRows, EveryHalfIsWidenedExactly) {
   const HalfPage page{keys.data(), nullptr, nullptr, nullptr};
   Matrix<float> expected(512, kPagePositions), found(512, kPagePositions);
   scalar::widen_keys(page, expected);
-  on_each_target([&] {
+  for_each_target([&] {
     widen_keys(page, found);
     expect_same(found.values(), expected.values());
   });

@@ -11,25 +11,33 @@
 
 namespace watersic {
 
-Matrix<float> embed(const ModelConfig& config, const WeightSource& source,
-                    std::span<const int32_t> ids) {
+void check_ids(const ModelConfig& config, std::span<const int32_t> ids) {
   for (const int32_t id : ids) {
     if (id < 0 || id >= config.vocabulary) {
       throw Error(fmt::format("expected token ids below the vocabulary's {}, found {}",
                               config.vocabulary, id));
     }
   }
+}
+
+Matrix<float> embed(const ModelConfig& config, const WeightSource& source,
+                    std::span<const int32_t> ids) {
+  check_ids(config, ids);
   return source.rows(kEmbedding, {ids.begin(), ids.end()});
 }
 
-Matrix<float> embed_windows(const ModelConfig& config, const WeightSource& source,
-                            std::span<const std::vector<int32_t>> windows) {
+std::vector<int32_t> joined(std::span<const std::vector<int32_t>> windows) {
   std::vector<int32_t> ids;
   for (const auto& window : windows) {
     assert(window.size() == windows.front().size());
     ids.insert(ids.end(), window.begin(), window.end());
   }
-  return embed(config, source, ids);
+  return ids;
+}
+
+Matrix<float> embed_windows(const ModelConfig& config, const WeightSource& source,
+                            std::span<const std::vector<int32_t>> windows) {
+  return embed(config, source, joined(windows));
 }
 
 OutputHead::OutputHead(const ModelConfig& config, const WeightSource& source)
@@ -58,29 +66,43 @@ Matrix<float> OutputHead::backward(ThreadPool& pool, MatrixView<const float> X,
   return dX;
 }
 
-Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+Matrix<float> LoadedModel::embed(ThreadPool& /*pool*/, std::span<const int32_t> ids) const {
+  return watersic::embed(config_, source_, ids);
+}
+
+std::shared_ptr<const Block> LoadedModel::block(ThreadPool& pool, int64_t index) const {
+  return std::make_shared<BlockWeights>(load_block(pool, config_, source_, index));
+}
+
+Matrix<float> LoadedModel::logits(ThreadPool& pool, MatrixView<const float> X) const {
+  std::call_once(once_, [&] { head_.emplace(config_, source_); });
+  return head_->logits(pool, X);
+}
+
+Matrix<float> forward_all(ThreadPool& pool, const ForwardModel& model,
                           std::span<const std::vector<int32_t>> windows, const ObserverFn& observer,
                           const ProgressFn& progress) {
   if (windows.empty()) return {};
+  const ModelConfig& config = model.config();
   const auto count = static_cast<int64_t>(windows.size());
   const auto length = static_cast<int64_t>(windows.front().size());
   if (length > config.max_positions) {
     throw Error(fmt::format("expected windows of at most {} tokens, the model's context, found {}",
                             config.max_positions, length));
   }
-  Matrix<float> X = embed_windows(config, source, windows);
+  Matrix<float> X = model.embed(pool, joined(windows));
   if (length == 0) return X;
 
   const RopeTable rope(config, length);
   const int64_t batch = std::max<int64_t>(1, kBatchTokens / length);
   for (int64_t block = 0; block < config.blocks; ++block) {
-    const BlockWeights weights = load_block(pool, config, source, block);
+    const auto layers = model.block(pool, block);
     const CaptureFn capture = [&](Capture point, MatrixView<const float> input) {
       observer(block, point, input);
     };
     for (int64_t begin = 0; begin < count; begin += batch) {
       const int64_t tokens = std::min(batch, count - begin) * length;
-      forward_block(pool, config, rope, weights, length,
+      forward_block(pool, config, rope, *layers, length,
                     X.view().block(begin * length, 0, tokens, config.hidden),
                     observer ? capture : CaptureFn());
     }
@@ -92,6 +114,12 @@ Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const Wei
                 .detail = ""});
   }
   return X;
+}
+
+Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+                          std::span<const std::vector<int32_t>> windows, const ObserverFn& observer,
+                          const ProgressFn& progress) {
+  return forward_all(pool, LoadedModel(config, source), windows, observer, progress);
 }
 
 }  // namespace watersic

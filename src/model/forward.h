@@ -4,6 +4,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,7 +22,9 @@ namespace watersic {
 // One row for each id. Error where an id is not below the vocabulary.
 Matrix<float> embed(const ModelConfig& config, const WeightSource& source,
                     std::span<const int32_t> ids);
+void check_ids(const ModelConfig& config, std::span<const int32_t> ids);
 // Of windows of one length, one after the other.
+std::vector<int32_t> joined(std::span<const std::vector<int32_t>> windows);
 Matrix<float> embed_windows(const ModelConfig& config, const WeightSource& source,
                             std::span<const std::vector<int32_t>> windows);
 
@@ -42,6 +47,38 @@ class OutputHead {
   Matrix<float> head_;  // vocabulary x hidden
 };
 
+// A model as forward passes go through it: from ids, block by block, to logits.
+class ForwardModel {
+ public:
+  virtual ~ForwardModel() = default;
+  virtual const ModelConfig& config() const = 0;
+  // One row for each id. Error where an id is not below the vocabulary.
+  virtual Matrix<float> embed(ThreadPool& pool, std::span<const int32_t> ids) const = 0;
+  virtual std::shared_ptr<const Block> block(ThreadPool& pool, int64_t index) const = 0;
+  // As OutputHead::logits.
+  virtual Matrix<float> logits(ThreadPool& pool, MatrixView<const float> X) const = 0;
+};
+
+// In float32, each block loaded from a source when it is its turn: in memory are one block and the
+// output head, from when it is first used.
+class LoadedModel final : public ForwardModel {
+ public:
+  // Both must outlive the object.
+  LoadedModel(const ModelConfig& config, const WeightSource& source)
+      : config_(config), source_(source) {}
+
+  const ModelConfig& config() const override { return config_; }
+  Matrix<float> embed(ThreadPool& pool, std::span<const int32_t> ids) const override;
+  std::shared_ptr<const Block> block(ThreadPool& pool, int64_t index) const override;
+  Matrix<float> logits(ThreadPool& pool, MatrixView<const float> X) const override;
+
+ private:
+  const ModelConfig& config_;
+  const WeightSource& source_;
+  mutable std::once_flag once_;
+  mutable std::optional<OutputHead> head_;
+};
+
 // Sees what forward_block captures: the inputs of the linear layers of a block, for a batch of
 // windows. Called from the caller's thread, in a fixed order.
 using ObserverFn = std::function<void(int64_t block, Capture, MatrixView<const float>)>;
@@ -50,6 +87,9 @@ using ObserverFn = std::function<void(int64_t block, Capture, MatrixView<const f
 // length. They run in batches of about kBatchTokens tokens, which bounds the temporaries and
 // changes no value.
 constexpr int64_t kBatchTokens = 4096;
+Matrix<float> forward_all(ThreadPool& pool, const ForwardModel& model,
+                          std::span<const std::vector<int32_t>> windows,
+                          const ObserverFn& observer = {}, const ProgressFn& progress = {});
 Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
                           std::span<const std::vector<int32_t>> windows,
                           const ObserverFn& observer = {}, const ProgressFn& progress = {});

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,14 @@ class WeightSource {
   virtual Matrix<float> matrix(const std::string& name) const = 0;
   // Some rows only (an embedding is looked up, never held whole).
   virtual Matrix<float> rows(const std::string& name, const std::vector<int32_t>& rows) const = 0;
+
+  // Where a tensor lies in 16 bits, row by row, for those who read it there; none where it is stored
+  // otherwise. Its values are not checked.
+  struct Halves {
+    std::span<const uint16_t> values;
+    bool bf16 = false;  // else IEEE half
+  };
+  virtual std::optional<Halves> halves(const std::string& /*name*/) const { return {}; }
 
   std::vector<float> vector(const std::string& name) const {
     const Matrix<float> m = matrix(name);

@@ -2,16 +2,28 @@
 
 namespace watersic {
 
-Network load_network(const OpenModel& model, WeightFormat /*format*/, ThreadPool& /*pool*/,
-                     const ProgressFn& progress) {
-  return dense_network(model.config(), model.weights(), progress);
+Network load_network(const OpenModel& model, WeightFormat format, const ProgressFn& progress) {
+  return make_network(
+      model.config(), model.weights(),
+      [&](const std::string& weight, const std::string& bias) {
+        return model.layer(weight, bias, format);
+      },
+      progress);
 }
 
-int64_t network_bytes(const OpenModel& model, WeightFormat /*format*/) {
-  int64_t weights = 0;
+int64_t network_bytes(const OpenModel& model, WeightFormat format) {
+  int64_t bytes = 0;
   for (const ModelTensor& tensor : model_tensors(model.config()))
-    weights += tensor.shape.rows * tensor.shape.cols;
-  return weights * static_cast<int64_t>(sizeof(float));
+    bytes += tensor.is_vector ? tensor.shape.cols * static_cast<int64_t>(sizeof(float))
+                              : model.layer_bytes(tensor.name, format);
+  return bytes;
+}
+
+std::unique_ptr<const ForwardModel> forward_model(const OpenModel& model, WeightFormat format,
+                                                  const ProgressFn& progress) {
+  if (format == WeightFormat::kFloat32)
+    return std::make_unique<LoadedModel>(model.config(), model.weights());
+  return std::make_unique<Network>(load_network(model, format, progress));
 }
 
 }  // namespace watersic

@@ -1,6 +1,8 @@
 // A model's layers, in the form in which they shall be held.
 #pragma once
 
+#include <memory>
+
 #include "engine/network.h"
 #include "runtime/open_model.h"
 #include "watersic/progress.h"
@@ -8,11 +10,14 @@
 
 namespace watersic {
 
-// `model` and `pool` must outlive the network.
-Network load_network(const OpenModel& model, WeightFormat format, ThreadPool& pool,
-                     const ProgressFn& progress = {});
+// All layers, ready to run. `model` must outlive the network.
+Network load_network(const OpenModel& model, WeightFormat format, const ProgressFn& progress = {});
 
-// What its weights will take in memory, from their shapes alone.
+// What its weights will take in memory, before anything is loaded; of packed ones an estimate.
 int64_t network_bytes(const OpenModel& model, WeightFormat format);
+
+// For a pass over many tokens: float32 is decoded block by block, all else is held.
+std::unique_ptr<const ForwardModel> forward_model(const OpenModel& model, WeightFormat format,
+                                                  const ProgressFn& progress = {});
 
 }  // namespace watersic

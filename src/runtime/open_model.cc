@@ -9,6 +9,7 @@
 #include "io/json.h"
 #include "io/mapped_file.h"
 #include "runtime/container_source.h"
+#include "runtime/layers.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -36,6 +37,21 @@ class Unquantized : public OpenModel {
     return hex_hash(parts);
   }
 
+ protected:
+  std::shared_ptr<const LinearLayer> stored_layer(const std::string& weight,
+                                                  std::vector<float> bias,
+                                                  bool /*exact*/) const override {
+    if (const auto halves = weights().halves(weight)) {
+      const auto [rows, cols] = weights().shape(weight);
+      return std::make_shared<HalfLayer>(halves->bf16 ? HalfKind::kBf16 : HalfKind::kHalf,
+                                         halves->values, rows, cols, std::move(bias));
+    }
+    const std::string type = checkpoint_->dtype(weight);
+    if (type != "BF16" && type != "F16") return nullptr;
+    return std::make_shared<HalfLayer>(type == "BF16" ? HalfKind::kBf16 : HalfKind::kHalf,
+                                       weights().matrix(weight), std::move(bias));
+  }
+
  private:
   std::unique_ptr<Checkpoint> checkpoint_;
 };
@@ -43,7 +59,7 @@ class Unquantized : public OpenModel {
 class Container final : public OpenModel {
  public:
   Container(const std::filesystem::path& path, ThreadPool& pool)
-      : reader_(path), source_(reader_, pool) {
+      : reader_(path), pool_(pool), source_(reader_, pool) {
     name_ = path.string();
     const std::string config_name = name_ + ": config.json";
     config_ = parse_config(parse_json(reader_.text("config.json"), config_name), config_name);
@@ -56,6 +72,7 @@ class Container final : public OpenModel {
     if (rotation.stream.empty()) return;
     const ModelConfig stored = config_;
     config_ = rotated_config(stored, rotation);
+    if (stored.tied_embeddings) basis_ = rotation.stream;
     rotated_ = std::make_unique<RotatedSource>(pool, stored, source_, std::move(rotation),
                                                RotatedPart::kEnds);
   }
@@ -74,13 +91,79 @@ class Container final : public OpenModel {
     return JsonFields(manifest, name_ + ": manifest.json").text("model_id");
   }
 
+ protected:
+  std::shared_ptr<const LinearLayer> stored_layer(const std::string& weight,
+                                                  std::vector<float> bias,
+                                                  bool exact) const override {
+    if (rotated_ && (weight == kEmbedding || weight == kHead)) {
+      if (basis_.empty()) return nullptr;
+      // One matrix for both, made once.
+      auto both = turned_.lock();
+      if (!both) {
+        both = std::make_shared<TurnedEmbedding>(coded_layer(kEmbedding, {}, exact), basis_,
+                                                 source_.vector(kFinalNorm), exact);
+        turned_ = both;
+      }
+      return both;
+    }
+    return coded_layer(weight, std::move(bias), exact);
+  }
+  std::optional<int64_t> stored_bytes(const std::string& weight) const override {
+    if (!rotated_ || (weight != kEmbedding && weight != kHead)) return coded_bytes(weight);
+    if (basis_.empty()) return {};
+    return weight == kHead ? 0 : coded_bytes(kEmbedding) + 4 * basis_.size();
+  }
+
  private:
+  // An integer takes the width of its column's range, which is about two bits more than its share
+  // of an entropy code.
+  int64_t coded_bytes(const std::string& weight) const {
+    const Section& section = reader_.section(weight);
+    const int64_t weights = section.rows() * section.cols();
+    if (section.kind != SectionKind::kQuantized) return 2 * weights;
+    return static_cast<int64_t>(section.length) + 2 * weights / 8;
+  }
+  std::shared_ptr<const LinearLayer> coded_layer(const std::string& weight, std::vector<float> bias,
+                                                 bool exact) const {
+    const Section& section = reader_.section(weight);
+    if (section.kind != SectionKind::kQuantized) {
+      return std::make_shared<HalfLayer>(
+          section.kind == SectionKind::kBf16 ? HalfKind::kBf16 : HalfKind::kHalf,
+          reader_.raw(weight), section.rows(), section.cols(), std::move(bias));
+    }
+    auto layer =
+        std::make_shared<PackedLayer>(pool_, reader_.decoder(weight), std::move(bias),
+                                      exact ? InputPrecision::kFloat : InputPrecision::kInt8);
+    reader_.release(weight);
+    return layer;
+  }
+
   ContainerReader reader_;
+  ThreadPool& pool_;
   ContainerSource source_;
   std::unique_ptr<RotatedSource> rotated_;  // where the file has a basis
+  Matrix<float> basis_;                     // the basis, where embedding and head are one matrix
+  mutable std::weak_ptr<const LinearLayer> turned_;
 };
 
 }  // namespace
+
+int64_t OpenModel::layer_bytes(const std::string& weight, WeightFormat format) const {
+  if (format != WeightFormat::kFloat32)
+    if (const auto bytes = stored_bytes(weight)) return *bytes;
+  const auto [rows, cols] = weights().shape(weight);
+  return rows * cols * static_cast<int64_t>(sizeof(float));
+}
+
+std::shared_ptr<const LinearLayer> OpenModel::layer(const std::string& weight,
+                                                    const std::string& bias,
+                                                    WeightFormat format) const {
+  std::vector<float> b = bias.empty() ? std::vector<float>() : weights().vector(bias);
+  if (format != WeightFormat::kFloat32) {
+    if (auto stored = stored_layer(weight, b, format == WeightFormat::kExact)) return stored;
+  }
+  return std::make_shared<DenseLayer>(weights().matrix(weight), std::move(b));
+}
 
 Tokenizer OpenModel::tokenizer() const {
   const auto tokenizer = text("tokenizer.json");

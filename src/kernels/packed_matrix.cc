@@ -1,0 +1,64 @@
+#include "kernels/packed_matrix.h"
+
+#include <atomic>
+#include <cassert>
+
+namespace watersic {
+namespace {
+
+template <class T>
+int64_t bytes_of(const std::vector<T>& values) {
+  return static_cast<int64_t>(values.size() * sizeof(T));
+}
+
+}  // namespace
+
+int64_t PackedMatrix::bytes() const {
+  return bytes_of(source) + bytes_of(scale) + bytes_of(base) + bytes_of(shift) + bytes_of(blocks) +
+         data.size() + bytes_of(exceptions) + bytes_of(exception_begin) + bytes_of(column_scale) +
+         bytes_of(row_scale) + bytes_of(group_scale) + bytes_of(column_group);
+}
+
+int32_t packed_value(std::span<const uint8_t> quad, int width, int64_t r, int64_t c) {
+  assert(width >= 1 && width <= kMaxPlaneWidth);
+  const int64_t unit = r / 8;
+  int32_t value = 0;
+  int64_t plane = 0;  // where it begins
+  int from = 0;       // its bits in the value
+  for (const int bits : {4, 2, 1}) {
+    if ((width & bits) == 0) continue;
+    const auto byte = quad[static_cast<size_t>(plane + unit % bits * kUnitBytes + r % 8 * 4 + c)];
+    value |= (byte >> (unit / bits * bits) & ((1 << bits) - 1)) << from;
+    plane += bits * kUnitBytes;
+    from += bits;
+  }
+  return value;
+}
+
+void set_packed_column(std::span<uint8_t> quad, int width, int64_t c,
+                       std::span<const uint32_t, kPackedRows> values, int shift, bool shared) {
+  auto* plane = quad.data() + c;
+  for (const int bits : {4, 2, 1}) {
+    if ((width & bits) == 0) continue;
+    const uint32_t mask = (1U << bits) - 1;
+    for (int64_t vector = 0; vector < bits; ++vector) {
+      for (int64_t lane = 0; lane < 8; ++lane) {
+        uint32_t byte = 0;
+        for (int64_t i = 0; i < 8 / bits; ++i) {
+          const auto r = static_cast<size_t>(8 * (vector + i * bits) + lane);
+          byte |= (values[r] >> shift & mask) << (i * bits);
+        }
+        uint8_t& out = plane[vector * kUnitBytes + lane * 4];
+        if (shared) {
+          std::atomic_ref(out).fetch_or(static_cast<uint8_t>(byte), std::memory_order_relaxed);
+        } else {
+          out = static_cast<uint8_t>(byte);
+        }
+      }
+    }
+    plane += bits * kUnitBytes;
+    shift += bits;
+  }
+}
+
+}  // namespace watersic

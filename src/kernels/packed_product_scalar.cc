@@ -1,0 +1,66 @@
+#include <algorithm>
+
+#include "kernels/packed_product.h"
+
+namespace watersic {
+namespace {
+
+// Calls add(block, its index, quad in the tile's data, column of the block, row) ... for all blocks
+// and rows, and after each block of a row finish(block, index, row).
+template <class Add, class Finish>
+void for_each_integer(const PackedMatrix& M, int64_t tile, const Add& add, const Finish& finish) {
+  const auto data = M.tile(tile);
+  for (size_t b = 0; b < M.blocks.size(); ++b) {
+    const PackedBlock& block = M.blocks[b];
+    for (int64_t r = 0; r < kPackedRows; ++r) {
+      for (int64_t i = 0; i < 4 * int64_t{block.quads}; ++i) {
+        const auto quad =
+            data.subspan(static_cast<size_t>(block.offset + i / 4 * quad_bytes(block.width)));
+        add(block, i, packed_value(quad, block.width, r, i % 4));
+      }
+      const float scale = M.groups == 0 ? 1
+                                        : M.group_scale[static_cast<size_t>(
+                                              (tile * M.groups + block.group) * kPackedRows + r)];
+      finish(static_cast<int64_t>(b), r, scale);
+    }
+  }
+}
+
+}  // namespace
+
+void packed_product_scalar(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x,
+                           int64_t token, int64_t tokens, float* out) {
+  std::fill_n(out, tokens * kPackedRows, 0.0F);
+  for (int64_t t = 0; t < tokens; ++t) {
+    int32_t sum = 0;
+    for_each_integer(
+        M, tile,
+        [&](const PackedBlock& block, int64_t i, int32_t value) {
+          sum += value * x.q(token + t, block.input + i);
+        },
+        [&](int64_t b, int64_t r, float scale) {
+          const auto total = static_cast<float>(sum + x.offset(token + t, b));
+          out[t * kPackedRows + r] += total * (scale * x.scale(token + t, b));
+          sum = 0;
+        });
+  }
+}
+
+void packed_product_scalar(const PackedMatrix& M, int64_t tile, const FloatInputs& x, int64_t token,
+                           int64_t tokens, float* out) {
+  std::fill_n(out, tokens * kPackedRows, 0.0F);
+  for (int64_t t = 0; t < tokens; ++t) {
+    float sum = 0;
+    for_each_integer(
+        M, tile,
+        [&](const PackedBlock& block, int64_t i, int32_t value) {
+          if (block.part == 0) sum += static_cast<float>(value) * x.z(token + t, block.column + i);
+        },
+        [&](int64_t b, int64_t r, float scale) {
+          out[t * kPackedRows + r] += (sum + x.offset(token + t, b)) * scale;
+          sum = 0;
+        });
+  }
+}
+
+}  // namespace watersic

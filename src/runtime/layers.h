@@ -1,0 +1,94 @@
+// Layers that run from what a file holds.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/rotation.h"
+#include "base/threads.h"
+#include "coding/dec_tensor.h"
+#include "kernels/half_product.h"
+#include "kernels/packed_multiply.h"
+#include "model/linear_layer.h"
+#include "watersic/matrix.h"
+
+namespace watersic {
+
+// A coded tensor's integers, in the narrowest widths that hold them (kernels/packed_matrix.h).
+class PackedLayer final : public LinearLayer {
+ public:
+  // Decodes the tensor, twice, tile by tile and on all threads: what is in memory beside the packed
+  // matrix is a tile for each thread. Throws Error.
+  PackedLayer(ThreadPool& pool, const TensorDecoder& decoder, std::vector<float> bias,
+              InputPrecision precision);
+
+  int64_t outputs() const override { return M_.rows; }
+  int64_t inputs() const override { return M_.inputs; }
+  int64_t bytes() const override;
+  void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
+             MatrixView<float> Y) const override;
+  Matrix<float> rows(ThreadPool& pool, std::span<const int32_t> ids) const override;
+
+ private:
+  PackedMatrix M_;
+  std::unique_ptr<RandomRotation> rotation_;  // what is coded is V R
+  std::vector<float> bias_;
+  InputPrecision precision_;
+};
+
+// Weights in 16 bits, where they lie or held.
+class HalfLayer final : public LinearLayer {
+ public:
+  // `weights`, rows x cols, must outlive the layer.
+  HalfLayer(HalfKind kind, std::span<const uint16_t> weights, int64_t rows, int64_t cols,
+            std::vector<float> bias);
+  // W's values, rounded to nearest.
+  HalfLayer(HalfKind kind, MatrixView<const float> W, std::vector<float> bias = {});
+
+  int64_t outputs() const override { return rows_; }
+  int64_t inputs() const override { return cols_; }
+  int64_t bytes() const override;
+  // Of a few tokens in vectors; of more by tiles in float32, as DenseLayer.
+  void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
+             MatrixView<float> Y) const override;
+  Matrix<float> rows(ThreadPool& pool, std::span<const int32_t> ids) const override;
+
+ private:
+  std::span<const uint16_t> row(int64_t first, int64_t count) const {
+    return weights_.subspan(static_cast<size_t>(first * cols_), static_cast<size_t>(count * cols_));
+  }
+
+  HalfKind kind_;
+  int64_t rows_, cols_;
+  std::vector<uint16_t> held_;
+  std::span<const uint16_t> weights_;
+  std::vector<float> bias_;
+};
+
+// Embedding and head of a tied model whose blocks stand in another basis: one matrix E, the basis
+// Q (hidden x hidden) and the final norm's gain. As an embedding its rows are E Q; as a head its
+// outputs are E (gain o (Q x)).
+class TurnedEmbedding final : public LinearLayer {
+ public:
+  // `exact`: Q stays in float32, else it is held in halves.
+  TurnedEmbedding(std::shared_ptr<const LinearLayer> E, MatrixView<const float> Q,
+                  std::vector<float> gain, bool exact);
+
+  int64_t outputs() const override { return E_->outputs(); }
+  int64_t inputs() const override { return E_->inputs(); }
+  int64_t bytes() const override;
+  void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
+             MatrixView<float> Y) const override;
+  Matrix<float> rows(ThreadPool& pool, std::span<const int32_t> ids) const override;
+
+ private:
+  std::shared_ptr<const LinearLayer> E_;
+  std::unique_ptr<const LinearLayer> Q_, Q_transposed_;
+  std::vector<float> gain_;
+};
+
+}  // namespace watersic

@@ -1,0 +1,138 @@
+// Layers from coded tensors of every kind: what they multiply by is what the tensors say.
+#include "runtime/layers.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/half.h"
+#include "base/rng.h"
+#include "coding/enc_tensor.h"
+#include "support/packed_samples.h"
+#include "support/sample_tensors.h"
+
+namespace watersic {
+namespace {
+
+Scales random_scales(int64_t count, uint64_t seed) {
+  Rng rng(seed);
+  Scales out{.exponent = -4, .half = {}};
+  for (int64_t i = 0; i < count; ++i)
+    out.half.push_back(half_from_float(static_cast<float>(1 + rng.uniform())));
+  return out;
+}
+
+struct Kind {
+  const char* name;
+  QuantizedTensor tensor;
+};
+
+// Scalar and trellis; a tail of rows that no segment of 64 divides; strands, a rotation, dead
+// columns, groups of scales in any order, one scale for all.
+std::vector<Kind> kinds() {
+  std::vector<Kind> kinds;
+  const auto add = [&](const char* name, QuantizedTensor q) -> QuantizedTensor& {
+    q.row_scale = random_scales(q.rows, 1);
+    q.column_scale = random_scales(q.live(), 2);
+    kinds.push_back({name, std::move(q)});
+    return kinds.back().tensor;
+  };
+  const Sample wide{.rows = 200, .cols = 90, .spread = 1.5, .column_octaves = 2, .row_octaves = 1};
+  add("scalar", gaussian(wide));
+  Sample trellis = wide;
+  trellis.trellis = 64;
+  trellis.segment_rows = 75;
+  add("trellis", gaussian(trellis));
+  add("strands", gaussian(trellis)).strands = 4;
+  add("rotation", gaussian(wide)).rotation = 77;
+  QuantizedTensor& dead = add("dead columns", gaussian(wide));
+  dead.cols += 3;
+  dead.dead = {0, 40, 92};
+  QuantizedTensor& groups = add("groups", gaussian(wide));
+  groups.groups = 3;
+  for (int32_t i = 0; i < 90; ++i) groups.column_group.push_back(i * 7 % 3);
+  groups.row_scale = groups.column_scale = {};
+  groups.group_scale = random_scales(200 * 3, 3);
+  QuantizedTensor& plain = add("one scale", gaussian(65, 31, 3));
+  plain.row_scale = {};
+  plain.column_scale = {.exponent = -3, .half = {half_from_float(1.5F)}};
+  add("one row", gaussian(1, 9, 2));
+  add("nothing but zeros", gaussian(66, 5, 0.01));
+  QuantizedTensor& huge = add("huge integers", gaussian(130, 20, 1));
+  huge.codes(3, 4) = 1 << 20;
+  huge.codes(129, 19) = -(1 << 20);
+  for (int64_t r = 0; r < 130; ++r) huge.codes(r, 7) = static_cast<int32_t>(1000 * (r - 60));
+  return kinds;
+}
+
+TEST(PackedLayer, HoldsWhatEveryKindOfTensorSays) {
+  ThreadPool pool(3);
+  for (const auto& [name, tensor] : kinds()) {
+    SCOPED_TRACE(name);
+    const auto blob = encode_tensor(tensor, pool);
+    const Matrix<float> V = dequantize(tensor);
+    const std::vector<float> bias(static_cast<size_t>(V.rows()), 0.5F);
+    const Matrix<float> X = normal_matrix(3, V.cols(), 4);
+    for (const auto precision : {InputPrecision::kFloat, InputPrecision::kInt8}) {
+      const PackedLayer layer(pool, TensorDecoder(blob, name), bias, precision);
+      ASSERT_EQ(layer.outputs(), V.rows());
+      ASSERT_EQ(layer.inputs(), V.cols());
+      std::vector<int32_t> ids;
+      for (int32_t r = 0; r < V.rows(); ++r) ids.push_back(r);
+      EXPECT_TRUE(std::ranges::equal(layer.rows(pool, ids).values(), V.values()));
+
+      Matrix<float> Y(3, V.rows()), expected = Y;
+      layer.apply(pool, 3, X, 0, Y);
+      double error = 0, energy = 0;
+      for (int64_t t = 0; t < 3; ++t) {
+        for (int64_t r = 0; r < V.rows(); ++r) {
+          double sum = 0.5;
+          for (int64_t j = 0; j < V.cols(); ++j) sum += double{V(r, j)} * double{X(t, j)};
+          error += std::pow(Y(t, r) - sum, 2);
+          energy += std::pow(sum - 0.5, 2);
+        }
+      }
+      const double relative = precision == InputPrecision::kFloat ? 1e-5 : 0.02;
+      EXPECT_LE(std::sqrt(error), relative * std::sqrt(energy) + 1e-6);
+    }
+  }
+}
+
+TEST(PackedLayer, TakesAFractionOfTheMemory) {
+  ThreadPool pool(1);
+  QuantizedTensor q =
+      gaussian({.rows = 512, .cols = 256, .spread = 1, .trellis = 64, .segment_rows = 512});
+  q.row_scale = random_scales(512, 1);
+  q.column_scale = random_scales(256, 2);
+  const auto blob = encode_tensor(q, pool);
+  const PackedLayer layer(pool, TensorDecoder(blob, "q"), {}, InputPrecision::kInt8);
+  EXPECT_LT(8.0 * static_cast<double>(layer.bytes()) / (512 * 256), 4.5);
+}
+
+TEST(HalfLayer, ManyTokensAsDenseFewNearly) {
+  ThreadPool pool(2);
+  Matrix<float> W = normal_matrix(70, 33, 1);
+  for (float& w : W.values()) w = float_from_half(half_from_float(w));
+  const std::vector<float> bias(70, 0.25F);
+  const DenseLayer dense(W, bias);
+  const HalfLayer half(HalfKind::kHalf, W, bias);
+  EXPECT_EQ(half.bytes(), 70 * 33 * 2 + 70 * 4);
+  for (const int64_t tokens : {1, 3, 4, 20}) {
+    const Matrix<float> X = normal_matrix(tokens, 33, 2);
+    Matrix<float> expected = normal_matrix(tokens, 70, 3), found = expected;
+    dense.apply(pool, tokens, X, 1, expected);
+    half.apply(pool, tokens, X, 1, found);
+    for (size_t i = 0; i < found.values().size(); ++i) {
+      if (tokens >= 4) {
+        EXPECT_EQ(found.values()[i], expected.values()[i]) << tokens;
+      } else {
+        EXPECT_NEAR(found.values()[i], expected.values()[i], 1e-4) << tokens;
+      }
+    }
+  }
+  EXPECT_EQ(half.rows(pool, std::vector<int32_t>{69, 0}).row(0)[5], W(69, 5));
+}
+
+}  // namespace
+}  // namespace watersic

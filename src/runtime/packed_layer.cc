@@ -1,0 +1,100 @@
+#include <algorithm>
+
+#include "kernels/packed_layout.h"
+#include "runtime/layers.h"
+
+namespace watersic {
+namespace {
+
+// Calls body(tile, its integers) for all tiles of a tensor.
+void for_each_tile(
+    ThreadPool& pool, const TensorDecoder& decoder,
+    const std::function<void(const TileGrid::Tile&, MatrixView<const int32_t>)>& body) {
+  const TileGrid& grid = decoder.grid();
+  pool.parallel_for(grid.tiles(), [&](int64_t t) {
+    const TileGrid::Tile tile = grid.tile(t);
+    // Rows a little apart: at a power of two they would fall into the same lines of the cache.
+    Matrix<int32_t> integers(tile.rows, tile.columns + 16);
+    const auto part = integers.view().block(0, 0, tile.rows, tile.columns);
+    decoder.decode(t, part);
+    body(tile, part);
+  });
+}
+
+std::vector<PackedColumn> columns_of(const QuantizedTensor& q, const IntegerCounts& counts) {
+  const float unit = q.trellis > 0 ? 0.5F : 1.0F;
+  std::vector<PackedColumn> columns;
+  size_t dead = 0;
+  for (int32_t input = 0; input < q.cols; ++input) {
+    if (dead < q.dead.size() && q.dead[dead] == input) {
+      ++dead;
+      continue;
+    }
+    const auto i = static_cast<int64_t>(columns.size());
+    columns.push_back({.input = input,
+                       .group = q.groups > 0 ? q.column_group[static_cast<size_t>(i)] : 0,
+                       .scale = q.groups > 0 ? unit : q.column_scale.value(i) * unit,
+                       .range = counts.best_range(i)});
+  }
+  return columns;
+}
+
+PackedMatrix packed(ThreadPool& pool, const TensorDecoder& decoder) {
+  const QuantizedTensor& q = decoder.tensor();
+  IntegerCounts counts(q.live());
+  for_each_tile(pool, decoder, [&](const TileGrid::Tile& tile, MatrixView<const int32_t> integers) {
+    counts.add(tile.column, integers);
+  });
+  PackedWriter writer(q.rows, q.cols, q.groups, columns_of(q, counts));
+  for_each_tile(pool, decoder, [&](const TileGrid::Tile& tile, MatrixView<const int32_t> integers) {
+    writer.write(tile.row, tile.column, integers);
+  });
+  PackedMatrix M = writer.take();
+  M.strands = q.strands;
+  for (int64_t k = 0; k < q.rows && !q.row_scale.half.empty() && q.groups == 0; ++k)
+    M.row_scale.push_back(q.row_scale.value(k));
+  M.group_scale.resize(static_cast<size_t>(M.tiles() * q.groups * kPackedRows));
+  for (int64_t k = 0; k < q.rows; ++k)
+    for (int64_t g = 0; g < q.groups; ++g)
+      M.group_scale[static_cast<size_t>((k / kPackedRows * q.groups + g) * kPackedRows +
+                                        k % kPackedRows)] = q.group_scale.value(k * q.groups + g);
+  return M;
+}
+
+}  // namespace
+
+PackedLayer::PackedLayer(ThreadPool& pool, const TensorDecoder& decoder, std::vector<float> bias,
+                         InputPrecision precision)
+    : M_(packed(pool, decoder)), bias_(std::move(bias)), precision_(precision) {
+  if (const uint32_t seed = decoder.tensor().rotation; seed != 0)
+    rotation_ = std::make_unique<RandomRotation>(M_.inputs, seed);
+}
+
+int64_t PackedLayer::bytes() const {
+  return M_.bytes() + static_cast<int64_t>(bias_.size() * sizeof(float));
+}
+
+void PackedLayer::apply(ThreadPool& pool, int64_t /*length*/, MatrixView<const float> X, float beta,
+                        MatrixView<float> Y) const {
+  if (!rotation_) {
+    packed_multiply(pool, M_, X, precision_, bias_, beta, Y);
+    return;
+  }
+  Matrix<float> turned(X.rows(), X.cols());
+  pool.parallel_for(X.rows(), [&](int64_t i) {
+    std::ranges::copy(X.row(i), turned.row(i).begin());
+    rotation_->apply(turned.row(i));
+  });
+  packed_multiply(pool, M_, turned, precision_, bias_, beta, Y);
+}
+
+Matrix<float> PackedLayer::rows(ThreadPool& pool, std::span<const int32_t> ids) const {
+  Matrix<float> out(static_cast<int64_t>(ids.size()), M_.inputs);
+  pool.parallel_for(out.rows(), [&](int64_t i) {
+    packed_row(M_, ids[static_cast<size_t>(i)], out.row(i));
+    if (rotation_) rotation_->undo(out.row(i));
+  });
+  return out;
+}
+
+}  // namespace watersic
