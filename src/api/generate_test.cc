@@ -76,7 +76,7 @@ class Generate : public testing::Test {
 };
 TestFolder* Generate::folder_ = nullptr;
 
-const GenerateOptions kGreedy = {.tokens = 24, .temperature = 0};
+const GenerateOptions kGreedy = {.tokens = 24, .sampling = {.temperature = 0}};
 
 TEST_F(Generate, AtTemperatureZeroEveryTokenIsTheMostLikely) {
   QuantizeOptions quantize;
@@ -99,7 +99,7 @@ TEST_F(Generate, AtTemperatureZeroEveryTokenIsTheMostLikely) {
 
 TEST_F(Generate, TextStreamsAsItComes) {
   std::string streamed;
-  const GenerateOptions options = {.tokens = 100, .temperature = 1, .seed = 5};
+  const GenerateOptions options = {.tokens = 100, .sampling = {.temperature = 1, .seed = 5}};
   const GenerateResult r = generate(model(), "Call me", options, [&](std::string_view piece) {
     EXPECT_FALSE(piece.empty());
     EXPECT_EQ(find_invalid_utf8(piece), std::string::npos);
@@ -122,7 +122,8 @@ TEST_F(Generate, TextStreamsAsItComes) {
 
 TEST_F(Generate, DependsOnTheSeedAndNotOnThreads) {
   const auto ids = [](uint64_t seed, int threads) {
-    return generate(model(), "A", {.tokens = 20, .top_k = 50, .seed = seed, .threads = threads})
+    return generate(model(), "A",
+                    {.tokens = 20, .sampling = {.top_k = 50, .seed = seed}, .threads = threads})
         .ids;
   };
   EXPECT_EQ(ids(1, 1), ids(1, 3));
@@ -144,7 +145,7 @@ TEST_F(Generate, TakesWhatIsLeftOpenFromTheModel) {
   GenerateOptions options = {.tokens = 24};
   EXPECT_EQ(generate(greedy, "Once", options).ids, generate(model(), "Once", kGreedy).ids);
   EXPECT_NE(generate(model(), "Once", options).ids, generate(model(), "Once", kGreedy).ids);
-  options.top_k = 0;
+  options.sampling.top_k = 0;
   EXPECT_NE(generate(greedy, "Once", options).ids, generate(model(), "Once", kGreedy).ids);
 }
 
@@ -170,9 +171,9 @@ TEST_F(Generate, AChatGoesThroughTheTemplate) {
 
   // So that it ends as soon as the end of a turn may come.
   options.tokens = 100;
-  options.temperature = 1e6;
+  options.sampling.temperature = 1e6;
   bool ended = false;
-  for (options.seed = 1; options.seed < 200 && !ended; ++options.seed)
+  for (options.sampling.seed = 1; options.sampling.seed < 200 && !ended; ++options.sampling.seed)
     ended = generate(chat, "Hello", options).ended;
   EXPECT_TRUE(ended);
 }
@@ -187,16 +188,16 @@ TEST_F(Generate, WhatCannotBeIsAnError) {
   has(error_of(model(), "Once", {.tokens = 127}), {"128", "127"});
   has(error_of(model(), "Once", {.chat = true}), {"model", "chat template", "found none"});
   has(error_of(model(), "Once", {.system = "x"}), {"system"});
-  has(error_of(model(), "Once", {.temperature = -1}), {"temperature", "-1"});
-  has(error_of(model(), "Once", {.top_p = 0}), {"top-p"});
+  has(error_of(model(), "Once", {.sampling = {.temperature = -1}}), {"temperature", "-1"});
+  has(error_of(model(), "Once", {.sampling = {.top_p = 0}}), {"top-p"});
   has(error_of(with("generation_config.json", {{"top_p", "high"}}), "Once", {}),
       {"generation_config.json", "top_p"});
   has(error_of(with_template("{{ raise_exception('Only rhymes') }}"), "Once", {.chat = true}),
       {"Only rhymes"});
   has(error_of(with_template("{% include 'x' %}"), "Once", {.chat = true}), {"line 1", "include"});
   // What the context leaves is taken where nothing is asked for.
-  EXPECT_EQ(generate(model(), "Once", {.temperature = 0}).ids.size() +
-                generate(model(), "Once", {.temperature = 0}).prompt.size(),
+  EXPECT_EQ(generate(model(), "Once", {.sampling = {.temperature = 0}}).ids.size() +
+                generate(model(), "Once", {.sampling = {.temperature = 0}}).prompt.size(),
             128U);
   EXPECT_EQ(generate(model(), "", {.tokens = 1}).prompt, std::vector<int32_t>{kBos});
 }

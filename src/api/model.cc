@@ -8,7 +8,7 @@
 #include "base/threads.h"
 #include "checkpoint/synth.h"
 #include "container/read_container.h"
-#include "engine/decoder.h"
+#include "engine/sample_sequences.h"
 #include "export/gguf.h"
 #include "export/safetensors.h"
 #include "io/text.h"

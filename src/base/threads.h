@@ -3,6 +3,7 @@
 // does not depend on the number of threads.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -24,27 +25,39 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls body(i) once for each i in [0, tiles) and returns when all are done. The first exception
-  // (in order of tiles) is thrown again here. Called from inside a body, it runs serially.
+  // (in order of tiles) is thrown again here; tiles that were not begun by then are left out.
+  //
+  // Any thread may call: one that finds the pool at work waits for its turn. Called from inside a
+  // body, of this pool or another, it runs serially, so that bodies may call what is parallel.
   void parallel_for(int64_t tiles, const std::function<void(int64_t)>& body);
 
  private:
-  struct Job {
-    const std::function<void(int64_t)>* body = nullptr;
-    int64_t tiles = 0;
-    int64_t next = 0;     // the next tile to hand out
-    int64_t running = 0;  // tiles handed out and not finished
-    int64_t failed_tile = -1;
-    std::exception_ptr error;
-  };
-
   void work();
-  void run_tiles(std::unique_lock<std::mutex>& lock);
+  void run_tiles();
+  void finish();
 
   std::vector<std::thread> workers_;
+  std::mutex turn_;  // of the callers; held by the one whose job it is
+
+  // The job. Written only while it is closed and nobody is in it.
+  const std::function<void(int64_t)>* body_ = nullptr;
+  int64_t tiles_ = 0;
+  std::atomic<bool> open_ = false;
+  std::atomic<int64_t> next_ = 0;  // the next tile to hand out
+  std::atomic<int> inside_ = 0;    // workers that look at the job
+  std::mutex failure_;             // of these two
+  int64_t failed_tile_ = -1;
+  std::exception_ptr error_;
+
+  // Generating a token makes hundreds of short calls, so workers wait awake for the next job before
+  // they sleep, unless there are more threads than processors.
+  bool spin_ = false;
+  std::atomic<uint64_t> jobs_ = 0;  // so far
+  std::atomic<int> asleep_ = 0;
+  std::atomic<bool> waiting_ = false;  // the caller, for the last tiles
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  Job job_;
-  bool stop_ = false;
+  std::atomic<bool> stop_ = false;
 };
 
 // The number of tiles of `tile` items that cover `items`.

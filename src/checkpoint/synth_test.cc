@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "checkpoint/checkpoint.h"
-#include "engine/decoder.h"
+#include "engine/sample_sequences.h"
 #include "io/atomic_file.h"
 #include "io/text.h"
 #include "support/tiny_models.h"

@@ -27,6 +27,7 @@ void add_rotate(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
 void add_generate(CLI::App& program);
+void add_bench(CLI::App& program);
 void add_sweep(CLI::App& program);
 void add_synth(CLI::App& program);
 
@@ -61,5 +62,7 @@ void add_weights(CLI::App& command, WeightFormat& weights);
 
 // `--threads N`
 void add_threads(CLI::App& command, int& threads);
+// `--cache 16|8|32`
+void add_cache(CLI::App& command, CacheType& cache);
 
 }  // namespace watersic::cli

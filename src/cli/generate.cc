@@ -57,9 +57,9 @@ void add_generate(CLI::App& program) {
       "The text goes to stdout as it comes, as UTF-8, without the prompt and with a line feed at "
       "its\n"
       "end. It ends where the model ends it, or after -n tokens. How tokens are chosen is, if not\n"
-      "said here, what the model's generation_config.json says. The weights are decoded once and "
-      "held\n"
-      "in memory as float32; the same seed gives the same text.");
+      "said here, what the model's generation_config.json says. What memory it takes goes to "
+      "stderr\n"
+      "before; a model that does not fit is refused. The same seed gives the same text.");
   command
       ->add_option("MODEL", arguments->model,
                    "A checkpoint (a folder or a GGUF file) or a .wsic file")
@@ -81,25 +81,29 @@ void add_generate(CLI::App& program) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->type_name("N");
   command
-      ->add_option("--temperature", options.temperature,
+      ->add_option("--temperature", options.sampling.temperature,
                    "0: always the most likely token; 1: the model's own distribution")
       ->type_name("T");
-  command->add_option("--top-k", options.top_k, "Of the K most likely tokens only (0: of all)")
+  command
+      ->add_option("--top-k", options.sampling.top_k,
+                   "Of the K most likely tokens only (0: of all)")
       ->type_name("K");
   command
-      ->add_option("--top-p", options.top_p,
+      ->add_option("--top-p", options.sampling.top_p,
                    "Of the fewest tokens that have the probability P together")
       ->type_name("P");
   command
-      ->add_option("--min-p", options.min_p,
+      ->add_option("--min-p", options.sampling.min_p,
                    "Of the tokens with at least P times the largest probability")
       ->type_name("P");
-  command->add_option("--seed", options.seed, "Another seed, another text (default 1)")
+  command->add_option("--seed", options.sampling.seed, "Another seed, another text (default 1)")
       ->type_name("S");
+  add_weights(*command, options.weights);
+  add_cache(*command, options.cache);
   add_threads(*command, options.threads);
   command->add_flag("--ids", arguments->ids,
                     "Print the token ids, one a line, in place of the text");
-  command->add_flag("--quiet,-q", arguments->quiet, "No progress, no speed");
+  command->add_flag("--quiet,-q", arguments->quiet, "No progress, no memory, no speed");
   command->callback([arguments, command] {
     if (command->count("--prompt") + command->count("--prompt-file") == 0)
       throw CLI::RequiredError("--prompt or --prompt-file");

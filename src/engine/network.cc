@@ -2,6 +2,11 @@
 
 namespace watersic {
 
+void Network::use(const Operators& operators) {
+  operators_ = &operators;
+  for (const auto& block : blocks_) block->operators = &operators;
+}
+
 int64_t Network::weight_bytes() const {
   int64_t bytes = embedding_->bytes() + static_cast<int64_t>(sizeof(float) * final_norm_.size());
   if (head_ != embedding_) bytes += head_->bytes();
@@ -16,7 +21,9 @@ Matrix<float> Network::embed(ThreadPool& pool, std::span<const int32_t> ids) con
 
 Matrix<float> Network::logits(ThreadPool& pool, MatrixView<const float> X) const {
   Matrix<float> normed(X.rows(), X.cols()), logits(X.rows(), config_.vocabulary);
-  rms_norm(pool, X, final_norm_, config_.norm_epsilon, normed);
+  by_rows(pool, X.rows(), [&](int64_t i) {
+    operators_->rms_norm(X.row(i), final_norm_, config_.norm_epsilon, normed.row(i));
+  });
   if (X.rows() > 0) head_->apply(pool, X.rows(), normed, 0, logits);
   return logits;
 }

@@ -37,15 +37,17 @@ class Network final : public ForwardModel {
     return blocks_[static_cast<size_t>(index)];
   }
   Matrix<float> logits(ThreadPool& pool, MatrixView<const float> X) const override;
-  int64_t weight_bytes() const;  // what is shared counts once
+  int64_t weight_bytes() const;          // what is shared counts once
+  void use(const Operators& operators);  // the reference's at first
 
  private:
   friend Network make_network(const ModelConfig&, const WeightSource&, const MakeLayerFn&,
                               const ProgressFn&);
   ModelConfig config_;
   std::shared_ptr<const LinearLayer> embedding_;  // vocabulary x hidden
-  std::vector<std::shared_ptr<const LayerBlock>> blocks_;
+  std::vector<std::shared_ptr<LayerBlock>> blocks_;
   std::vector<float> final_norm_;
+  const Operators* operators_ = &Operators::reference();
   std::shared_ptr<const LinearLayer> head_;  // vocabulary x hidden; the embedding itself where tied
 };
 

@@ -7,10 +7,27 @@
 #include <numeric>
 #include <vector>
 
-#include "engine/decoder.h"
 #include "watersic/error.h"
 
 namespace watersic {
+namespace {
+
+// Of softmax(logits / temperature), summed in float64 in the order of the tokens.
+int32_t sample_token(std::span<const float> logits, double temperature, double uniform) {
+  const double top = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
+  std::vector<double> cumulative(logits.size());
+  double sum = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    sum += std::exp((static_cast<double>(logits[i]) - top) / temperature);
+    cumulative[i] = sum;
+  }
+  // The first token whose sum is above: one of probability 0 is never taken.
+  const auto found = std::upper_bound(cumulative.begin(), cumulative.end(), uniform * sum);
+  return static_cast<int32_t>(
+      std::min<int64_t>(found - cumulative.begin(), static_cast<int64_t>(logits.size()) - 1));
+}
+
+}  // namespace
 
 void check_sampler(const SamplerOptions& o) {
   if (!(o.temperature >= 0) || std::isinf(o.temperature))

@@ -30,6 +30,21 @@ TEST(Sampler, WithoutRestrictionsTheDistributionIsTheModels) {
   EXPECT_EQ(counts({}), (std::map<int32_t, int>{{0, 100}, {1, 400}, {2, 50}, {3, 300}, {4, 150}}));
 }
 
+TEST(Sampler, TakesTheTokenAtAQuantile) {
+  const std::vector<float> list = {std::log(0.5F), -1000.0F, std::log(0.2F), std::log(0.3F)};
+  const auto at = [&](double uniform) { return choose_token(list, {}, uniform); };
+  EXPECT_EQ(at(0.0), 0);
+  EXPECT_EQ(at(0.499), 0);
+  EXPECT_EQ(at(0.501), 2);
+  EXPECT_EQ(at(0.699), 2);
+  EXPECT_EQ(at(0.701), 3);
+  EXPECT_EQ(at(1 - 0x1p-53), 3);
+  // At a temperature of 1/2 the squares count: 25, 4, 9 of 38.
+  EXPECT_EQ(choose_token(list, {.temperature = 0.5}, 0.656), 0);
+  EXPECT_EQ(choose_token(list, {.temperature = 0.5}, 0.659), 2);
+  EXPECT_EQ(choose_token(std::vector<float>{-1000.0F, -999.0F}, {.temperature = 0.001}, 0.5), 1);
+}
+
 TEST(Sampler, AtTemperatureZeroTheMostLikelyIsTaken) {
   EXPECT_EQ(counts({.temperature = 0}), (std::map<int32_t, int>{{1, 1000}}));
   EXPECT_EQ(counts({.temperature = 0, .top_k = 3}), (std::map<int32_t, int>{{1, 1000}}));

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "linalg/blas.h"
-#include "model/operators.h"
 
 namespace watersic {
 namespace {
@@ -45,13 +44,13 @@ std::vector<int64_t> window_positions(int64_t tokens, int64_t length) {
 
 void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                  std::span<const float> norm, std::span<const int64_t> positions,
-                 MatrixView<float> Y) {
+                 MatrixView<float> Y, const Operators& operators) {
   const auto head_dim = static_cast<size_t>(config.head_dim);
   by_rows(pool, Y.rows(), [&](int64_t i) {
     for (size_t begin = 0; begin < static_cast<size_t>(Y.cols()); begin += head_dim) {
       const auto head = Y.row(i).subspan(begin, head_dim);
-      if (!norm.empty()) rms_norm(head, norm, config.norm_epsilon, head);
-      rope.rotate(positions[static_cast<size_t>(i)], head);
+      if (!norm.empty()) operators.rms_norm(head, norm, config.norm_epsilon, head);
+      operators.rotate(rope, positions[static_cast<size_t>(i)], head);
     }
   });
 }

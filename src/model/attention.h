@@ -7,6 +7,7 @@
 
 #include "base/threads.h"
 #include "model/config.h"
+#include "model/operators.h"
 #include "model/rope.h"
 #include "watersic/matrix.h"
 
@@ -52,7 +53,7 @@ Matrix<float> attend(ThreadPool& pool, const ModelConfig& config, int64_t length
 // Each row's heads in place: normalized where there is a norm, then rotated to the row's position.
 void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                  std::span<const float> norm, std::span<const int64_t> positions,
-                 MatrixView<float> Y);
+                 MatrixView<float> Y, const Operators& operators = Operators::reference());
 // P := softmax(causal Q K^T / sqrt(d)) for the queries at positions [begin, begin + P.rows()) of a
 // sequence and the keys before and at the last of them, P.cols() = begin + P.rows(): one head.
 void attention_weights(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,

@@ -8,7 +8,9 @@ namespace {
 Matrix<float> normalized(ThreadPool& pool, const ModelConfig& config, const Block& block,
                          std::span<const float> norm, const char* what, MatrixView<const float> X) {
   Matrix<float> Y(X.rows(), X.cols());
-  rms_norm(pool, X, norm, config.norm_epsilon, Y);
+  by_rows(pool, X.rows(), [&](int64_t i) {
+    block.operators->rms_norm(X.row(i), norm, config.norm_epsilon, Y.row(i));
+  });
   check_finite(pool, block.block, what, Y);
   return Y;
 }
@@ -71,8 +73,8 @@ Heads project_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable
   block.layer(kQuery).apply(pool, length, A, 0, heads.Q);
   block.layer(kKey).apply(pool, length, A, 0, heads.K);
   block.layer(kValue).apply(pool, length, A, 0, heads.V);
-  place_heads(pool, config, rope, block.query_norm, positions, heads.Q);
-  place_heads(pool, config, rope, block.key_norm, positions, heads.K);
+  place_heads(pool, config, rope, block.query_norm, positions, heads.Q, *block.operators);
+  place_heads(pool, config, rope, block.key_norm, positions, heads.K, *block.operators);
   return heads;
 }
 
@@ -102,7 +104,7 @@ Matrix<float> mlp_hidden(ThreadPool& pool, const Block& block, int64_t length,
     Matrix<float> up(count, G.cols());
     block.layer(kGate).apply(pool, window, input, 0, gate);
     block.layer(kUp).apply(pool, window, input, 0, up);
-    gate_with(pool, gate, up);
+    by_rows(pool, count, [&](int64_t i) { block.operators->gate_with(gate.row(i), up.row(i)); });
   });
   check_finite(pool, block.block, "input of down", G);
   return G;

@@ -37,6 +37,7 @@ struct Block {
   int64_t block = 0;
   std::vector<float> attention_norm, mlp_norm;
   std::vector<float> query_norm, key_norm;  // of one head each; empty without q/k norms
+  const Operators* operators = &Operators::reference();
 };
 
 // With dense weights.

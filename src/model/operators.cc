@@ -59,6 +59,22 @@ void gate_with(ThreadPool& pool, MatrixView<float> gate, MatrixView<const float>
   by_rows(pool, gate.rows(), [&](int64_t i) { gate_with(gate.row(i), up.row(i)); });
 }
 
+const Operators& Operators::reference() {
+  static const Operators kReference;
+  return kReference;
+}
+
+void Operators::rms_norm(std::span<const float> x, std::span<const float> weight, double epsilon,
+                         std::span<float> y) const {
+  watersic::rms_norm(x, weight, epsilon, y);
+}
+void Operators::gate_with(std::span<float> gate, std::span<const float> up) const {
+  watersic::gate_with(gate, up);
+}
+void Operators::rotate(const RopeTable& rope, int64_t position, std::span<float> head) const {
+  rope.rotate(position, head);
+}
+
 void check_finite(ThreadPool& pool, int64_t block, const char* what, MatrixView<const float> X) {
   by_rows(pool, X.rows(), [&](int64_t i) {
     const auto row = X.row(i);

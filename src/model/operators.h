@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/threads.h"
+#include "model/rope.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -25,6 +26,19 @@ void softmax(std::span<float> x);
 // gate := silu(gate) * up
 void gate_with(std::span<float> gate, std::span<const float> up);
 void gate_with(ThreadPool& pool, MatrixView<float> gate, MatrixView<const float> up);
+
+// The operators of rows behind one face, so that what runs a model may bring faster ones. These are
+// the reference, which calibration, training and evaluation are defined by.
+class Operators {
+ public:
+  virtual ~Operators() = default;
+  static const Operators& reference();
+
+  virtual void rms_norm(std::span<const float> x, std::span<const float> weight, double epsilon,
+                        std::span<float> y) const;
+  virtual void gate_with(std::span<float> gate, std::span<const float> up) const;
+  virtual void rotate(const RopeTable& rope, int64_t position, std::span<float> head) const;
+};
 
 // Error "block B: WHAT: expected finite values, ..." where X holds NaN or infinity.
 void check_finite(ThreadPool& pool, int64_t block, const char* what, MatrixView<const float> X);

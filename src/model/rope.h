@@ -20,6 +20,9 @@ class RopeTable {
   RopeTable(const ModelConfig& config, int64_t length);
 
   int64_t length() const { return cosines_.rows(); }
+  // Of the pairs of a head at a position.
+  std::span<const float> cosines(int64_t position) const { return cosines_.row(position); }
+  std::span<const float> sines(int64_t position) const { return sines_.row(position); }
   // Rotates one head's vector in place.
   void rotate(int64_t position, std::span<float> head) const;
   // The inverse, which is also the transpose: takes gradients back.

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "calibration/windows.h"
-#include "engine/decoder.h"
+#include "engine/sample_sequences.h"
 #include "pipeline/identity.h"
 #include "tokenizer/tokenizer.h"
 #include "watersic/error.h"

@@ -11,6 +11,14 @@ Network load_network(const OpenModel& model, WeightFormat format, const Progress
       progress);
 }
 
+int64_t network_bytes(const OpenModel& model, WeightFormat format) {
+  int64_t bytes = 0;
+  for (const ModelTensor& tensor : model_tensors(model.config()))
+    bytes += tensor.is_vector ? tensor.shape.cols * static_cast<int64_t>(sizeof(float))
+                              : model.layer_bytes(tensor.name, format);
+  return bytes;
+}
+
 std::unique_ptr<const ForwardModel> forward_model(const OpenModel& model, WeightFormat format,
                                                   const ProgressFn& progress) {
   if (format == WeightFormat::kFloat32)

@@ -13,6 +13,9 @@ namespace watersic {
 // All layers, ready to run. `model` must outlive the network.
 Network load_network(const OpenModel& model, WeightFormat format, const ProgressFn& progress = {});
 
+// What its weights will take in memory, before anything is loaded; of packed ones an estimate.
+int64_t network_bytes(const OpenModel& model, WeightFormat format);
+
 // For a pass over many tokens: float32 is decoded block by block, all else is held.
 std::unique_ptr<const ForwardModel> forward_model(const OpenModel& model, WeightFormat format,
                                                   const ProgressFn& progress = {});

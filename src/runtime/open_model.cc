@@ -108,8 +108,21 @@ class Container final : public OpenModel {
     }
     return coded_layer(weight, std::move(bias), exact);
   }
+  std::optional<int64_t> stored_bytes(const std::string& weight) const override {
+    if (!rotated_ || (weight != kEmbedding && weight != kHead)) return coded_bytes(weight);
+    if (basis_.empty()) return {};
+    return weight == kHead ? 0 : coded_bytes(kEmbedding) + 4 * basis_.size();
+  }
 
  private:
+  // An integer takes the width of its column's range, which is about two bits more than its share
+  // of an entropy code.
+  int64_t coded_bytes(const std::string& weight) const {
+    const Section& section = reader_.section(weight);
+    const int64_t weights = section.rows() * section.cols();
+    if (section.kind != SectionKind::kQuantized) return 2 * weights;
+    return static_cast<int64_t>(section.length) + 2 * weights / 8;
+  }
   std::shared_ptr<const LinearLayer> coded_layer(const std::string& weight, std::vector<float> bias,
                                                  bool exact) const {
     const Section& section = reader_.section(weight);
@@ -134,6 +147,13 @@ class Container final : public OpenModel {
 };
 
 }  // namespace
+
+int64_t OpenModel::layer_bytes(const std::string& weight, WeightFormat format) const {
+  if (format != WeightFormat::kFloat32)
+    if (const auto bytes = stored_bytes(weight)) return *bytes;
+  const auto [rows, cols] = weights().shape(weight);
+  return rows * cols * static_cast<int64_t>(sizeof(float));
+}
 
 std::shared_ptr<const LinearLayer> OpenModel::layer(const std::string& weight,
                                                     const std::string& bias,

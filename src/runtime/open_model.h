@@ -28,6 +28,8 @@ class OpenModel {
   // files it is used there, so that the model must outlive it. Throws Error.
   std::shared_ptr<const LinearLayer> layer(const std::string& weight, const std::string& bias,
                                            WeightFormat format) const;
+  // What it will take in memory; of a packed one an estimate.
+  int64_t layer_bytes(const std::string& weight, WeightFormat format) const;
   // The content of a file like tokenizer.json; none where the model has no such file.
   virtual std::optional<std::string> text(const std::string& file) const = 0;
   // Names the content; a checkpoint's is computed by reading all of it.
@@ -44,6 +46,8 @@ class OpenModel {
                                                           bool /*exact*/) const {
     return nullptr;
   }
+  // What that takes; none where there is no such layer.
+  virtual std::optional<int64_t> stored_bytes(const std::string& /*weight*/) const { return {}; }
 
   std::string name_;
   ModelConfig config_;

@@ -1,6 +1,7 @@
 // `generate` as a user runs it; what it generates is tested in src/api.
 #include <algorithm>
 
+#include "io/json.h"
 #include "io/text.h"
 #include "run.h"
 
@@ -19,6 +20,7 @@ TEST_F(GenerateText, GoesToStdoutAndItsSpeedToStderr) {
   };
   const Outcome greedy = with({"--temperature", "0"});
   EXPECT_NE(greedy.err.find("30 tokens in"), std::string::npos) << greedy.err;
+  EXPECT_NE(greedy.err.find("memory: weights"), std::string::npos) << greedy.err;
   EXPECT_TRUE(greedy.out.ends_with("\n")) << greedy.out;
   EXPECT_EQ(find_invalid_utf8(greedy.out), std::string::npos);
   const Outcome quiet = with({"--temperature", "0", "-q", "--threads", "1"});
@@ -29,6 +31,8 @@ TEST_F(GenerateText, GoesToStdoutAndItsSpeedToStderr) {
   EXPECT_EQ(with({"--top-k", "1", "-q"}).out, greedy.out);
   EXPECT_EQ(with({"--top-p", "0.0001", "-q"}).out, greedy.out);
   EXPECT_EQ(with({"--min-p", "1", "-q"}).out, greedy.out);
+  EXPECT_FALSE(with({"-q", "--weights", "float32", "--cache", "32"}).out.empty());
+  EXPECT_FALSE(with({"-q", "--cache", "8"}).out.empty());
   const Outcome sampled = with({"--seed", "2", "--temperature", "0.9", "-q"});
   EXPECT_NE(sampled.out, greedy.out);
   EXPECT_EQ(with({"--seed", "2", "--temperature", "0.9", "-q"}).out, sampled.out);
@@ -61,11 +65,26 @@ TEST_F(GenerateText, ChatTemplatesGoAlongIntoOtherFormats) {
   EXPECT_EQ(answer("m.wsic"), expected);
 }
 
+TEST_F(GenerateText, ABenchmarkPrintsATableAndWritesJson) {
+  const Outcome outcome = good({"bench", bundled(), "--prompt", "16", "--tokens", "8", "--repeat",
+                                "1", "--threads", "1", "--json", at("bench.json")});
+  for (const char* part : {"prompt", "generation", "loading", "weights", "cache", "peak"})
+    EXPECT_NE(outcome.out.find(part), std::string::npos) << outcome.out;
+  const Json json = read_json(at("bench.json"));
+  EXPECT_EQ(json["prompt_tokens"], 16);
+  EXPECT_EQ(json["tokens"], 8);
+  EXPECT_EQ(json["threads"], 1);
+  EXPECT_EQ(json["weights"], "packed");
+  bad({"bench", bundled(), "--prompt", "300", "-q"}, {"256"});
+}
+
 TEST_F(GenerateText, WrongUsageAndErrors) {
   EXPECT_EQ(run({"generate", bundled()}).code, 2);
   EXPECT_EQ(run({"generate", bundled(), "--prompt", "a", "--prompt-file", "b"}).code, 2);
   EXPECT_EQ(run({"generate", bundled(), "--prompt", "a", "--system", "b"}).code, 2);
   EXPECT_EQ(run({"generate", bundled(), "--prompt", "a", "-n", "0"}).code, 2);
+  EXPECT_EQ(run({"generate", bundled(), "--prompt", "a", "--cache", "4"}).code, 2);
+  EXPECT_EQ(run({"generate", bundled(), "--prompt", "a", "--weights", "tiny"}).code, 2);
   bad({"generate", bundled(), "--prompt", "a", "--chat", "-q"}, {"books-llama", "chat template"});
   bad({"generate", bundled(), "--prompt", "a", "-n", "256", "-q"}, {"256"});
   bad({"generate", bundled(), "--prompt", "a", "--temperature", "-1", "-q"}, {"temperature"});

@@ -4,9 +4,9 @@
 namespace watersic {
 namespace {
 
-const std::vector<std::string> kCommands = {"quantize", "eval",     "layer",    "inspect",
-                                            "verify",   "export",   "tokenize", "sample",
-                                            "synth",    "generate", "sweep",    "rotate"};
+const std::vector<std::string> kCommands = {"quantize", "eval",     "layer",  "inspect", "verify",
+                                            "export",   "tokenize", "sample", "synth",   "generate",
+                                            "bench",    "sweep",    "rotate"};
 
 class Usage : public Cli {
  protected:

@@ -1,0 +1,54 @@
+// What stands behind Model.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "base/threads.h"
+#include "chat/chat_template.h"
+#include "engine/network.h"
+#include "engine/sampler.h"
+#include "runtime/open_model.h"
+#include "watersic/session.h"
+
+namespace watersic {
+
+struct Model::Impl {
+  Impl(const std::filesystem::path& path, const ModelOptions& options);
+
+  // Read once, when it is first asked for.
+  const Tokenizer& tokenizer() const;
+  const ChatTemplate& chat() const;
+  // A conversation, and the tokens that end the answer to it.
+  struct ChatPrompt {
+    std::vector<int32_t> ids;
+    std::set<int32_t> ends;
+  };
+  ChatPrompt chat_prompt(const std::vector<ChatMessage>& messages) const;
+  // As asked for; what is left open, as the model says.
+  SamplerOptions sampler(const Sampling& sampling) const;
+
+  const ModelConfig& config() const { return opened->config(); }
+  MemoryUse memory(int64_t context, CacheType cache) const;
+  // How many tokens may follow `prompt` ones in a context: as many as are wanted, 0 for the
+  // default. Throws Error where there is no room for them.
+  int64_t token_limit(int64_t context, size_t prompt, int64_t wanted) const;
+  // The longest context, of what is asked for or else of the model's, that fits.
+  int64_t fitting_context(const SessionOptions& options) const;
+  // Throws Error where a session does not fit, and loads the weights if they are not there yet.
+  const Network& load(int64_t context, CacheType cache, const ProgressFn& progress);
+
+  mutable ThreadPool pool;
+  WeightFormat format;
+  std::unique_ptr<OpenModel> opened;
+
+ private:
+  mutable std::mutex mutex_;  // of what follows
+  mutable std::optional<Tokenizer> tokenizer_;
+  mutable std::optional<ChatTemplate> chat_;
+  std::optional<Network> network_;
+};
+
+}  // namespace watersic
