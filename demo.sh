@@ -17,7 +17,6 @@ say 'Packages'
 tools/setup
 
 say 'Building (release)'
-if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
 cmake --preset release --log-level=WARNING
 cmake --build --preset release --target watersic_cli
 

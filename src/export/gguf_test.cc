@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/half.h"
 #include "checkpoint/open_checkpoint.h"
 #include "container/common_texts.h"

@@ -1,4 +1,7 @@
 #include "io/json.h"
+
+#include <nlohmann/json.hpp>
+
 #include "watersic/finetune.h"
 
 namespace watersic {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/hash.h"
 #include "container/common_texts.h"
 #include "io/mapped_file.h"

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/threads.h"
 #include "checkpoint/open_checkpoint.h"

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/hash.h"
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"

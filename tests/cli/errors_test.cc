@@ -1,6 +1,7 @@
 // Bad input: each a clear error, exit code 1, nothing left behind.
 #include <cstring>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "io/safetensors.h"
 #include "run.h"
