@@ -5,12 +5,15 @@
 #include <filesystem>
 #include <string>
 
+#include "watersic/names.h"
 #include "watersic/progress.h"
 
 namespace watersic {
 
 // docs/conventions.md says exactly what each scores.
 enum class Convention { kHuggingFace, kLlamaCpp };
+template <>
+inline constexpr std::array names_of<Convention>{"hf", "llama.cpp"};
 
 struct EvaluateOptions {
   Convention convention = Convention::kHuggingFace;

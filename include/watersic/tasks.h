@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "watersic/evaluate.h"
+#include "watersic/names.h"
 #include "watersic/progress.h"
 
 namespace watersic {
 
 // docs/conventions.md says which files each reads and what the model is shown.
 enum class Task { kHellaSwag, kMmlu, kMultipleChoice };
-const char* task_name(Task task);  // "hellaswag", "mmlu", "multiple-choice"
+template <>
+inline constexpr std::array names_of<Task>{"hellaswag", "mmlu", "multiple-choice"};
 
 // By what the log-likelihood of an answer is divided before the largest is picked.
 enum Metric {

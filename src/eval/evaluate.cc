@@ -21,10 +21,6 @@
 namespace watersic {
 namespace {
 
-const char* to_string(Convention convention) {
-  return convention == Convention::kLlamaCpp ? "llama.cpp" : "hf";
-}
-
 // Sums of the scores, as the convention wants them.
 void summarise(const std::vector<TokenScore>& scores, const ScoredWindows& windows,
                EvaluateResult& result) {
@@ -140,7 +136,7 @@ std::string to_json(const EvaluateResult& r) {
       {"schema", "watersic.eval/1"},
       {"model", r.model},
       {"model_id", r.model_id},
-      {"convention", to_string(r.convention)},
+      {"convention", name_of(r.convention)},
       {"context", r.context},
       {"windows", r.windows},
       {"tokens", r.tokens},

@@ -167,18 +167,6 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-const char* task_name(Task task) {
-  switch (task) {
-    case Task::kHellaSwag:
-      return "hellaswag";
-    case Task::kMmlu:
-      return "mmlu";
-    case Task::kMultipleChoice:
-      return "multiple-choice";
-  }
-  return "";
-}
-
 const char* metric_name(int metric) {
   static constexpr const char* kNames[kMetrics] = {"acc", "acc_norm", "acc_bytes", "acc_tokens"};
   return kNames[metric];
@@ -272,7 +260,7 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
 std::string to_json(const TaskResult& r) {
   Json json = {
       {"schema", "watersic.task/1"},
-      {"task", task_name(r.task)},
+      {"task", name_of(r.task)},
       {"model", r.model},
       {"model_id", r.model_id},
       {"data", r.data},

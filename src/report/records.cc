@@ -267,7 +267,7 @@ Record read_record(const Json& json, const std::string& name) {
   if (schema == "watersic.task/1") return read_task(fields);
   fields.fail(
       "schema",
-      "watersic.run/1 (quantize --report), watersic.eval/1 or watersic.task/1 (eval --json)");
+      "watersic.run/1 (the report of a quantization), watersic.eval/1 or watersic.task/1");
 }
 
 }  // namespace watersic::report
