@@ -1,4 +1,4 @@
-// GGUF (io/gguf.h), and the model that its keys describe (model/open_checkpoint.h).
+// GGUF (io/gguf.h), and the model that its keys describe (checkpoint/open_checkpoint.h).
 #include "io/gguf.h"
 
 #include <map>

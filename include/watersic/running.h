@@ -9,8 +9,8 @@
 namespace watersic {
 
 enum class WeightFormat {
-  kPacked,  // integers as narrow as they fit, of a .wsic file, times inputs in 8 bits; 16 bits
-            // where the file has them
+  kPacked,   // integers as narrow as they fit, of a .wsic file, times inputs in 8 bits; 16 bits
+             // where the file has them
   kExact,    // the same weights times inputs as they are: kFloat32's numbers, to rounding
   kFloat32,  // what evaluations are defined by
 };

@@ -8,7 +8,7 @@
 
 #include "coding/dec_tensor.h"
 #include "coding/enc_tensor.h"
-#include "coding/sample_tensors.h"
+#include "support/sample_tensors.h"
 
 namespace watersic {
 namespace {

@@ -32,8 +32,8 @@ class Runner {
                     Steps& steps) const {
     if (stored())
       return states_->read(row, static_cast<int64_t>(windows.size() * windows[0].size()));
-    Matrix<float> hidden = forward_all(pool, model_, windows, {},
-                                       [&](const ProgressEvent&) { steps.next(); });
+    Matrix<float> hidden =
+        forward_all(pool, model_, windows, {}, [&](const ProgressEvent&) { steps.next(); });
     if (states_ != nullptr) states_->append(hidden);
     return hidden;
   }
@@ -86,7 +86,8 @@ std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& win
   const std::optional<Runner> other =
       reference != nullptr ? std::optional<Runner>(*reference) : std::nullopt;
   const int64_t count = static_cast<int64_t>(windows.ids.size());
-  const int64_t widest = std::max(model.model->config().hidden, reference ? reference->model->config().hidden : 0);
+  const int64_t widest =
+      std::max(model.model->config().hidden, reference ? reference->model->config().hidden : 0);
   const int64_t part = std::max<int64_t>(1, hidden_values / (windows.length * widest));
 
   // The output heads count as a block: with a large vocabulary they cost as much.

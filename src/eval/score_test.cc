@@ -72,8 +72,8 @@ TEST(ScoreToken, OfEqualLogitsTheFirstIsMostLikely) {
 TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
   const ModelConfig config = parse_config(tiny_config("qwen3"), "config.json");
   const MemorySource source = random_model(config, 1), other_source = random_model(config, 2);
-  const LoadedModel loaded(config, source), other(config, other_source);
-  const ScoredModel model{&loaded}, reference{&other};
+  const LoadedModel loaded(config, source), loaded_other(config, other_source);
+  const ScoredModel model{&loaded}, reference{&loaded_other};
   constexpr int kLength = 300;
   ScoredWindows windows{.ids = random_windows(config, 3, kLength, 3), .length = kLength};
   ThreadPool pool(2), single(1);

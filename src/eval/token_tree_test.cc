@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "eval/score.h"
 #include "model/forward.h"
 #include "support/tiny_models.h"
 #include "watersic/error.h"
@@ -117,8 +118,8 @@ TEST(LogProbabilities, TellHowManyTokensAreComputed) {
   const auto total = [&](int64_t rows) {
     ProgressEvent last;
     log_probabilities(
-        pool, LoadedModel(config, source), sequences, [&](const ProgressEvent& event) { last = event; },
-        rows * config.hidden);
+        pool, LoadedModel(config, source), sequences,
+        [&](const ProgressEvent& event) { last = event; }, rows * config.hidden);
     EXPECT_EQ(last.done, last.total);
     return last.total;
   };
@@ -132,8 +133,9 @@ TEST(LogProbabilities, OfTokensThatTheModelDoesNotKnow) {
   const MemorySource source = random_model(config, 1);
   ThreadPool pool(1);
   for (const Ids& ids : {Ids{3, 50}, Ids{50, 3}, Ids{3, -1}}) {
-    EXPECT_THROW(log_probabilities(pool, LoadedModel(config, source), std::vector<ScoredSequence>{{ids, 1}}),
-                 Error);
+    EXPECT_THROW(
+        log_probabilities(pool, LoadedModel(config, source), std::vector<ScoredSequence>{{ids, 1}}),
+        Error);
   }
 }
 

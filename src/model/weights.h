@@ -29,8 +29,8 @@ class WeightSource {
   // Some rows only (an embedding is looked up, never held whole).
   virtual Matrix<float> rows(const std::string& name, const std::vector<int32_t>& rows) const = 0;
 
-  // Where a tensor lies in 16 bits, row by row, for those who read it there; none where it is stored
-  // otherwise. Its values are not checked.
+  // Where a tensor lies in 16 bits, row by row, for those who read it there; none where it is
+  // stored otherwise. Its values are not checked.
   struct Halves {
     std::span<const uint16_t> values;
     bool bf16 = false;  // else IEEE half

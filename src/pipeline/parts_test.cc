@@ -9,6 +9,7 @@
 #include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
 #include "pipeline/mixing.h"
+#include "pipeline/model_options.h"
 #include "pipeline/plan.h"
 #include "pipeline/sensitivity.h"
 #include "support/error_of.h"

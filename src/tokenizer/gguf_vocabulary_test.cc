@@ -71,7 +71,7 @@ Tokenizer read_back(const Json& keys) {
 }
 
 std::string error_of(const Json& json, const GgufTokenizerOptions& options) {
-  return error_of([&] { written(texts_of(json), options); });
+  return watersic::error_of([&] { written(texts_of(json), options); });
 }
 void expect_part(const std::string& error, const std::string& part) {
   EXPECT_NE(error.find(part), std::string::npos) << "expected: " << part << "\nfound: " << error;
@@ -270,11 +270,11 @@ TEST(GgufVocabulary, BrokenKeysAreNamed) {
     } else {
       keys[key] = value;
     }
-    const std::string error = error_of([&] { read_back(keys); });
+    const std::string error = watersic::error_of([&] { read_back(keys); });
     expect_part(error, key);
     expect_part(error, part);
   };
-  EXPECT_EQ(error_of([&] { read_back(good); }), "none");
+  EXPECT_EQ(watersic::error_of([&] { read_back(good); }), "");
   expect(good, "tokenizer.ggml.model", "t5", "gpt2 or llama");
   expect(good, "tokenizer.ggml.pre", "deepseek-llm", "llama-bpe");
   expect(good, "tokenizer.ggml.pre", nullptr, "a string");
@@ -288,17 +288,17 @@ TEST(GgufVocabulary, BrokenKeysAreNamed) {
   expect(spm, "tokenizer.ggml.scores", Json::array({0}), "400");
   Json keys = good;
   keys["tokenizer.ggml.tokens"][1] = keys["tokenizer.ggml.tokens"][0];
-  expect_part(error_of([&] { read_back(keys); }), "twice");
+  expect_part(watersic::error_of([&] { read_back(keys); }), "twice");
   keys = good;
   keys["tokenizer.ggml.token_type"][0] = 9;
-  expect_part(error_of([&] { read_back(keys); }), "token_type");
+  expect_part(watersic::error_of([&] { read_back(keys); }), "token_type");
   keys = good;
   keys["tokenizer.ggml.merges"][0] = 1;
-  expect_part(error_of([&] { read_back(keys); }), "merges");
+  expect_part(watersic::error_of([&] { read_back(keys); }), "merges");
   keys = spm;
   for (Json& token : keys["tokenizer.ggml.tokens"])
     if (token == "<0x41>") token = "other";
-  expect_part(error_of([&] { read_back(keys); }), "<0x41>");
+  expect_part(watersic::error_of([&] { read_back(keys); }), "<0x41>");
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ inline Json tiny_tokenizer() {
   return json;
 }
 
-// A tiny model (model/tiny_models.h), with float32 weights that no 16 bits hold.
+// A tiny model (support/tiny_models.h), with float32 weights that no 16 bits hold.
 class InMemory : public OpenModel {
  public:
   explicit InMemory(const std::string& kind) : json_(tiny_config(kind)) {
