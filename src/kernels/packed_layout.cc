@@ -54,7 +54,7 @@ void IntegerCounts::add(int64_t column, MatrixView<const int32_t> integers) {
 
 IntegerCounts::Range IntegerCounts::best_range(int64_t column) const {
   const Column& c = columns_[static_cast<size_t>(column)];
-  if (c.least > c.most) return {};
+  if (c.least > c.most || (c.least == 0 && c.most == 0)) return {};
   int64_t count = 0;
   for (const uint32_t needs : c.needs) count += needs;
   // All of them, from the least on; as far as digits go.

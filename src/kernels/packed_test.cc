@@ -139,12 +139,12 @@ TEST(Packed, ATokenDependsOnNothingElse) {
 }
 
 TEST(Packed, ColumnsTakeTheNarrowestWidth) {
-  Matrix<int32_t> m(1000, 5);
-  for (int64_t r = 0; r < 1000; ++r) {
+  Matrix<int32_t> m(250, 5);
+  for (int64_t r = 0; r < 250; ++r) {
     m(r, 0) = 0;
     m(r, 1) = 3 + static_cast<int32_t>(r % 4);   // [3, 6]
     m(r, 2) = static_cast<int32_t>(r % 16) - 8;  // [-8, 7]
-    m(r, 3) = r == 500 ? 1000 : static_cast<int32_t>(r % 2);
+    m(r, 3) = r == 100 ? 1000 : static_cast<int32_t>(r % 2);
     m(r, 4) = 9;
   }
   IntegerCounts counts(5);
