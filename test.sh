@@ -65,8 +65,6 @@ run_tests() {
   skipped=$((skipped + skips + disabled))
 }
 
-if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
-
 step "packages"
 require tools/setup
 

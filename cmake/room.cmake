@@ -1,13 +1,15 @@
-# watersic_room(NAME [INTEGRATION] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...] [TEST_ROOMS room...])
+# watersic_room(NAME [LOOPS] [INTEGRATION] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...]
+#               [TEST_ROOMS room...])
 #
 # One folder of src/ as one static library `watersic_NAME`, from its *.cc, one test program
 # `NAME_test`, from its *_test.cc, and, if asked for, one benchmark `NAME_bench`, from its
 # *_bench.cc. A room's headers are reached as "NAME/file.h" through an include root of the room's own
-# (a link in the build tree), so that a room sees only the rooms it names. INTEGRATION: its tests
-# quantize whole models (watersic_tests). TEST_ROOMS: rooms that its tests and benchmarks use besides,
-# also such as come after it. What tests share is in tests/support, "support/file.h".
+# (a link in the build tree), so that a room sees only the rooms it names. LOOPS: how it is compiled
+# (cmake/compile.cmake). INTEGRATION: its tests quantize whole models (watersic_tests). TEST_ROOMS:
+# rooms that its tests and benchmarks use besides, also such as come after it. What tests share is in
+# tests/support, "support/file.h".
 function(watersic_room name)
-  cmake_parse_arguments(ARG "INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK;TEST_ROOMS" ${ARGN})
+  cmake_parse_arguments(ARG "LOOPS;INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK;TEST_ROOMS" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})
   set(root ${PROJECT_BINARY_DIR}/rooms/${name})
   file(MAKE_DIRECTORY ${root})
@@ -20,13 +22,9 @@ function(watersic_room name)
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER benchmarks INCLUDE REGEX "_bench\\.cc$")
 
-  if(NOT sources)
-    return()  # a room not yet moved into
-  endif()
   set(target watersic_${name})
   add_library(${target} STATIC ${sources})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} LINKER_LANGUAGE CXX
-                        POSITION_INDEPENDENT_CODE ON)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${root}>
                                               $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                               $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
@@ -35,7 +33,11 @@ function(watersic_room name)
   # A room's rooms are linked for its own use; their headers do not leak to those who include it,
   # except where its own headers name them, and then the includer lists them too.
   target_link_libraries(${target} PRIVATE ${rooms})
-  watersic_compile_options(${target})
+  if(ARG_LOOPS)
+    watersic_compile_options(${target} loops)
+  else()
+    watersic_compile_options(${target} glue)
+  endif()
   set_property(GLOBAL APPEND PROPERTY WATERSIC_ROOMS ${target})
 
   list(TRANSFORM ARG_TEST_ROOMS PREPEND watersic_ OUTPUT_VARIABLE test_rooms)
@@ -56,7 +58,7 @@ function(watersic_room name)
     target_include_directories(${name}_bench PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_link_libraries(${name}_bench PRIVATE ${target} ${rooms} ${test_rooms} ${ARG_LINK}
                                                 benchmark::benchmark_main)
-    watersic_compile_options(${name}_bench)
+    watersic_compile_options(${name}_bench loops)
   endif()
 endfunction()
 
@@ -66,7 +68,7 @@ endfunction()
 function(watersic_tests name)
   cmake_parse_arguments(ARG "INTEGRATION" "" "" ${ARGN})
   target_compile_definitions(${name}_test PRIVATE WATERSIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  watersic_compile_options(${name}_test)
+  watersic_compile_options(${name}_test test)
   if(ARG_INTEGRATION)
     set(label PROPERTIES LABELS integration)
   else()
@@ -80,26 +82,6 @@ function(watersic_tests name)
                        PROPERTIES LABELS nightly)
 endfunction()
 
-# Contraction is off so that a product and a sum round alike on every CPU; math-errno only costs.
-function(watersic_compile_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
-    -ffp-contract=off -fno-math-errno -fno-trapping-math $<$<BOOL:${WATERSIC_WERROR}>:-Werror>)
-  if(WATERSIC_SANITIZE)
-    # Under the sanitizers GCC warns of uninitialized members inside the standard library.
-    target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all
-                           -fno-omit-frame-pointer
-                           $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
-    target_link_options(${target} PUBLIC -fsanitize=${WATERSIC_SANITIZE})
-  endif()
-endfunction()
-
-if(WATERSIC_TESTS)
-  find_package(GTest 1.12 REQUIRED)
-endif()
-if(WATERSIC_BENCHMARKS)
-  find_package(benchmark REQUIRED)
-  add_custom_target(benchmarks)  # tools/bench
-endif()
 # A name that the export set can carry without an imported pkg-config target's absolute paths.
 add_library(watersic_openblas INTERFACE)
 target_link_libraries(watersic_openblas INTERFACE PkgConfig::openblas)

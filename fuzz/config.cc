@@ -1,6 +1,8 @@
 // config.json, and JSON of any kind (model/config.h, io/json.h).
 #include "model/config.h"
 
+#include <nlohmann/json.hpp>
+
 #include "fuzz.h"
 #include "support/tiny_models.h"
 

@@ -1,5 +1,6 @@
 // .wsic (container/read_container.h), with checksums that are right: anyone can write those.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "coding/enc_tensor.h"
 #include "container/read_container.h"

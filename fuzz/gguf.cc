@@ -2,6 +2,7 @@
 #include "io/gguf.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "checkpoint/gguf_layout.h"
 #include "checkpoint/open_checkpoint.h"

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "watersic/names.h"
 #include "watersic/progress.h"
 #include "watersic/running.h"
 
@@ -12,6 +13,8 @@ namespace watersic {
 
 // docs/conventions.md says exactly what each scores.
 enum class Convention { kHuggingFace, kLlamaCpp };
+template <>
+inline constexpr std::array names_of<Convention>{"hf", "llama.cpp"};
 
 struct EvaluateOptions {
   Convention convention = Convention::kHuggingFace;

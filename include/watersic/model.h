@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "watersic/names.h"
 #include "watersic/progress.h"
 
 namespace watersic {
@@ -48,6 +49,8 @@ void verify(const std::filesystem::path& file);
 // How weights are written by an export. kQ8_0 (GGUF only): a half and 32 signed bytes for each 32
 // weights of a row, 8.5 bits a weight.
 enum class ExportType { kBF16, kF16, kF32, kQ8_0 };
+template <>
+inline constexpr std::array names_of<ExportType>{"bf16", "f16", "f32", "q8_0"};
 
 // A checkpoint folder that transformers and vLLM load as the original model: its names, its
 // configuration and tokenizer, its weights in shards of at most 4 GB with an index. `folder` must
@@ -65,6 +68,13 @@ void export_gguf(const std::filesystem::path& model, const std::filesystem::path
 void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,
                       const std::filesystem::path& folder,
                       const std::filesystem::path& tokenizer_from = {});
+
+// A .wsic file of such a model without quantizing one: integers distributed as a quantizer leaves
+// them at `bits` bits a weight, 3 more in embedding and head. It measures what running takes, not
+// what a model says. Throws Error.
+void synthesize_file(const std::string& like, int64_t layers, double bits, uint64_t seed,
+                     const std::filesystem::path& file,
+                     const std::filesystem::path& tokenizer_from = {});
 
 // W.npy and S.npy of a known family of layers (docs/algorithm.md), the ones that results are pinned
 // on.

@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "watersic/names.h"
 
 namespace watersic {
 
@@ -14,18 +17,25 @@ enum class Method {
   kGptq,         // GPTQ on a clipped grid of 2^bits levels, a scale per row or group
   kRtn,          // rounding on the same grid
 };
+template <>
+inline constexpr std::array names_of<Method>{"watersic", "huffman-gptq", "huffman-rtn", "gptq",
+                                             "rtn"};
 
 // What `bits` counts; everything is bits per weight, dead columns included (docs/algorithm.md).
 enum class RateTarget {
   kFile,   // what the file spends on the tensor, side information included
   kPaper,  // the papers' count: pooled entropy + 16 bits for each row and column
 };
+template <>
+inline constexpr std::array names_of<RateTarget>{"file", "paper"};
 
 // How the integers are entropy-coded.
 enum class Coder {
-  kPooled,   // one table for the whole matrix
   kClasses,  // a table for each class of columns and rows of like spread
+  kPooled,   // one table for the whole matrix
 };
+template <>
+inline constexpr std::array names_of<Coder>{"classes", "pooled"};
 
 // In which order the columns stand; the loop works from the last to the first.
 enum class ColumnOrder {
@@ -33,6 +43,8 @@ enum class ColumnOrder {
   kFalling,  // by falling second moment: weak features first, and the strong ones mend their errors
   kRising,   // the reverse
 };
+template <>
+inline constexpr std::array names_of<ColumnOrder>{"native", "falling", "rising"};
 
 struct QuantizerOptions {
   Method method = Method::kWatersic;
@@ -66,12 +78,24 @@ struct QuantizerOptions {
   int threads = 0;      // 0: as many as the machine has
 };
 
-// "watersic", "huffman-gptq", ... Throws Error for a name that is none.
-Method method_from_name(const std::string& name);
-std::string method_name(Method method);
+// An option as a program shows it to people.
+struct OptionInfo {
+  enum class Kind {
+    kValue,
+    kValues,    // any number of them, set one at a time
+    kOff,       // takes on or off, and is off by default
+    kOn,        // likewise, on
+    kLeftOpen,  // likewise, decided by the library
+  };
+  Kind kind = Kind::kValue;
+  std::string name;    // "dead-threshold"
+  std::string values;  // what it takes: "X", "file|paper"
+  std::string help;
+};
+// All that have names, in order; whatever the values of the argument.
+std::vector<OptionInfo> describe_options(const QuantizerOptions& options);
 
-// Sets one option by its name on the command line ("bits", "trellis", "dead-threshold", ...; flags
-// take on or off). Throws Error for a name or a value that is none.
+// Sets one option by its name. Throws Error for a name or a value that is none.
 void set_option(QuantizerOptions& options, const std::string& name, const std::string& value);
 
 // Throws Error where an option has no meaning for the method, or is out of range.

@@ -12,6 +12,7 @@
 
 #include "watersic/error.h"
 #include "watersic/layer.h"
+#include "watersic/names.h"
 #include "watersic/options.h"
 #include "watersic/progress.h"
 
@@ -31,12 +32,17 @@ struct CalibrationOptions {
       0;  // tokens in each; 0: 2048, or the model's context if that is shorter
 };
 
+template <>
+inline constexpr std::array names_of<CalibrationOptions::Source>{"self", "text", "none"};
+
 // How the bits are shared among the layers (docs/algorithm.md, "Bits where the model feels them").
 enum class Allocation {
   kUniform,      // the same rate for all
   kSensitivity,  // by what each layer's error does to the model's output, measured layer by layer
   kGradient,     // by the same, as the gradients of the original model foretell it
 };
+template <>
+inline constexpr std::array names_of<Allocation>{"uniform", "sensitivity", "gradient"};
 
 // The coordinates in which the layers are quantized (docs/algorithm.md, "The principal basis").
 enum class Basis {
@@ -44,6 +50,8 @@ enum class Basis {
   kHeads,      // the values of each attention head turned to the axes of their statistics
   kPrincipal,  // and the residual stream to those of its own
 };
+template <>
+inline constexpr std::array names_of<Basis>{"native", "heads", "principal"};
 
 // What makes a model's layers more than so many single ones (docs/algorithm.md, "Inside a model").
 // Left open: on where the method can make use of it. gptq and huffman-gptq can of drift only, as
@@ -92,6 +100,12 @@ struct QuantizeOptions : QuantizerOptions {
   bool limits = true;  // report R(D) and the gap of layers with at most kLimitColumns columns
   static constexpr int64_t kLimitColumns = 4096;  // eigenvalues of more take longer than the layer
 };
+
+// As for QuantizerOptions: the options of the model, and those that QuantizeOptions adds.
+std::vector<OptionInfo> describe_options(const ModelOptions& options);
+std::vector<OptionInfo> describe_options(const QuantizeOptions& options);
+void set_option(ModelOptions& options, const std::string& name, const std::string& value);
+void set_option(QuantizeOptions& options, const std::string& name, const std::string& value);
 
 struct MixingPoint {
   double e_q = 0, e_a = 0, error = 0;  // relative error at the next stage's input

@@ -1,25 +1,27 @@
 // How a model is held in memory while it runs.
 #pragma once
 
+#include <array>
 #include <cstdint>
+
+#include "watersic/names.h"
 
 namespace watersic {
 
 enum class WeightFormat {
-  kPacked,   // integers as narrow as they fit, of a .wsic file, times inputs in 8 bits; 16 bits where
-             // the file has them
+  kPacked,  // integers as narrow as they fit, of a .wsic file, times inputs in 8 bits; 16 bits
+            // where the file has them
   kExact,    // the same weights times inputs as they are: kFloat32's numbers, to rounding
   kFloat32,  // what evaluations are defined by
 };
 
-constexpr const char* to_string(WeightFormat format) {
-  return format == WeightFormat::kPacked  ? "packed"
-         : format == WeightFormat::kExact ? "exact"
-                                          : "float32";
-}
+template <>
+inline constexpr std::array names_of<WeightFormat>{"packed", "exact", "float32"};
 
 // Keys and values of the tokens so far. kInt8: with a scale for each head of a token.
 enum class CacheType { kFloat16, kFloat32, kInt8 };
+template <>
+inline constexpr std::array names_of<CacheType>{"16", "32", "8"};
 
 // Bytes.
 struct MemoryUse {

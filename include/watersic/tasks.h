@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "watersic/evaluate.h"
+#include "watersic/names.h"
 #include "watersic/progress.h"
 
 namespace watersic {
 
 // docs/conventions.md says which files each reads and what the model is shown.
 enum class Task { kHellaSwag, kMmlu, kMultipleChoice };
-const char* task_name(Task task);  // "hellaswag", "mmlu", "multiple-choice"
+template <>
+inline constexpr std::array names_of<Task>{"hellaswag", "mmlu", "multiple-choice"};
 
 // By what the log-likelihood of an answer is divided before the largest is picked.
 enum Metric {
@@ -30,13 +32,13 @@ using PerMetric = std::array<T, kMetrics>;
 
 struct TaskOptions {
   Task task = Task::kMultipleChoice;
-  std::filesystem::path data;       // a file; for MMLU the folder that holds dev/ and test/
-  int64_t shots = 0;                // answered examples before each question
-  std::filesystem::path examples;   // where those come from; empty: MMLU's dev/, else `data`
-  int64_t limit = 0;                // the first so many questions only, of each subject; 0 for all
-  bool bos = true;                  // put BOS first where the tokenizer does
+  std::filesystem::path data;      // a file; for MMLU the folder that holds dev/ and test/
+  int64_t shots = 0;               // answered examples before each question
+  std::filesystem::path examples;  // where those come from; empty: MMLU's dev/, else `data`
+  int64_t limit = 0;               // the first so many questions only, of each subject; 0 for all
+  bool bos = true;                 // put BOS first where the tokenizer does
   WeightFormat weights = WeightFormat::kFloat32;  // of the model; a reference is float32
-  std::filesystem::path reference;  // a second model that answers too; empty for none
+  std::filesystem::path reference;                // a second model that answers too; empty for none
   int threads = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "api/model_impl.h"
@@ -93,7 +94,7 @@ std::string to_json(const BenchResult& r) {
                       : r.cache == CacheType::kFloat32 ? "32"
                                                        : "8";
   return Json({{"model", r.model},
-               {"weights", to_string(r.weights)},
+               {"weights", name_of(r.weights)},
                {"cache", cache},
                {"threads", r.threads},
                {"prompt_tokens", r.prompt_tokens},

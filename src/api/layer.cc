@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "api/check_problem.h"
 #include "base/hash.h"
@@ -12,8 +13,10 @@
 #include "encode/encode_layer.h"
 #include "io/json.h"
 #include "linalg/blas.h"
+#include "pipeline/report.h"
 #include "quant/limit.h"
 #include "quant/means.h"
+#include "quant/method.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -37,7 +40,7 @@ LayerResult quantize_layer(MatrixView<const float> W, MatrixView<const double> S
   const bool weighted = output_metric.rows() > 0;
   if (weighted) {
     check_output_metric(output_metric, W.rows());
-    if (options.method != Method::kWatersic || options.lmmse.value_or(false))
+    if (!has_column_steps(options.method) || settled(options).lmmse)
       throw Error("output metric: expected method watersic without LMMSE");
   }
   ThreadPool pool(options.threads);
@@ -105,16 +108,11 @@ std::string to_json(const LayerResult& r) {
   Json json = {
       {"schema", "watersic.layer/1"},
       {"model_id", r.model_id},
-      {"method", method_name(r.method)},
+      {"method", name_of(r.method)},
       {"rows", r.rows},
       {"cols", r.cols},
       {"target_bits", r.target_bits},
-      {"bits",
-       {{"file", r.bits.file},
-        {"coded", r.bits.coded},
-        {"side", r.bits.side},
-        {"pooled_entropy", r.bits.pooled_entropy},
-        {"paper_rate", r.bits.paper_rate}}},
+      {"bits", bits_json(r.bits)},
       {"distortion", r.distortion},
       {"limit_bits", r.limit_bits},
       {"gap", r.gap},

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
@@ -11,6 +11,8 @@
 #include "checkpoint/open_checkpoint.h"
 #include "io/json.h"
 #include "pipeline/identity.h"
+#include "quant/method.h"
+#include "quant/option_table.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 #include "watersic/report.h"
@@ -22,12 +24,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* kOriginal = "original";
 
-bool is_grid(Method method) { return method == Method::kGptq || method == Method::kRtn; }
-
 struct Point {
   Method method = Method::kWatersic;
   double bits = 0;
-  std::string name() const { return fmt::format("{}-{}", method_name(method), bits); }
+  std::string name() const { return fmt::format("{}-{}", name_of(method), bits); }
 };
 
 // Sets what the settings say of the method; Error where one is malformed, or of no method of
@@ -41,21 +41,15 @@ void apply_settings(const std::vector<std::string>& settings, const std::vector<
     const size_t colon = setting.find(':');
     if (colon == std::string::npos) fail("expected METHOD:NAME=VALUE,...");
     try {
-      const Method named = method_from_name(setting.substr(0, colon));
+      const Method named = from_name<Method>(setting.substr(0, colon));
       if (std::ranges::find(known, named) == known.end())
         throw Error("the sweep does not have the method");
       if (named != method) continue;
-      for (size_t begin = colon + 1; begin <= setting.size();) {
-        const size_t end = std::min(setting.find(',', begin), setting.size());
-        const std::string pair = setting.substr(begin, end - begin);
-        const size_t equals = pair.find('=');
-        if (equals == std::string::npos) throw Error("expected METHOD:NAME=VALUE,...");
-        const std::string name = pair.substr(0, equals);
-        if (name == "bits" || name == "method")
-          throw Error(fmt::format("the sweep itself varies '{}'", name));
-        set_option(options, name, pair.substr(equals + 1));
-        begin = end + 1;
-      }
+      const std::vector<Setting> parsed = parse_settings(setting.substr(colon + 1));
+      for (const Setting& each : parsed)
+        if (each.name == "bits" || each.name == "method")
+          throw Error(fmt::format("the sweep itself varies '{}'", each.name));
+      set_options(options, parsed);
     } catch (const Error& e) {
       fail(e.what());
     }
@@ -122,7 +116,7 @@ class Sweep {
       for (const double bits : options_.bits) {
         const Point point{.method = method, .bits = bits};
         if (!names.insert(point.name()).second) continue;
-        if (is_grid(method) && (bits != std::floor(bits) || bits < 1 || bits > 8)) {
+        if (!can_have_bits(method, bits)) {
           result_.notes.push_back(fmt::format(
               "{}: left out, the method has 1 to 8 bits, whole numbers of them", point.name()));
           continue;
@@ -144,10 +138,9 @@ class Sweep {
     identity["settings"] = options_.settings;
     identity["text"] = hex_hash(read_text(text_));
     const EvaluateOptions& evaluation = options_.evaluate;
-    identity["evaluation"] = {
-        {"convention", evaluation.convention == Convention::kLlamaCpp ? "llama.cpp" : "hf"},
-        {"context", evaluation.context},
-        {"wikitext", evaluation.wikitext}};
+    identity["evaluation"] = {{"convention", name_of(evaluation.convention)},
+                              {"context", evaluation.context},
+                              {"wikitext", evaluation.wikitext}};
     const fs::path path = folder_ / "sweep.json";
     if (fs::exists(path)) {
       if (const auto found = first_difference(read_json(path), identity)) {
@@ -196,7 +189,7 @@ class Sweep {
     }
     if (options_.discard_files) fs::remove(model);
 
-    SweepRow out{.method = method_name(point.method), .bits = point.bits};
+    SweepRow out{.method = name_of(point.method), .bits = point.bits};
     const Json json = read_json(run);
     const JsonFields totals = JsonFields(json, run.string()).object("totals");
     const JsonFields bits = totals.object("bits");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
 #include "io/json.h"
 #include "support/small_checkpoint.h"
@@ -179,7 +180,7 @@ TEST_F(SweepApi, WhatDoesNotBelongTogetherIsRefused) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
   };
   wrong("rtn", "METHOD:NAME=VALUE");
-  wrong("rtn:trellis", "METHOD:NAME=VALUE");
+  wrong("rtn:trellis", "expected name=value, found 'trellis'");
   wrong("magic:trellis=4", "magic");
   wrong("watersic:trellis=4", "the sweep does not have the method");
   wrong("rtn:bits=3", "bits");

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "io/atomic_file.h"
 #include "io/json.h"
 #include "watersic/error.h"

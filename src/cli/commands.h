@@ -3,10 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <map>
+#include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "watersic/names.h"
 #include "watersic/options.h"
 #include "watersic/progress.h"
 #include "watersic/quantize.h"
@@ -31,8 +33,19 @@ void add_bench(CLI::App& program);
 void add_sweep(CLI::App& program);
 void add_synth(CLI::App& program);
 
-// The options that `layer` and `quantize` share: method, bits and all that concerns one layer.
-void add_quantizer_options(CLI::App& command, QuantizerOptions& options);
+// One option of the library, which `set` takes from its text.
+using SetFn = std::function<void(const std::string& value)>;
+CLI::Option* add_option(CLI::App& command, const OptionInfo& option, const SetFn& set);
+
+// All that the library describes of such a struct, or these of them.
+template <class Options>
+void add_options(CLI::App& command, Options& options, const std::set<std::string>& only = {}) {
+  for (const OptionInfo& option : describe_options(options))
+    if (only.empty() || only.contains(option.name))
+      add_option(command, option, [&options, name = option.name](const std::string& value) {
+        set_option(options, name, value);
+      });
+}
 
 // `--calibration`, `--samples` and `--sequence-length`
 void add_calibration_options(CLI::App& command, CalibrationOptions& options);
@@ -44,17 +57,15 @@ StopFn stop_on_signals();
 // where `quiet`.
 ProgressFn progress_printer(bool quiet);
 
-// An option that takes one of some words.
-template <class T>
-CLI::Option* add_choice(CLI::App& command, const std::string& name, T& value,
-                        const std::map<std::string, T>& choices, const std::string& description) {
-  std::vector<std::string> words;
-  for (const auto& [word, meaning] : choices) words.push_back(word);
+// An option that takes one of an enum's names.
+template <class Enum>
+CLI::Option* add_choice(CLI::App& command, const std::string& name, Enum& value,
+                        const std::string& description) {
   return command
       .add_option_function<std::string>(
-          name, [&value, choices](const std::string& word) { value = choices.at(word); },
-          description)
-      ->check(CLI::IsMember(words));
+          name, [&value](const std::string& word) { value = from_name<Enum>(word); }, description)
+      ->check(CLI::IsMember(std::vector<std::string>(names_of<Enum>.begin(), names_of<Enum>.end())))
+      ->type_name(joined_names<Enum>("|"));
 }
 
 // `--weights packed|exact|float32`

@@ -62,8 +62,7 @@ void score_text(const Arguments& arguments) {
   fmt::print("perplexity     {:.4f} ({:.5f} nats a token, {:.4f} bits a byte)\n", r.perplexity,
              r.nll, r.bits_per_byte);
   fmt::print("scored         {} tokens in {} windows of {}, {} convention, text {}\n", r.tokens,
-             r.windows, r.context, r.convention == Convention::kLlamaCpp ? "llama.cpp" : "hf",
-             r.text_hash);
+             r.windows, r.context, name_of(r.convention), r.text_hash);
   if (r.has_reference) {
     const Estimate& same = r.kl_statistics.same_top;
     fmt::print("reference      {}, perplexity {:.4f}\n", r.reference, r.reference_perplexity);
@@ -79,7 +78,7 @@ void answer_questions(const Arguments& arguments) {
       run_task(arguments.model, arguments.task_options, progress_printer(arguments.quiet));
   if (!arguments.json.empty()) write_file(arguments.json, to_json(r));
   if (!arguments.picks.empty()) write_file(arguments.picks, to_csv(r.answers, r.has_reference));
-  fmt::print("{}, {}-shot, {} questions, prompts {}\n", task_name(r.task), r.shots, r.questions,
+  fmt::print("{}, {}-shot, {} questions, prompts {}\n", name_of(r.task), r.shots, r.questions,
              r.prompts_hash);
   if (r.truncated > 0)
     fmt::print("{} questions are longer than the model's context and lost their beginning\n",
@@ -122,13 +121,11 @@ void run(Arguments& arguments) {
 }
 
 void add_text_options(CLI::App& command, EvaluateOptions& options, CLI::Option* text) {
-  add_choice<Convention>(command, "--convention", options.convention,
-                         {{"hf", Convention::kHuggingFace}, {"llama.cpp", Convention::kLlamaCpp}},
-                         "hf (default): all of each window is scored, as by GPTQ and the papers; "
-                         "llama.cpp: its second "
-                         "half, as by llama-perplexity")
-      ->needs(text)
-      ->type_name("hf|llama.cpp");
+  add_choice(command, "--convention", options.convention,
+             "hf (default): all of each window is scored, as by GPTQ and the papers; "
+             "llama.cpp: its second "
+             "half, as by llama-perplexity")
+      ->needs(text);
   command
       .add_option("--context", options.context,
                   "Tokens in a window (default 2048, llama.cpp 512; at most the model's)")
@@ -145,13 +142,7 @@ void add_text_options(CLI::App& command, EvaluateOptions& options, CLI::Option* 
 void add_task_options(CLI::App& command, Arguments& arguments, CLI::Option* text) {
   TaskOptions& options = arguments.task_options;
   CLI::Option* task =
-      add_choice<Task>(command, "--task", options.task,
-                       {{"hellaswag", Task::kHellaSwag},
-                        {"mmlu", Task::kMmlu},
-                        {"multiple-choice", Task::kMultipleChoice}},
-                       "Answer a benchmark's questions: hellaswag, mmlu or multiple-choice")
-          ->excludes(text)
-          ->type_name("NAME");
+      add_choice(command, "--task", options.task, "Answer a benchmark's questions")->excludes(text);
   CLI::Option* data =
       command
           .add_option("--data", options.data,

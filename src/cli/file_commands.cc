@@ -64,14 +64,9 @@ void add_export(CLI::App& program) {
       ->required()
       ->check(CLI::IsMember({"safetensors", "gguf"}))
       ->type_name("safetensors|gguf");
-  add_choice<ExportType>(*command, "--dtype", arguments->type,
-                         {{"bf16", ExportType::kBF16},
-                          {"f16", ExportType::kF16},
-                          {"f32", ExportType::kF32},
-                          {"q8_0", ExportType::kQ8_0}},
-                         "Of all weights (default bf16); q8_0, for gguf only, rounds them to 8.5 "
-                         "bits each, all others lose next to nothing")
-      ->type_name("bf16|f16|f32|q8_0");
+  add_choice(*command, "--dtype", arguments->type,
+             "Of all weights (default bf16); q8_0, for gguf only, rounds them to 8.5 "
+             "bits each, all others lose next to nothing");
   command
       ->add_option("-o,--output", arguments->output,
                    "What to write: a file for gguf, a new or empty folder for safetensors")

@@ -36,7 +36,7 @@ void run(const Arguments& arguments) {
   if (!arguments.json.empty()) write_file(arguments.json, to_json(result));
   const BitCount& bits = result.bits;
   fmt::print("{} x {}, {}, {} dead columns, {:.2f} s\n", result.rows, result.cols,
-             method_name(result.method), result.dead, result.seconds);
+             name_of(result.method), result.dead, result.seconds);
   fmt::print("bits a weight  {:.4f} ({:.4f} coded + {:.4f} side)\n", bits.file, bits.coded,
              bits.side);
   fmt::print("               {:.4f} as the papers count; pooled entropy {:.4f}\n", bits.paper_rate,
@@ -70,7 +70,8 @@ void add_layer(CLI::App& program) {
       ->add_option("--output-metric,-g", arguments->output_metric,
                    "What errors e of the outputs count, e^T G e: a x a (default: all alike)")
       ->type_name("G.npy");
-  add_quantizer_options(*command, arguments->options);
+  add_options(*command, arguments->options);
+  command->get_option("--bits")->required();
   command
       ->add_option(
           "--basis", arguments->basis,

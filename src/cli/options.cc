@@ -3,79 +3,49 @@
 #include <map>
 
 #include "commands.h"
+#include "watersic/error.h"
 
 namespace watersic::cli {
 
-void add_quantizer_options(CLI::App& command, QuantizerOptions& options) {
-  command
-      .add_option("--bits,-b", options.bits,
-                  "Bits a weight, 0.05 to 16 (gptq, rtn: width of the integer grid, 1 to 8)")
-      ->required()
-      ->type_name("B");
-  std::map<std::string, Method> methods;
-  for (const Method method :
-       {Method::kWatersic, Method::kHuffmanGptq, Method::kHuffmanRtn, Method::kGptq, Method::kRtn})
-    methods[method_name(method)] = method;
-  add_choice<Method>(command, "--method,-m", options.method, methods,
-                     "watersic (default), huffman-gptq, huffman-rtn, gptq or rtn")
-      ->type_name("NAME");
-  add_choice<RateTarget>(command, "--rate", options.rate,
-                         {{"file", RateTarget::kFile}, {"paper", RateTarget::kPaper}},
-                         "What --bits counts: what the file spends (default), or the papers' count")
-      ->type_name("file|paper");
-  command
-      .add_option(
-          "--damping", options.damping,
-          "Added to the covariance's diagonal, times its mean (default 1e-4; gptq and huffman-gptq "
-          "0.1)")
-      ->type_name("X");
-  command
-      .add_option("--dead-threshold", options.dead_threshold,
-                  "An input below this times the median second moment is dead: its column becomes "
-                  "zero and costs nothing (default 1e-3; gptq and huffman-gptq 0)")
-      ->type_name("X");
-  command.add_flag("!--no-rescalers", options.rescalers,
-                   "watersic: do not refit row and column scales");
-  command.add_flag_function(
-      "--lmmse,!--no-lmmse", [&options](int64_t count) { options.lmmse = count > 0; },
-      "watersic: shrink steps as columns are quantized (off)");
-  command
-      .add_option("--group-size", options.group_size,
-                  "gptq, rtn: columns that share a scale (default: a whole row)")
-      ->type_name("N");
-  command.add_flag("--activation-order", options.activation_order,
-                   "gptq, huffman-gptq: columns of large activations first");
-  command
-      .add_option("--trellis", options.trellis,
-                  "States of the trellis down each column: 0 (none), 4, 8, ... 256 (default 64; "
-                  "other methods 0)")
-      ->check(CLI::IsMember({0, 4, 8, 16, 32, 64, 128, 256}))
-      ->type_name("N");
-  static const std::map<std::string, Coder> kCoders{{"pooled", Coder::kPooled},
-                                                    {"classes", Coder::kClasses}};
-  command
-      .add_option("--coder", options.coder,
-                  "classes (default): a table for each class of spread; pooled: one table")
-      ->transform(CLI::CheckedTransformer(kCoders, CLI::ignore_case).description(""))
-      ->type_name("classes|pooled");
-  static const std::map<std::string, ColumnOrder> kOrders{{"native", ColumnOrder::kNative},
-                                                          {"falling", ColumnOrder::kFalling},
-                                                          {"rising", ColumnOrder::kRising}};
-  command
-      .add_option("--order", options.order,
-                  "Columns by their second moment: native (default), falling (strong ones mend "
-                  "weak ones) or rising")
-      ->transform(CLI::CheckedTransformer(kOrders, CLI::ignore_case).description(""))
-      ->type_name("ORDER");
-  command
-      .add_option("--shrinkage", options.shrinkage,
-                  "watersic: damping towards zero in proportion to the step squared (default "
-                  "0.06, in a principal basis 0.025; 0 for none)")
-      ->type_name("X");
-  command.add_flag("--rotate", options.rotate,
-                   "gptq methods: rotate the inputs at random (undone when decoded)");
-  command.add_option("--seed", options.seed, "Seed of all that is random (default 1)")
-      ->type_name("S");
+CLI::Option* add_option(CLI::App& command, const OptionInfo& option, const SetFn& set) {
+  using Kind = OptionInfo::Kind;
+  static const std::map<std::string, std::string> kShort{{"bits", ",-b"}, {"method", ",-m"}};
+  // The library's errors begin with the option's name.
+  const auto checked = [set](const std::string& value) {
+    try {
+      set(value);
+    } catch (const Error& e) {
+      throw CLI::ValidationError(std::string("--") + e.what());
+    }
+  };
+  const std::string on = "--" + option.name, off = "!--no-" + option.name;
+  switch (option.kind) {
+    case Kind::kValue:
+      return command
+          .add_option_function<std::string>(
+              on + (kShort.contains(option.name) ? kShort.at(option.name) : ""), checked,
+              option.help)
+          ->type_name(option.values);
+    case Kind::kValues:
+      return command
+          .add_option_function<std::vector<std::string>>(
+              on,
+              [checked](const std::vector<std::string>& values) {
+                for (const std::string& value : values) checked(value);
+              },
+              option.help)
+          ->type_name(option.values)
+          ->allow_extra_args(false);
+    case Kind::kOff:
+    case Kind::kOn:
+    case Kind::kLeftOpen:
+      break;
+  }
+  return command.add_flag_function(
+      option.kind == Kind::kOff  ? on
+      : option.kind == Kind::kOn ? off
+                                 : on + "," + off,
+      [checked](int64_t count) { checked(count > 0 ? "on" : "off"); }, option.help);
 }
 
 void add_calibration_options(CLI::App& command, CalibrationOptions& options) {
@@ -117,15 +87,16 @@ StopFn stop_on_signals() {
 }
 
 void add_weights(CLI::App& command, WeightFormat& weights) {
-  add_choice<WeightFormat>(command, "--weights", weights,
-                           {{"packed", WeightFormat::kPacked},
-                            {"exact", WeightFormat::kExact},
-                            {"float32", WeightFormat::kFloat32}},
-                           std::string("How weights are held: packed, as narrow as they are "
-                                       "stored, times inputs in 8 bits; exact, the same times "
-                                       "inputs as they are; float32 (default ") +
-                               to_string(weights) + ")")
-      ->type_name("packed|exact|float32");
+  add_choice(command, "--weights", weights,
+             std::string("How weights are held: packed, as narrow as they are stored, times inputs "
+                         "in 8 bits; exact, the same times inputs as they are; float32 (default ") +
+                 name_of(weights) + ")");
+}
+
+void add_cache(CLI::App& command, CacheType& cache) {
+  add_choice(command, "--cache", cache,
+             std::string("Bits of the keys and values of the tokens so far (default ") +
+                 name_of(cache) + ")");
 }
 
 void add_threads(CLI::App& command, int& threads) {

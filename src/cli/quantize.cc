@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include "commands.h"
@@ -75,73 +76,6 @@ void run(Arguments& arguments) {
              report.seconds);
 }
 
-void add_model_options(CLI::App& command, QuantizeOptions& options) {
-  ModelOptions& model = options.model;
-  const auto add = [&](const std::string& name, std::optional<bool>& option,
-                       const std::string& description) {
-    command.add_flag_function(
-        "--" + name + ",!--no-" + name, [&option](int64_t count) { option = count > 0; },
-        description);
-  };
-  add("drift", model.drift,
-      "Statistics of the model quantized so far, with the original's outputs as the target (on; "
-      "gptq methods: the statistics alone)");
-  add("residual", model.residual,
-      "watersic: o_proj and down_proj also mend what the residual stream has lost (on)");
-  add("mixing", model.mixing,
-      "watersic: q, k, v lean on the original's statistics, and on unweighted ones, as far as it "
-      "helps, found by trying (off: much time for little)");
-  add("output-metric", model.output_metric,
-      "watersic: outputs count as much as their errors change the model's output, and rows make "
-      "good the errors of others (on)");
-  add("token-weighting", model.token_weighting,
-      "watersic: tokens count as much as errors there change the model's output (on, with a metric "
-      "of the outputs)");
-  add("attention-weighting", model.attention_weighting,
-      "watersic: q, k, v count a token as much as it is attended to (on without token weighting)");
-  const std::map<std::string, Allocation> allocations{{"uniform", Allocation::kUniform},
-                                                      {"sensitivity", Allocation::kSensitivity},
-                                                      {"gradient", Allocation::kGradient}};
-  command
-      .add_option_function<Allocation>(
-          "--allocate", [&model](const Allocation& wanted) { model.allocation = wanted; },
-          "How the layers share the bits: all alike, or more for those whose errors change the "
-          "model's output most, by quantizing each alone, or by gradients (watersic's default)")
-      ->transform(CLI::CheckedTransformer(allocations).description(""))
-      ->type_name("uniform|sensitivity|gradient");
-  const std::map<std::string, Basis> bases{
-      {"native", Basis::kNative}, {"heads", Basis::kHeads}, {"principal", Basis::kPrincipal}};
-  command
-      .add_option_function<Basis>(
-          "--basis", [&model](const Basis& wanted) { model.basis = wanted; },
-          "The coordinates of the layers: the model's own; with each attention head's values "
-          "turned "
-          "to their principal axes; with the residual stream turned to its own as well (watersic: "
-          "principal, or heads where the stream's axes would take more than 1/12 bit a weight)")
-      ->transform(CLI::CheckedTransformer(bases).description(""))
-      ->type_name("native|heads|principal");
-  command.add_flag("--mix-gate-up", model.mix_gate_up,
-                   "watersic: such a search for gate and up, too (off)");
-  command
-      .add_option("--mixing-steps", model.mixing_steps,
-                  "Golden-section steps of each search (default 5; the papers take 15)")
-      ->type_name("N");
-  command
-      .add_option("--override", options.overrides,
-                  "Options of the layers whose names match: 'down_proj:bits=3' or "
-                  "'layers\\.0\\.:bits=4,trellis=0'. The last match wins")
-      ->type_name("REGEX:NAME=VALUE,...")
-      ->allow_extra_args(false);
-  command.add_option("--keep", options.keep, "Layers whose names match are kept in 16 bits")
-      ->type_name("REGEX")
-      ->allow_extra_args(false);
-  command
-      .add_option("--zero-rows", options.zero_rows,
-                  "Rows of gate and up to take out of the model, with the columns of down that "
-                  "read them: '6.gate_proj:5723,8518;16.gate_proj:2271'")
-      ->type_name("ROWS");
-}
-
 }  // namespace
 
 void add_quantize(CLI::App& program) {
@@ -163,7 +97,7 @@ void add_quantize(CLI::App& program) {
   command->add_option("-o,--output", arguments->output, "The file to write")
       ->required()
       ->type_name("OUT.wsic");
-  add_quantizer_options(*command, arguments->options);
+  add_options<QuantizerOptions>(*command, arguments->options);
   add_calibration_options(*command, arguments->options.calibration);
   CLI::Option* size =
       command
@@ -171,27 +105,12 @@ void add_quantize(CLI::App& program) {
                        "Instead of --bits: the size of the whole file (3G, 800M, or bytes)")
           ->type_name("SIZE");
   size->excludes(command->get_option("--bits"));
-  command->get_option("--bits")->required(false);
-  command
-      ->add_option(
-          "--embedding-bits", arguments->options.embedding_bits,
-          "Bits a weight of the embedding, 0.5 to 10: always by method watersic, on top of "
-          "--bits, which don't count it (default 3 more than --bits; the other methods, and where "
-          "that is more than 10, 16: kept)")
-      ->type_name("B");
-  command
-      ->add_option("--head-bits", arguments->options.head_bits,
-                   "Likewise of the output head. Where it is the embedding's matrix, the two are "
-                   "one option")
-      ->type_name("B");
-  add_model_options(*command, arguments->options);
+  add_options<QuantizeOptions>(*command, arguments->options);
+  add_options(*command, arguments->options.model);
   command->add_flag("--dry-run", arguments->dry_run,
                     "Print what would be done: layers and bits, file size, memory, time");
   command->add_flag("--resume", arguments->options.resume,
                     "Continue the run that stands unfinished in OUT.wsic.work");
-  command->add_flag("!--no-limits", arguments->options.limits,
-                    "Report no information-theoretic limits of the layers: saves the time of "
-                    "their eigenvalues");
   add_threads(*command, arguments->options.threads);
   command
       ->add_option("--report", arguments->report, "Write all figures, layer by layer, to this file")

@@ -38,10 +38,8 @@ void add_rotate(CLI::App& program) {
                    "principal (default): both the stream and the heads; stream, heads: one of them")
       ->check(CLI::IsMember({"principal", "stream", "heads"}));
   add_calibration_options(*command, options.calibration);
-  add_choice<ExportType>(
-      *command, "--dtype", options.type,
-      {{"bf16", ExportType::kBF16}, {"f16", ExportType::kF16}, {"f32", ExportType::kF32}},
-      "How weights are stored: f32 (default), f16 or bf16")
+  add_choice(*command, "--dtype", options.type,
+             "How weights are stored: f32 (default), f16 or bf16")
       ->type_name("TYPE");
   command->add_option("--seed", options.seed, "Seed of all that is random (default 1)")
       ->type_name("S");
@@ -49,6 +47,8 @@ void add_rotate(CLI::App& program) {
   command->add_flag("--quiet,-q", arguments->quiet, "No progress");
   command->callback([arguments] {
     RotateOptions& chosen = arguments->options;
+    if (chosen.type == ExportType::kQ8_0)
+      throw CLI::ValidationError("--dtype", "q8_0 is for export --to gguf only");
     chosen.stream = arguments->basis != "heads";
     chosen.heads = arguments->basis != "stream";
     rotate_model(arguments->model, arguments->output, chosen, progress_printer(arguments->quiet));

@@ -21,7 +21,7 @@ void run(Arguments& arguments) {
   SweepOptions& options = arguments.options;
   if (!arguments.methods.empty()) options.methods.clear();
   for (const std::string& name : arguments.methods)
-    options.methods.push_back(method_from_name(name));
+    options.methods.push_back(from_name<Method>(name));
   options.quantize.threads = options.evaluate.threads = arguments.threads;
   const SweepResult r = sweep(arguments.model, arguments.text, arguments.folder, options,
                               progress_printer(arguments.quiet), stop_on_signals());
@@ -70,11 +70,11 @@ void add_sweep(CLI::App& program) {
       ->type_name("B,B,...");
   command
       ->add_option("--methods,-m", arguments->methods,
-                   "Of watersic, huffman-gptq, huffman-rtn, gptq and rtn (default "
-                   "watersic,huffman-gptq,gptq)")
+                   "Of " + joined_names<Method>(", ") + " (default watersic,huffman-gptq,gptq)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember({"watersic", "huffman-gptq", "huffman-rtn", "gptq", "rtn"}))
+      ->check(
+          CLI::IsMember(std::vector<std::string>(names_of<Method>.begin(), names_of<Method>.end())))
       ->type_name("NAME,...");
   add_calibration_options(*command, options.quantize.calibration);
   command
@@ -83,16 +83,10 @@ void add_sweep(CLI::App& program) {
                    "'watersic:trellis=0,coder=pooled', named as in quantize")
       ->type_name("METHOD:NAME=VALUE,...")
       ->allow_extra_args(false);
-  command
-      ->add_option("--keep", options.quantize.keep, "Layers whose names match are kept in 16 bits")
-      ->type_name("REGEX")
-      ->allow_extra_args(false);
-  command->add_option("--seed", options.quantize.seed, "Seed of all that is random (default 1)")
-      ->type_name("S");
-  add_choice<Convention>(*command, "--convention", options.evaluate.convention,
-                         {{"hf", Convention::kHuggingFace}, {"llama.cpp", Convention::kLlamaCpp}},
-                         "How the text is scored, as in eval (default hf)")
-      ->type_name("hf|llama.cpp");
+  add_options<QuantizeOptions>(*command, options.quantize, {"keep", "limits"});
+  add_options<QuantizerOptions>(*command, options.quantize, {"seed"});
+  add_choice(*command, "--convention", options.evaluate.convention,
+             "How the text is scored, as in eval (default hf)");
   command
       ->add_option("--context", options.evaluate.context,
                    "Tokens in a window (default 2048, llama.cpp 512; at most the model's)")
@@ -102,8 +96,6 @@ void add_sweep(CLI::App& program) {
                     "The text is wiki.test.raw, as in eval");
   command->add_flag("--discard-files", options.discard_files,
                     "Delete each .wsic file when it has been evaluated");
-  command->add_flag("!--no-limits", options.quantize.limits,
-                    "Report no information-theoretic limits of the layers");
   add_threads(*command, arguments->threads);
   command->add_flag("--quiet,-q", arguments->quiet, "No progress, no table");
   command->callback([arguments] { run(*arguments); });

@@ -1,4 +1,5 @@
 #include <memory>
+#include <optional>
 
 #include "commands.h"
 #include "watersic/error.h"
@@ -10,6 +11,7 @@ namespace {
 struct Arguments {
   std::string like, layer;
   int64_t layers = 0, rows = 1024, cols = 512;
+  std::optional<double> bits;
   uint64_t seed = 1;
   std::filesystem::path output, tokenizer;
 };
@@ -22,6 +24,8 @@ void add_synth(CLI::App& program) {
       "synth",
       "Write random weights of realistic spread, to measure with\n\n"
       "  watersic synth --like llama-3.2-1b -o DIR --layers 2    a checkpoint of true shapes\n"
+      "  watersic synth --like llama-3.2-1b --bits 2 -o F.wsic   a file to run, of random "
+      "integers\n"
       "  watersic synth --layer powerlaw -o DIR                  W.npy and S.npy for `watersic "
       "layer`");
   auto* like =
@@ -33,6 +37,11 @@ void add_synth(CLI::App& program) {
       ->check(CLI::Range(int64_t{1}, int64_t{1000}))
       ->needs(like)
       ->type_name("N");
+  command
+      ->add_option("--bits", arguments->bits,
+                   "Write a .wsic file as it would be at this rate, in place of a checkpoint")
+      ->needs(like)
+      ->type_name("B");
   command
       ->add_option("--tokenizer", arguments->tokenizer,
                    "Copy the tokenizer of this checkpoint folder")
@@ -52,13 +61,16 @@ void add_synth(CLI::App& program) {
       ->needs(layer)
       ->type_name("N");
   command->add_option("--seed", arguments->seed, "Seed (default 1)")->type_name("S");
-  command->add_option("-o,--output", arguments->output, "The folder to write")
+  command->add_option("-o,--output", arguments->output, "The folder (or .wsic file) to write")
       ->required()
-      ->type_name("DIR");
+      ->type_name("PATH");
   command->callback([arguments] {
     if (!arguments->layer.empty()) {
       synthesize_layer(arguments->layer, arguments->rows, arguments->cols, arguments->seed,
                        arguments->output);
+    } else if (arguments->bits) {
+      synthesize_file(arguments->like, arguments->layers, *arguments->bits, arguments->seed,
+                      arguments->output, arguments->tokenizer);
     } else if (!arguments->like.empty()) {
       synthesize_model(arguments->like, arguments->layers, arguments->seed, arguments->output,
                        arguments->tokenizer);

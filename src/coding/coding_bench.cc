@@ -2,6 +2,8 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <hwy/highway.h>
+
 #include <algorithm>
 #include <cmath>
 #include <ctime>
@@ -77,7 +79,42 @@ void measure(benchmark::State& state, const Sample& sample) {
   while (state.KeepRunning()) measure_once(state, sample, pool);
 }
 
+// Tile after tile with each instruction set that the machine has. Small tiles, and the best time of
+// each: other programs take time and caches, but not always.
+void measure_target(benchmark::State& state, const Sample& sample, int64_t target) {
+  ThreadPool pool(1);
+  CodingPlan plan;
+  plan.group_columns = 128;
+  const auto blob = encode_tensor(gaussian(sample), plan, pool);
+  const TensorDecoder decoder(blob, "bench");
+  Matrix<int32_t> codes(sample.rows, plan.group_columns);
+  double seconds = 0;
+  hwy::SetSupportedTargetsForTest(target);
+  while (state.KeepRunning()) {
+    for (int64_t t = 0; t < decoder.grid().tiles(); ++t)
+      seconds += seconds_of([&] { decoder.decode(t, codes); });
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  state.counters["decoded_per_second"] = static_cast<double>(sample.rows * sample.cols) / seconds;
+}
+
 const int registered = [] {
+  for (const int bits : {2, 3, 5}) {
+    for (const double rows : {0.0, 0.3}) {
+      const Sample sample = {.rows = 1024,
+                             .cols = 1024,
+                             .spread = spread_of(bits),
+                             .column_octaves = 0.7,
+                             .row_octaves = rows,
+                             .trellis = 64,
+                             .segment_rows = 1024};
+      for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+        const std::string name =
+            fmt::format("tiles/bits:{}/row_octaves:{}/{}", bits, rows, hwy::TargetName(target));
+        benchmark::RegisterBenchmark(name.c_str(), measure_target, sample, target)->Iterations(1);
+      }
+    }
+  }
   const int64_t shapes[][2] = {{256, 256}, {704, 256}, {1024, 512}, {4096, 4096}};
   for (const auto& [rows, cols] : shapes) {
     for (const int trellis : {0, 8, 64}) {

@@ -34,13 +34,10 @@ struct Lanes {
   const int32_t* row = nullptr;
 };
 
-// Words that a vector decoder may load beyond the one that it needs.
-inline constexpr int64_t kVectorSlack = 8;
-
 // Decodes rows [first, first + rows) of `lanes.active` lanes into out[r * stride + lane], r from 0;
 // the lanes' states go on. Returns the words taken from `words`, of which there must be
-// rows * active + kVectorSlack; or -1, having done nothing, where the machine has no fitting
-// vectors or the lanes are no multiple of 8.
+// rows * active; or -1, having done nothing, where the machine has no vectors or the lanes do not
+// fill whole ones.
 int64_t decode_rows_vector(const std::byte* words, const uint32_t* entries, Lanes& lanes,
                            int32_t* out, int64_t stride, int64_t first, int64_t rows);
 

@@ -9,6 +9,8 @@ namespace watersic {
 namespace {
 
 constexpr int64_t kAhead = 8;  // rows
+// Decoded before they are looked through for escapes: they are in the cache still.
+constexpr int64_t kChunkRows = 64;
 // Added to a row's index: a zero row, whatever the column.
 constexpr int32_t kZeroRow = -(1 << 20);
 
@@ -76,6 +78,17 @@ void decode_rows(Stream& stream, const DecoderTables& tables, Lanes& lanes, int6
   stream.next = next;
 }
 
+// The same in vectors; false where that is not possible.
+bool decode_rows_vector(Stream& stream, const DecoderTables& tables, Lanes& lanes, int64_t first,
+                        MatrixView<int32_t> codes) {
+  const int64_t taken =
+      decode_rows_vector(stream.words.data() + 2 * stream.next, tables.entries(), lanes,
+                         codes.data(), codes.stride(), first, codes.rows());
+  if (taken < 0) return false;
+  stream.next += static_cast<size_t>(taken);
+  return true;
+}
+
 // One row near the end of the stream, with a check before each word.
 template <bool kPacked>
 void decode_row_checked(Stream& stream, const DecoderTables& tables, Lanes& lanes, int64_t r,
@@ -92,31 +105,20 @@ void decode_row_checked(Stream& stream, const DecoderTables& tables, Lanes& lane
 }
 
 template <bool kPacked>
-void decode_pass(Stream& stream, const DecoderTables& tables, Lanes& lanes,
+void decode_pass(Stream& stream, const DecoderTables& tables, Lanes& lanes, int64_t first,
                  MatrixView<int32_t> codes, const std::string& name, DecoderKind kind) {
   bool vectors = kPacked && kind == DecoderKind::kBest;
   for (int64_t r = 0; r < codes.rows();) {
     const auto left = static_cast<int64_t>(stream.left());
-    if (const int64_t safe = std::min((left - kVectorSlack) / lanes.active, codes.rows() - r);
-        vectors && safe > 0) {
-      const int64_t taken =
-          decode_rows_vector(stream.words.data() + 2 * stream.next, tables.entries(), lanes,
-                             codes.row(r).data(), codes.stride(), r, safe);
-      vectors = taken >= 0;
-      if (vectors) {
-        stream.next += static_cast<size_t>(taken);
-        r += safe;
-        continue;
-      }
-    }
     const int64_t safe = std::min(left / lanes.active, codes.rows() - r);
+    const auto rows = codes.block(r, 0, std::max<int64_t>(safe, 1), codes.cols());
     if (safe == 0) {
-      decode_row_checked<kPacked>(stream, tables, lanes, r, codes.row(r).data(), name);
-      ++r;
-      continue;
+      decode_row_checked<kPacked>(stream, tables, lanes, first + r, rows.data(), name);
+    } else if (!vectors || !decode_rows_vector(stream, tables, lanes, first + r, rows)) {
+      vectors = false;
+      decode_rows<kPacked>(stream, tables, lanes, first + r, rows);
     }
-    decode_rows<kPacked>(stream, tables, lanes, r, codes.block(r, 0, safe, codes.cols()));
-    r += safe;
+    r += rows.rows();
   }
 }
 
@@ -218,12 +220,14 @@ void decode_tile(WordSpan words, const DecoderTables& tables, const TileGrid::Ti
     lane.active = static_cast<int>(std::min<int64_t>(lanes, tile.columns - first));
     set_classes(lane, tables, tile.column + first);
     std::fill(std::begin(lane.path), std::end(lane.path), 0);
-    const auto pass = codes.block(0, first, codes.rows(), lane.active);
     const auto decode = tables.packed() ? decode_pass<true> : decode_pass<false>;
-    decode(stream, tables, lane, pass, name, kind);
-    // While the pass is in the cache. A tile without values is looked through as well: an escape
-    // without a value is an error.
-    if (tables.head().escape) escapes.patch(pass, tile.row, tile.column + first);
+    for (int64_t row = 0; row < tile.rows; row += kChunkRows) {
+      const auto chunk =
+          codes.block(row, first, std::min(kChunkRows, tile.rows - row), lane.active);
+      decode(stream, tables, lane, row, chunk, name, kind);
+      // A tile without values is looked through as well: an escape without a value is an error.
+      if (tables.head().escape) escapes.patch(chunk, tile.row + row, tile.column + first);
+    }
   }
   escapes.finish();
   if (stream.left() != 0) damaged(name, "a tile has words left over");

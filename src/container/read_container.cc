@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "watersic/error.h"
 

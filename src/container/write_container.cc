@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <nlohmann/json.hpp>
 
 #include "watersic/error.h"
 

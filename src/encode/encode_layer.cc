@@ -65,7 +65,7 @@ Scales to_scales(std::span<const double> values, int drop) {
 // The rescalers will add row scales. Until their values are known, numbers of the same kind stand
 // in for them, since their size counts: a few percent around 1.
 Scales row_scales_to_come(int64_t rows, const QuantizerOptions& options, int64_t cols) {
-  if (options.method != Method::kWatersic || !options.rescalers) return {};
+  if (!has_column_steps(options.method) || !options.rescalers) return {};
   Rng rng(options.seed);
   std::vector<double> values(static_cast<size_t>(rows));
   for (double& v : values) v = std::exp(0.05 * rng.normal());
@@ -79,8 +79,8 @@ QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const Quantize
   tensor.dead = columns.dead;
   tensor.codes = Matrix<int32_t>(rows, live);
   tensor.row_scale = row_scales_to_come(rows, options, tensor.cols);
-  tensor.column_scale.half.assign(
-      options.method == Method::kWatersic ? static_cast<size_t>(live) : 1, half_from_float(1.0F));
+  tensor.column_scale.half.assign(has_column_steps(options.method) ? static_cast<size_t>(live) : 1,
+                                  half_from_float(1.0F));
   return tensor;
 }
 
@@ -280,7 +280,7 @@ QuantizedTensor to_tensor(const QuantizedLayer& layer, const QuantizerOptions& o
   std::vector<double> columns = layer.alpha;
   for (size_t i = 0; i < layer.gamma.size(); ++i) columns[i] *= layer.gamma[i];
   // The scales of a grid, and a step for all, stand as they were used.
-  const bool refined = options.method == Method::kWatersic;
+  const bool refined = has_column_steps(options.method);
   tensor.column_scale = to_scales(columns, refined ? bits_to_drop(options.bits, layer.rows) : 0);
   tensor.row_scale = to_scales(layer.t, refined ? bits_to_drop(options.bits, layer.cols) : 0);
   return tensor;

@@ -59,7 +59,7 @@ TEST_F(EncodeLayer, TheOtherEntropyCodedMethodsDoToo) {
   for (const Method method : {Method::kHuffmanGptq, Method::kHuffmanRtn})
     for (const double bits : {1.0, 2.5, 8.0})
       EXPECT_NEAR(encode(data, {.method = method, .bits = bits}).bits.file, bits, kTolerance)
-          << method_name(method);
+          << name_of(method);
 }
 
 TEST_F(EncodeLayer, CountsWhatIsStoredAround) {
@@ -100,11 +100,11 @@ TEST_F(EncodeLayer, TheBytesDecodeToWhatIsReported) {
       options.group_size = group;
       const EncodedLayer out = encode(data, options);
       const Matrix<float> V = dequantize(decode_tensor(out.bytes, pool_, "test"));
-      EXPECT_EQ(out.distortion, distortion(pool_, {data.W, data.S}, V)) << method_name(method);
+      EXPECT_EQ(out.distortion, distortion(pool_, {data.W, data.S}, V)) << name_of(method);
       EXPECT_GT(out.distortion, 0);
       const Matrix<float> nothing(V.rows(), V.cols());
       EXPECT_LT(out.distortion, 0.5 * distortion(pool_, {data.W, data.S}, nothing))
-          << method_name(method);
+          << name_of(method);
       for (const int32_t j : out.tensor.dead)
         for (int64_t k = 0; k < V.rows(); ++k) EXPECT_EQ(V(k, j), 0);
       EXPECT_EQ(out.tensor.dead.size(), method == Method::kWatersic ? 12U : 0U);
@@ -116,7 +116,7 @@ TEST_F(EncodeLayer, TheGridSpendsLessThanItsWidth) {
   const LayerData data = layer("white");
   for (const Method method : {Method::kGptq, Method::kRtn}) {
     const EncodedLayer out = encode(data, {.method = method, .bits = 4});
-    EXPECT_LT(out.bits.coded, 4.05) << method_name(method);
+    EXPECT_LT(out.bits.coded, 4.05) << name_of(method);
     EXPECT_EQ(out.step, 0);
     for (const int32_t z : out.tensor.codes.values()) {
       ASSERT_GE(z, -8);
@@ -179,8 +179,8 @@ TEST_F(EncodeLayer, TheSameBytesAtAnyNumberOfThreads) {
     const QuantizerOptions options{.method = method, .bits = 2};
     const EncodedLayer a = encode_layer(one, {data.W, data.S}, options),
                        b = encode_layer(three, {data.W, data.S}, options);
-    EXPECT_EQ(a.bytes, b.bytes) << method_name(method);
-    EXPECT_EQ(a.distortion, b.distortion) << method_name(method);
+    EXPECT_EQ(a.bytes, b.bytes) << name_of(method);
+    EXPECT_EQ(a.distortion, b.distortion) << name_of(method);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numbers>
 #include <optional>
 
@@ -21,10 +22,6 @@
 
 namespace watersic {
 namespace {
-
-const char* to_string(Convention convention) {
-  return convention == Convention::kLlamaCpp ? "llama.cpp" : "hf";
-}
 
 // Sums of the scores, as the convention wants them.
 void summarise(const std::vector<TokenScore>& scores, const ScoredWindows& windows,
@@ -142,18 +139,12 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
 
 std::string to_json(const EvaluateResult& r) {
   Json json = {
-      {"schema", "watersic.eval/1"},
-      {"model", r.model},
-      {"model_id", r.model_id},
-      {"convention", to_string(r.convention)},
-      {"weights", to_string(r.weights)},
-      {"context", r.context},
-      {"windows", r.windows},
-      {"tokens", r.tokens},
-      {"text_hash", r.text_hash},
-      {"nll", r.nll},
-      {"perplexity", r.perplexity},
-      {"bits_per_byte", r.bits_per_byte},
+      {"schema", "watersic.eval/1"},   {"model", r.model},
+      {"model_id", r.model_id},        {"convention", name_of(r.convention)},
+      {"weights", name_of(r.weights)}, {"context", r.context},
+      {"windows", r.windows},          {"tokens", r.tokens},
+      {"text_hash", r.text_hash},      {"nll", r.nll},
+      {"perplexity", r.perplexity},    {"bits_per_byte", r.bits_per_byte},
       {"seconds", r.seconds},
   };
   if (r.has_reference) {

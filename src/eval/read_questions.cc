@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <span>
 
 #include "eval/python_text.h"

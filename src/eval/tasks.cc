@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/hash.h"
 #include "eval/kl_statistics.h"
@@ -168,18 +169,6 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-const char* task_name(Task task) {
-  switch (task) {
-    case Task::kHellaSwag:
-      return "hellaswag";
-    case Task::kMmlu:
-      return "mmlu";
-    case Task::kMultipleChoice:
-      return "multiple-choice";
-  }
-  return "";
-}
-
 const char* metric_name(int metric) {
   static constexpr const char* kNames[kMetrics] = {"acc", "acc_norm", "acc_bytes", "acc_tokens"};
   return kNames[metric];
@@ -223,14 +212,16 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
       progress(event);
     };
   };
-  Answers answers = answers_of(pool, *model, options.weights, all, options.bos, staged("model")), others;
+  Answers answers = answers_of(pool, *model, options.weights, all, options.bos, staged("model")),
+          others;
   result.bos = answers.bos;
   result.truncated = answers.truncated;
   if (reference) {
     result.has_reference = true;
     result.reference = options.reference.string();
     result.reference_id = reference->model_id();
-    others = answers_of(pool, *reference, WeightFormat::kFloat32, all, options.bos, staged("reference"));
+    others =
+        answers_of(pool, *reference, WeightFormat::kFloat32, all, options.bos, staged("reference"));
   }
 
   // Right or wrong, and agreeing or not, by metric, group and question.
@@ -273,18 +264,10 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
 
 std::string to_json(const TaskResult& r) {
   Json json = {
-      {"schema", "watersic.task/1"},
-      {"task", task_name(r.task)},
-      {"model", r.model},
-      {"weights", to_string(r.weights)},
-      {"model_id", r.model_id},
-      {"data", r.data},
-      {"prompts_hash", r.prompts_hash},
-      {"shots", r.shots},
-      {"bos", r.bos},
-      {"questions", r.questions},
-      {"truncated", r.truncated},
-      {"seconds", r.seconds},
+      {"schema", "watersic.task/1"},    {"task", name_of(r.task)},  {"model", r.model},
+      {"weights", name_of(r.weights)},  {"model_id", r.model_id},   {"data", r.data},
+      {"prompts_hash", r.prompts_hash}, {"shots", r.shots},         {"bos", r.bos},
+      {"questions", r.questions},       {"truncated", r.truncated}, {"seconds", r.seconds},
   };
   json.update(accuracies(r.accuracy));
   if (r.groups.size() > 1) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/half.h"
 #include "checkpoint/open_checkpoint.h"
 #include "container/common_texts.h"
@@ -149,7 +151,7 @@ TEST(ExportGguf, WhatAFileCannotHoldIsAnErrorAndNothingIsLeft) {
   Json tokenizer = tiny_tokenizer();
   tokenizer["pre_tokenizer"]["add_prefix_space"] = true;
   model.set_tokenizer(tokenizer);
-  expect(error_of(model, ExportType::kBF16), "--pre");
+  expect(error_of(model, ExportType::kBF16), "as pre");
   EXPECT_EQ(error_of(model, ExportType::kBF16, "gpt-2"), "none");
   model.set_tokenizer(nullptr);
   expect(error_of(model, ExportType::kBF16), "tokenizer.json");

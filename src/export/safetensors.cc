@@ -1,6 +1,7 @@
 #include "export/safetensors.h"
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint_writer.h"
 #include "container/common_texts.h"

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/half.h"
 #include "checkpoint/checkpoint.h"
 #include "support/small_checkpoint.h"

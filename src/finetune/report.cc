@@ -1,11 +1,14 @@
 #include "io/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "pipeline/model_options.h"
 #include "watersic/finetune.h"
 
 namespace watersic {
 
 std::string to_json(const FinetuneReport& r) {
   const FinetuneOptions& options = r.options;
-  const bool text = options.calibration.source == CalibrationOptions::Source::kText;
   Json json = {{"schema", "watersic.finetune/1"},
                {"input", r.input},
                {"input_id", r.input_id},
@@ -15,11 +18,7 @@ std::string to_json(const FinetuneReport& r) {
                {"reference_id", r.reference_id},
                {"version", r.version},
                {"options",
-                {{"calibration",
-                  {{"source", text ? "text" : "self"},
-                   {"file", options.calibration.file.string()},
-                   {"samples", options.calibration.samples},
-                   {"sequence_length", options.calibration.sequence_length}}},
+                {{"calibration", calibration_json(options.calibration)},
                  {"held_out", options.held_out},
                  {"epochs", options.epochs},
                  {"batch", options.batch},

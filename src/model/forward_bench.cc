@@ -3,6 +3,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include <nlohmann/json.hpp>
+
 #include "support/tiny_models.h"
 
 namespace watersic {

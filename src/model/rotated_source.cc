@@ -1,6 +1,7 @@
 #include "model/rotated_source.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "io/json.h"
 #include "linalg/blas.h"

@@ -13,6 +13,7 @@
 #include "pipeline/budget.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/model_basis.h"
+#include "pipeline/model_options.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "quant/layer.h"

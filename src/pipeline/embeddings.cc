@@ -8,6 +8,7 @@
 
 #include "coding/dec_tensor.h"
 #include "quant/means.h"
+#include "quant/method.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -28,7 +29,7 @@ bool EmbeddingPlan::is_head() const { return name == kHead; }
 
 double open_embedding_bits(const QuantizeOptions& options, double bits) {
   const double more = bits + kEmbeddingBitsMore;
-  return options.method == Method::kWatersic && more <= kMostEmbeddingBits ? more : 16;
+  return knows_model(options.method) && more <= kMostEmbeddingBits ? more : 16;
 }
 
 void resolve_embedding_bits(const ModelConfig& config, double bits_if_open,
@@ -56,7 +57,7 @@ SharedBits bits_in_file(const ModelConfig& config, const QuantizeOptions& option
     return std::min(16.0, (left - bits_if_open * open) / static_cast<double>(layers));
   };
   constexpr double kMost = kMostEmbeddingBits - kEmbeddingBitsMore;
-  if (options.method != Method::kWatersic || layers_at(16) >= kMost) return {layers_at(16), 16};
+  if (!knows_model(options.method) || layers_at(16) >= kMost) return {layers_at(16), 16};
   const double shared = (left - kEmbeddingBitsMore * open) / (static_cast<double>(layers) + open);
   if (shared <= kMost) return {shared, shared + kEmbeddingBitsMore};
   return {layers_at(kMostEmbeddingBits), kMostEmbeddingBits};
@@ -64,14 +65,14 @@ SharedBits bits_in_file(const ModelConfig& config, const QuantizeOptions& option
 
 std::vector<EmbeddingPlan> plan_embeddings(const ModelConfig& config,
                                            const QuantizeOptions& options) {
-  auto embedding = wanted_bits(options.embedding_bits, "--embedding-bits");
-  const auto head = wanted_bits(options.head_bits, "--head-bits");
+  auto embedding = wanted_bits(options.embedding_bits, "embedding-bits");
+  const auto head = wanted_bits(options.head_bits, "head-bits");
   if (config.tied_embeddings) {
     if (options.embedding_bits && options.head_bits &&
         *options.embedding_bits != *options.head_bits) {
       throw Error(fmt::format(
-          "--head-bits: the model has one matrix for embedding and head: expected {} as for "
-          "--embedding-bits, found {}",
+          "head-bits: the model has one matrix for embedding and head: expected {} as for "
+          "embedding-bits, found {}",
           *options.embedding_bits, *options.head_bits));
     }
     if (!embedding) embedding = head;

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/hash.h"
 #include "container/common_texts.h"
 #include "io/mapped_file.h"
-#include "pipeline/report.h"
+#include "pipeline/model_options.h"
 #include "watersic/version.h"
 
 namespace watersic {

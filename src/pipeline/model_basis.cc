@@ -9,6 +9,7 @@
 #include "container/common_format.h"
 #include "linalg/blas.h"
 #include "model/orthonormal.h"
+#include "quant/method.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -40,10 +41,10 @@ Basis resolved_basis(const ModelConfig& config, const QuantizeOptions& options) 
   constexpr double kMost = 1.0 / 12;
   const bool calibrated = options.calibration.source != CalibrationOptions::Source::kNone;
   if (const auto& basis = options.model.basis) {
-    if (*basis != Basis::kNative && !calibrated) throw Error("--basis: needs calibration");
+    if (*basis != Basis::kNative && !calibrated) throw Error("basis: needs calibration");
     return *basis;
   }
-  if (!calibrated || options.method != Method::kWatersic) return Basis::kNative;
+  if (!calibrated || !knows_model(options.method)) return Basis::kNative;
   double weights = 0;
   for (const LinearSite& site : linear_sites(config, 0))
     weights += static_cast<double>(site.rows * site.cols * config.blocks);

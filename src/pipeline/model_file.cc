@@ -5,7 +5,7 @@
 #include "container/common_texts.h"
 #include "model/config.h"
 #include "pipeline/kept_tensor.h"
-#include "pipeline/report.h"
+#include "pipeline/model_options.h"
 #include "watersic/version.h"
 
 namespace watersic {

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <regex>
 
+#include "quant/method.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -14,7 +15,7 @@ namespace {
 struct Pattern {
   std::string text;
   std::regex regex;
-  std::vector<std::pair<std::string, std::string>> settings;
+  std::vector<Setting> settings;
   bool used = false;
 
   bool matches(const std::string& name) {
@@ -23,6 +24,16 @@ struct Pattern {
     return found;
   }
 };
+
+// What `work` gives; its errors say which override they are about.
+template <class Work>
+auto naming(const std::string& override, const Work& work) {
+  try {
+    return work();
+  } catch (const Error& e) {
+    throw Error(fmt::format("override '{}': {}", override, e.what()));
+  }
+}
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts;
@@ -47,18 +58,11 @@ Pattern compile(const char* option, const std::string& text, const std::string& 
 Pattern parse_override(const std::string& text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0)
-    throw Error(fmt::format("--override '{}': expected REGEX:name=value,...", text));
-  Pattern pattern = compile("--override", text, text.substr(0, colon));
-  for (const std::string& setting : split(text.substr(colon + 1), ',')) {
-    const size_t equals = setting.find('=');
-    if (equals == std::string::npos)
-      throw Error(fmt::format("--override '{}': expected name=value, found '{}'", text, setting));
-    pattern.settings.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
-  }
+    throw Error(fmt::format("override '{}': expected REGEX:name=value,...", text));
+  Pattern pattern = compile("override", text, text.substr(0, colon));
+  pattern.settings = naming(text, [&] { return parse_settings(text.substr(colon + 1)); });
   return pattern;
 }
-
-bool is_grid(Method method) { return method == Method::kGptq || method == Method::kRtn; }
 
 // With the stream's weak directions as columns there is less for shrinkage to do: the KL at 1 to 2
 // bits is 2% less than with the default.
@@ -76,7 +80,7 @@ int64_t whole_number(const std::string& text, const std::string& all) {
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || rest != end || value < 0)
-    throw Error(fmt::format("--zero-rows '{}': expected a whole number, found '{}'", all, text));
+    throw Error(fmt::format("zero-rows '{}': expected a whole number, found '{}'", all, text));
   return value;
 }
 
@@ -86,7 +90,7 @@ std::vector<std::vector<LayerPlan>> plan_layers(const ModelConfig& config,
                                                 const QuantizeOptions& options) {
   std::vector<Pattern> overrides, keep;
   for (const std::string& text : options.overrides) overrides.push_back(parse_override(text));
-  for (const std::string& text : options.keep) keep.push_back(compile("--keep", text, text));
+  for (const std::string& text : options.keep) keep.push_back(compile("keep", text, text));
 
   std::vector<std::vector<LayerPlan>> plan;
   for (int64_t block = 0; block < config.blocks; ++block) {
@@ -96,14 +100,8 @@ std::vector<std::vector<LayerPlan>> plan_layers(const ModelConfig& config,
       for (Pattern& pattern : keep) layer.keep |= pattern.matches(site.name);
       for (Pattern& pattern : overrides) {
         if (!pattern.matches(site.name)) continue;
-        for (const auto& [name, value] : pattern.settings) {
-          try {
-            set_option(layer.options, name, value);
-          } catch (const Error& e) {
-            throw Error(fmt::format("--override '{}': {}", pattern.text, e.what()));
-          }
-          layer.fixed |= name == "bits";
-        }
+        naming(pattern.text, [&] { set_options(layer.options, pattern.settings); });
+        for (const Setting& setting : pattern.settings) layer.fixed |= setting.name == "bits";
       }
       layer.fixed |= layer.keep || is_grid(layer.options.method);
       try {
@@ -112,53 +110,15 @@ std::vector<std::vector<LayerPlan>> plan_layers(const ModelConfig& config,
         if (options.overrides.empty()) throw;
         throw Error(fmt::format("{}: {}", site.name, e.what()));
       }
-      if (options.model.basis == Basis::kPrincipal && layer.options.method == Method::kWatersic &&
+      if (options.model.basis == Basis::kPrincipal && has_column_steps(layer.options.method) &&
           !layer.options.shrinkage)
         layer.options.shrinkage = kShrinkageInPrincipalBasis;
       plan.back().push_back(std::move(layer));
     }
   }
-  check_used("--override", overrides);
-  check_used("--keep", keep);
+  check_used("override", overrides);
+  check_used("keep", keep);
   return plan;
-}
-
-ModelOptions resolved_model_options(const QuantizeOptions& options) {
-  const Method method = options.method;
-  const bool calibrated = options.calibration.source != CalibrationOptions::Source::kNone;
-  const bool full = calibrated && method == Method::kWatersic;
-  const bool gptq = calibrated && (method == Method::kGptq || method == Method::kHuffmanGptq);
-  const auto refuse = [&](const char* what, const char* why) {
-    throw Error(fmt::format("{}: {}", what, why));
-  };
-  ModelOptions out = options.model;
-  const auto decide = [&](std::optional<bool>& option, bool can, bool by_default,
-                          const char* name) {
-    if (option.value_or(false) && !can)
-      refuse(name,
-             calibrated ? "has no meaning for this method, or without drift" : "needs calibration");
-    option = option.value_or(by_default) && can;
-  };
-  decide(out.drift, full || gptq, true, "--drift");
-  decide(out.residual, full && *out.drift, true, "--residual");
-  // Candidates are judged by what they do to the quantized stream.
-  decide(out.mixing, full && *out.drift, false, "--mixing");
-  if (out.mix_gate_up && !(full && *out.drift))
-    refuse("--mix-gate-up", "needs method watersic, calibration and drift");
-  if (out.output_metric.value_or(false) && options.lmmse.value_or(false))
-    refuse("--output-metric", "does not go together with --lmmse");
-  decide(out.output_metric, full, !options.lmmse.value_or(false), "--output-metric");
-  decide(out.token_weighting, full, *out.output_metric, "--token-weighting");
-  decide(out.attention_weighting, full, !*out.token_weighting, "--attention-weighting");
-  const bool coded = !is_grid(method);
-  if (out.allocation.value_or(Allocation::kUniform) != Allocation::kUniform &&
-      !(calibrated && coded))
-    refuse("--allocate",
-           calibrated ? "has no meaning for methods of a fixed grid" : "needs calibration");
-  out.allocation = out.allocation.value_or(full ? Allocation::kGradient : Allocation::kUniform);
-  if (out.mixing_steps < 0 || out.mixing_steps > 100)
-    throw Error(fmt::format("mixing steps: expected 0 to 100, found {}", out.mixing_steps));
-  return out;
 }
 
 ZeroRows parse_zero_rows(const std::string& text, const ModelConfig& config) {
@@ -167,20 +127,20 @@ ZeroRows parse_zero_rows(const std::string& text, const ModelConfig& config) {
   for (const std::string& part : split(text, ';')) {
     const size_t dot = part.find('.'), colon = part.find(':');
     if (dot == std::string::npos || colon == std::string::npos || dot > colon)
-      throw Error(fmt::format("--zero-rows '{}': expected BLOCK.gate_proj:ROW,ROW, found '{}'",
-                              text, part));
+      throw Error(
+          fmt::format("zero-rows '{}': expected BLOCK.gate_proj:ROW,ROW, found '{}'", text, part));
     const std::string layer = part.substr(dot + 1, colon - dot - 1);
     if (layer != "gate_proj" && layer != "up_proj")
       throw Error(
-          fmt::format("--zero-rows '{}': expected gate_proj or up_proj, found '{}'", text, layer));
+          fmt::format("zero-rows '{}': expected gate_proj or up_proj, found '{}'", text, layer));
     const int64_t block = whole_number(part.substr(0, dot), text);
     if (block >= config.blocks)
-      throw Error(fmt::format("--zero-rows '{}': expected a block below {}, found {}", text,
+      throw Error(fmt::format("zero-rows '{}': expected a block below {}, found {}", text,
                               config.blocks, block));
     for (const std::string& number : split(part.substr(colon + 1), ',')) {
       const int64_t row = whole_number(number, text);
       if (row >= config.intermediate)
-        throw Error(fmt::format("--zero-rows '{}': expected a row below {}, found {}", text,
+        throw Error(fmt::format("zero-rows '{}': expected a row below {}, found {}", text,
                                 config.intermediate, row));
       out[block].push_back(row);
     }

@@ -8,6 +8,7 @@
 
 #include "model/block.h"
 #include "model/config.h"
+#include "quant/option_table.h"
 #include "watersic/quantize.h"
 
 namespace watersic {
@@ -30,9 +31,6 @@ struct LayerPlan {
 // pattern that matches no layer.
 std::vector<std::vector<LayerPlan>> plan_layers(const ModelConfig& config,
                                                 const QuantizeOptions& options);
-
-// The options with what was left open decided, and what asks for the impossible refused.
-ModelOptions resolved_model_options(const QuantizeOptions& options);
 
 // Rows of gate and up to take out, by block. Throws Error for what can't be read or is not there.
 using ZeroRows = std::map<int64_t, std::vector<int64_t>>;

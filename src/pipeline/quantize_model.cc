@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/threads.h"
 #include "checkpoint/open_checkpoint.h"
@@ -19,6 +20,7 @@
 #include "pipeline/identity.h"
 #include "pipeline/model_basis.h"
 #include "pipeline/model_file.h"
+#include "pipeline/model_options.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "pipeline/principal_axes.h"
@@ -216,7 +218,8 @@ class ModelQuantizer {
 
   void check_stop() const {
     if (stop_ && stop_())
-      throw Interrupted(fmt::format("{}: stopped; --resume continues the run", output_.string()));
+      throw Interrupted(
+          fmt::format("{}: stopped; a run with resume continues it", output_.string()));
   }
 
   std::vector<std::vector<int32_t>> windows_of(const WorkFolder& work) {

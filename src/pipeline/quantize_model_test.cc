@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/half.h"
 #include "checkpoint/checkpoint.h"
@@ -86,13 +87,13 @@ TEST_F(QuantizeModel, EveryMethodSpendsWhatIsAskedFor) {
       QuantizeOptions asked = options(method, bits);
       asked.coder = Coder::kClasses;
       const QuantizeReport report = run(asked);
-      EXPECT_NEAR(report.bits.file, bits, 0.01) << method_name(method);
+      EXPECT_NEAR(report.bits.file, bits, 0.01) << name_of(method);
     }
   }
   for (const Method method : {Method::kGptq, Method::kRtn}) {
     const QuantizeReport report = run(options(method, 3));
-    EXPECT_LT(report.bits.coded, 3.1) << method_name(method);
-    EXPECT_GT(report.bits.coded, 1) << method_name(method);
+    EXPECT_LT(report.bits.coded, 3.1) << name_of(method);
+    EXPECT_GT(report.bits.coded, 1) << name_of(method);
   }
 }
 
@@ -275,7 +276,7 @@ TEST_F(QuantizeModel, AnUnfinishedRunIsContinuedByItsOwnOptionsOnly) {
   QuantizeOptions again = first;
   again.resume = true;
   EXPECT_NE(attempt(again).find("found none"), std::string::npos);
-  EXPECT_NE(attempt(first).find("--resume"), std::string::npos);
+  EXPECT_NE(attempt(first).find("resume it, or remove the folder"), std::string::npos);
   EXPECT_NE(attempt(first).find("holds an unfinished run"), std::string::npos);
   again.bits = 3;
   EXPECT_NE(attempt(again).find("options: bits: was 2.0, is 3.0"), std::string::npos)
@@ -394,13 +395,13 @@ TEST_F(QuantizeModel, BitsAreSharedAsLayersNeedThem) {
 TEST_F(QuantizeModel, WhatNeedsGradientsSaysSo) {
   QuantizeOptions grid = options(Method::kGptq, 3);
   grid.model.allocation = Allocation::kGradient;
-  EXPECT_EQ(error_of(grid), "--allocate: has no meaning for methods of a fixed grid");
+  EXPECT_EQ(error_of(grid), "allocate: has no meaning for methods of a fixed grid");
   QuantizeOptions blind = options(Method::kWatersic, 3, Source::kNone);
   blind.model.output_metric = true;
-  EXPECT_EQ(error_of(blind), "--output-metric: needs calibration");
+  EXPECT_EQ(error_of(blind), "output-metric: needs calibration");
   QuantizeOptions both = options(Method::kWatersic, 3);
   both.lmmse = both.model.output_metric = true;
-  EXPECT_EQ(error_of(both), "--output-metric: does not go together with --lmmse");
+  EXPECT_EQ(error_of(both), "output-metric: does not go together with lmmse");
 }
 
 // Hardly more than an embedding of 4096 x 32, and a head if it is not the same; the layers are

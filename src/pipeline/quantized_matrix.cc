@@ -36,7 +36,7 @@ QuantizedMatrix quantize_matrix(ThreadPool& pool, const std::string& name,
   out.distortion = encoded.distortion;
   out.dead = static_cast<int64_t>(encoded.tensor.dead.size());
   out.damping = encoded.damping;
-  out.damping_asked = options.damping.value_or(default_damping(options.method));
+  out.damping_asked = settled(options).damping;
   out.step = encoded.step;
   out.column_factors = quantiles(encoded.gamma);
   describe_tensor(encoded.tensor, out);

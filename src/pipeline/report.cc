@@ -2,19 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "coding/enc_estimate.h"
+#include "pipeline/model_options.h"
 
 namespace watersic {
 namespace {
-
-Json bits_json(const BitCount& bits) {
-  return {{"file", bits.file},
-          {"coded", bits.coded},
-          {"side", bits.side},
-          {"pooled_entropy", bits.pooled_entropy},
-          {"paper_rate", bits.paper_rate}};
-}
 
 Json mixing_json(const MixingReport& mixing) {
   Json points = Json::array();
@@ -32,6 +26,14 @@ BitCount bits_from_json(const JsonFields& bits) {
 }
 
 }  // namespace
+
+Json bits_json(const BitCount& bits) {
+  return {{"file", bits.file},
+          {"coded", bits.coded},
+          {"side", bits.side},
+          {"pooled_entropy", bits.pooled_entropy},
+          {"paper_rate", bits.paper_rate}};
+}
 
 Json layer_json(const LayerReport& layer) {
   Json json = {{"name", layer.name},
@@ -123,62 +125,6 @@ void describe_tensor(const QuantizedTensor& tensor, LayerReport& layer) {
   for (size_t k = 0; k < tensor.row_scale.half.size(); ++k)
     scales.push_back(static_cast<double>(tensor.row_scale.value(static_cast<int64_t>(k))));
   layer.row_scales = quantiles(std::move(scales));
-}
-
-Json options_json(const QuantizeOptions& options) {
-  const char* kSources[] = {"self", "text", "none"};
-  const CalibrationOptions& calibration = options.calibration;
-  Json json = {
-      {"method", method_name(options.method)},
-      {"bits", options.bits},
-      {"rate", options.rate == RateTarget::kPaper ? "paper" : "file"},
-      {"rescalers", options.rescalers},
-      {"group_size", options.group_size},
-      {"activation_order", options.activation_order},
-      {"seed", options.seed},
-      {"calibration",
-       {{"source", kSources[static_cast<size_t>(calibration.source)]},
-        {"file", calibration.file.string()},
-        {"samples", calibration.samples},
-        {"sequence_length", calibration.sequence_length}}},
-  };
-  json["lmmse"] = options.lmmse ? Json(*options.lmmse) : Json(nullptr);
-  json["trellis"] = options.trellis ? Json(*options.trellis) : Json(nullptr);
-  json["shrinkage"] = options.shrinkage ? Json(*options.shrinkage) : Json(nullptr);
-  json["coder"] = options.coder == Coder::kPooled ? "pooled" : "classes";
-  const char* kOrders[] = {"native", "falling", "rising"};
-  json["order"] = kOrders[static_cast<size_t>(options.order)];
-  json["rotate"] = options.rotate;
-  json["damping"] = options.damping ? Json(*options.damping) : Json(nullptr);
-  json["dead_threshold"] = options.dead_threshold ? Json(*options.dead_threshold) : Json(nullptr);
-  const auto open = [](const std::optional<bool>& option) {
-    return option ? Json(*option) : Json(nullptr);
-  };
-  const ModelOptions& model = options.model;
-  json["drift"] = open(model.drift);
-  json["residual"] = open(model.residual);
-  json["token_weighting"] = open(model.token_weighting);
-  json["attention_weighting"] = open(model.attention_weighting);
-  json["mixing"] = open(model.mixing);
-  json["output_metric"] = open(model.output_metric);
-  const char* kAllocations[] = {"uniform", "sensitivity", "gradient"};
-  json["allocation"] =
-      model.allocation ? Json(kAllocations[static_cast<size_t>(*model.allocation)]) : Json(nullptr);
-  const char* kBases[] = {"native", "heads", "principal"};
-  json["basis"] = model.basis ? Json(kBases[static_cast<size_t>(*model.basis)]) : Json(nullptr);
-  json["mix_gate_up"] = model.mix_gate_up;
-  json["mixing_steps"] = model.mixing_steps;
-  json["overrides"] = options.overrides;
-  json["keep"] = options.keep;
-  json["zero_rows"] = options.zero_rows;
-  const auto rate = [](const std::optional<double>& bits) {
-    return bits ? Json(*bits) : Json(nullptr);
-  };
-  json["embedding_bits"] = rate(options.embedding_bits);
-  json["head_bits"] = rate(options.head_bits);
-  json["file_size"] = options.file_size;
-  json["limits"] = options.limits;
-  return json;
 }
 
 Json sensitivities_json(const std::vector<LayerSensitivity>& layers) {

@@ -9,6 +9,7 @@
 
 namespace watersic {
 
+Json bits_json(const BitCount& bits);
 Json layer_json(const LayerReport& layer);
 // Error, naming the field, where one is missing or of another type.
 LayerReport layer_from_json(const Json& json, const std::string& name);
@@ -16,8 +17,6 @@ LayerReport layer_from_json(const Json& json, const std::string& name);
 // Likewise.
 Json sensitivities_json(const std::vector<LayerSensitivity>& layers);
 std::vector<LayerSensitivity> sensitivities_from_json(const Json& json, const std::string& name);
-
-Json options_json(const QuantizeOptions& options);
 
 // 33 quantiles, 0, 1/32, ..., 1: of what is there, without interpolation. Empty for nothing.
 std::vector<double> quantiles(std::vector<double> values);

@@ -26,10 +26,7 @@ Matrix<double> identity(int64_t n) {
   return I;
 }
 
-bool is_watersic(const LayerPlan& layer) { return layer.options.method == Method::kWatersic; }
-bool is_gptq(const LayerPlan& layer) {
-  return layer.options.method == Method::kGptq || layer.options.method == Method::kHuffmanGptq;
-}
+bool is_ours(const LayerPlan& layer) { return knows_model(layer.options.method); }
 
 }  // namespace
 
@@ -52,15 +49,11 @@ void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& p
 
 double LeastBits::operator()(const LayerPlan& layer, double bits) {
   const Method method = layer.options.method;
-  if (layer.keep || method == Method::kGptq || method == Method::kRtn) return 0;
+  if (layer.keep || is_grid(method)) return 0;
   QuantizerOptions options = layer.options;
   if (!layer.fixed) options.bits = std::clamp(bits, 0.05, 16.0);
-  const std::tuple key{layer.site.rows,
-                       layer.site.cols,
-                       static_cast<int>(method),
-                       options.rescalers,
-                       options.trellis.value_or(-1),
-                       options.bits};
+  const std::tuple key{layer.site.rows,   layer.site.cols,          static_cast<int>(method),
+                       options.rescalers, settled(options).trellis, options.bits};
   if (!known_.contains(key))
     known_[key] = minimum_bits(pool_, layer.site.rows, layer.site.cols, options, stored_size);
   return known_[key];
@@ -72,8 +65,8 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
     statistics_.plain.S = identity(layers.front().site.cols);
     return;
   }
-  const bool watersic = std::any_of(layers.begin(), layers.end(), is_watersic);
-  const bool rivals = !std::all_of(layers.begin(), layers.end(), is_watersic);
+  const bool watersic = std::any_of(layers.begin(), layers.end(), is_ours);
+  const bool rivals = !std::all_of(layers.begin(), layers.end(), is_ours);
   const ModelOptions& model = options_.model;
   const bool attention = watersic && *model.attention_weighting && stage == Capture::kQkv;
   std::span<const float> tokens;
@@ -97,13 +90,13 @@ const Moments& StageQuantizer::moments_at(double e_q, double e_a) {
 LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& moments) const {
   LayerProblem out{.W = weights_.linear[layer.site.linear].weight, .S = statistics_.plain.S};
   // LMMSE, where it is asked for, and the metric of the outputs don't go together.
-  if (is_watersic(layer) && !layer.options.lmmse.value_or(false))
+  if (is_ours(layer) && !settled(layer.options).lmmse)
     out.output_metric = gradients_.metrics[layer.site.linear];
   out.heads = layer.site.heads;
-  if (is_gptq(layer)) {
+  if (is_gptq(layer.options.method)) {
     // As the papers ran it: the moments of what it will see, the original weights as the target.
     if (!statistics_.plain.S_quantized.empty()) out.S_quantized = statistics_.plain.S_quantized;
-  } else if (is_watersic(layer)) {
+  } else if (is_ours(layer)) {
     out.S_quantized = moments.S_quantized.empty() ? moments.S : moments.S_quantized;
     if (!moments.cross.empty()) out.cross = moments.cross;
     if (!statistics_.residual.empty()) out.residual = statistics_.residual;
@@ -115,8 +108,8 @@ QuantizerOptions StageQuantizer::options_of(const LayerPlan& layer,
                                             const RateBudget& budget) const {
   QuantizerOptions out = layer.options;
   if (layer.fixed) return out;
-  const double threshold = out.dead_threshold.value_or(default_dead_threshold(out.method));
-  const bool looks = is_watersic(layer) || (is_gptq(layer) && !out.rotate);
+  const double threshold = settled(out).dead_threshold;
+  const bool looks = uses_statistics(out.method) && !out.rotate;
   const auto dead =
       looks ? static_cast<int64_t>(find_live(statistics_.plain.S, threshold).dead.size()) : 0;
   out.bits = budget.rate(layer.weights(), dead * layer.site.rows, layer.offset);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/hash.h"
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"
@@ -87,17 +89,15 @@ WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity
   const std::filesystem::path file = path_ / kIdentity;
   if (std::filesystem::exists(file)) {
     if (!resume) {
-      throw Error(fmt::format(
-          "{}: holds an unfinished run; continue it with --resume, or remove the folder",
-          path_.string()));
+      throw Error(fmt::format("{}: holds an unfinished run; resume it, or remove the folder",
+                              path_.string()));
     }
     if (const auto found = first_difference(read_json(file), identity))
-      throw Error(fmt::format("{}: --resume: {}", path_.string(), *found));
+      throw Error(fmt::format("{}: resume: {}", path_.string(), *found));
     return;
   }
   if (resume)
-    throw Error(
-        fmt::format("{}: --resume: expected an unfinished run, found none", path_.string()));
+    throw Error(fmt::format("{}: resume: expected an unfinished run, found none", path_.string()));
   std::error_code error;
   std::filesystem::create_directories(path_, error);
   if (error) throw Error(fmt::format("{}: cannot be created: {}", path_.string(), error.message()));

@@ -21,9 +21,6 @@
 namespace watersic {
 namespace {
 
-bool is_rtn(Method method) { return method == Method::kRtn || method == Method::kHuffmanRtn; }
-bool is_grid(Method method) { return method == Method::kRtn || method == Method::kGptq; }
-
 // A seed that is not 0, which would mean that there is no rotation.
 uint32_t rotation_seed(const QuantizerOptions& options) {
   return static_cast<uint32_t>(options.seed) * 2 + 1;
@@ -62,37 +59,23 @@ class NoCancellation {
 
 }  // namespace
 
-double default_damping(Method method) {
-  return method == Method::kWatersic ? 1e-4 : is_rtn(method) ? 0.0 : 0.1;
-}
-double default_dead_threshold(Method method) { return method == Method::kWatersic ? 1e-3 : 0.0; }
-double default_shrinkage(Method method) { return method == Method::kWatersic ? 0.06 : 0.0; }
-int default_trellis(Method method) { return method == Method::kWatersic ? 64 : 0; }
-
 LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
                                const QuantizerOptions& options)
-    : pool_(pool),
-      problem_(problem),
-      options_(options),
-      trellis_(options.trellis.value_or(default_trellis(options.method))),
-      lmmse_(options.lmmse.value_or(false)),
-      shrinkage_(options.shrinkage.value_or(default_shrinkage(options.method))),
-      damping_(options.damping.value_or(default_damping(options.method))) {
-  const double threshold = options.dead_threshold.value_or(default_dead_threshold(options.method));
+    : pool_(pool), problem_(problem), options_(options), settled_(settled(options)) {
   if (options.rotate) rotate();
   if (minds_outputs() && problem.heads > 1) interleave();
-  if (is_rtn(options.method) || options.rotate) {
+  if (!uses_statistics(options.method) || options.rotate) {
     // RTN looks at no statistics, and a rotation mixes dead features with the others.
     columns_.live.resize(static_cast<size_t>(problem.W.cols()));
     std::iota(columns_.live.begin(), columns_.live.end(), 0);
   } else {
-    columns_ = find_live(problem.S, threshold);
+    columns_ = find_live(problem.S, settled_.dead_threshold);
   }
   choose_order();
   for (const int32_t i : order_) in_loop_.live.push_back(columns_.live[static_cast<size_t>(i)]);
   // Without a factor yet: its diagonal at least, for the first step.
   diagonal_.assign(order_.size(), 1.0);
-  if (!is_rtn(options.method)) {
+  if (uses_statistics(options.method)) {
     const Matrix<double> L = form_target();
     if (minds_outputs()) {
       outputs_ = factor_outputs(pool, problem.output_metric, output_group_rows(problem.W.rows()),
@@ -130,7 +113,7 @@ void LayerQuantizer::rotate() {
 }
 
 bool LayerQuantizer::minds_outputs() const {
-  return options_.method == Method::kWatersic && problem_.output_metric.rows() > 0;
+  return has_column_steps(options_.method) && problem_.output_metric.rows() > 0;
 }
 
 // From here on rows are those that are coded. (The metric is read in their order.)
@@ -166,7 +149,7 @@ void LayerQuantizer::choose_order() {
   } else if (order == ColumnOrder::kRising) {
     std::stable_sort(order_.begin(), order_.end(),
                      [&](int32_t x, int32_t y) { return moment(x) < moment(y); });
-  } else if (options_.method != Method::kWatersic) {
+  } else if (!has_column_steps(options_.method)) {
     std::reverse(order_.begin(), order_.end());
   }
 }
@@ -175,8 +158,9 @@ void LayerQuantizer::choose_order() {
 // delta = lambda c^2 / mean(W^2), a stand-in for the rate: L L^T = S + d I + delta I, and the
 // target is Y = (W (S + d I)) L^{-T} = W L - delta W L^{-T}.
 void LayerQuantizer::prepare(double step) {
-  if (is_rtn(options_.method)) return;
-  const double extra = shrinkage_ > 0 && variance_ > 0 ? shrinkage_ * step * step / variance_ : 0.0;
+  if (!uses_statistics(options_.method)) return;
+  const double shrinkage = settled_.shrinkage;
+  const double extra = shrinkage > 0 && variance_ > 0 ? shrinkage * step * step / variance_ : 0.0;
   // Factoring is dear, and a fifth more or less does not matter.
   if (extra_ > 0 && extra > 0.8 * extra_ && extra < 1.25 * extra_) return;
   if (extra != extra_) factor(extra);
@@ -186,7 +170,7 @@ void LayerQuantizer::prepare(double step) {
 Matrix<double> LayerQuantizer::damped_metric(double extra) const {
   Matrix<double> A = live_block(metric(), in_loop_);
   const double mean = mean_diagonal(A);
-  for (int64_t i = 0; i < live(); ++i) A(i, i) += damping_ * mean + extra;
+  for (int64_t i = 0; i < live(); ++i) A(i, i) += settled_.damping * mean + extra;
   return A;
 }
 
@@ -218,14 +202,14 @@ Matrix<double> LayerQuantizer::form_target() {
     L = damped_metric(0);
     const int64_t failed = cholesky(pool_, L);
     if (failed < 0) break;
-    const double more = std::max(10 * damping_, 1e-6);
+    const double more = std::max(10 * settled_.damping, 1e-6);
     if (more > kMostDamping * 1.0001) {
       throw Error(fmt::format(
           "the covariance is not positive definite at column {} with damping {:g} of its mean "
           "diagonal",
-          in_loop_.live[static_cast<size_t>(failed)], damping_));
+          in_loop_.live[static_cast<size_t>(failed)], settled_.damping));
     }
-    damping_ = more;
+    settled_.damping = more;
   }
   if (problem_.cross.rows() == 0 && problem_.residual.rows() == 0) return L;
   double mean = 0;
@@ -236,8 +220,9 @@ Matrix<double> LayerQuantizer::form_target() {
     Matrix<double> T(C.rows(), live());
     for (int64_t k = 0; k < T.rows(); ++k)
       for (int64_t i = 0; i < live(); ++i)
-        T(k, i) = C(k, order_[static_cast<size_t>(i)]) +
-                  damping_ * mean * problem_.W(at + k, in_loop_.live[static_cast<size_t>(i)]);
+        T(k, i) =
+            C(k, order_[static_cast<size_t>(i)]) +
+            settled_.damping * mean * problem_.W(at + k, in_loop_.live[static_cast<size_t>(i)]);
     solve_right_lower(pool_, Op::kTranspose, L, T);
     solve_right_lower(pool_, Op::kNone, L, T);
     for (int64_t k = 0; k < T.rows(); ++k)
@@ -313,7 +298,7 @@ double LayerQuantizer::initial_step(double bits) const {
     const double square = squares[static_cast<size_t>(i)];
     if (square <= 0) continue;
     const double scale =
-        options_.method == Method::kWatersic ? diagonal_[static_cast<size_t>(i)] : 1.0;
+        has_column_steps(options_.method) ? diagonal_[static_cast<size_t>(i)] : 1.0;
     log_sum += 0.5 * std::log2(square / static_cast<double>(problem_.W.rows())) + std::log2(scale);
     ++columns;
   }
@@ -329,15 +314,15 @@ QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> so
   const auto a = static_cast<int64_t>(rows.size());
   QuantizedLayer out{
       .rows = a, .cols = problem_.W.cols(), .columns = columns_, .Z = Matrix<int32_t>(a, live())};
-  if (has_step() && trellis_ > 0) {
-    out.trellis = trellis_;
+  if (has_step() && settled_.trellis > 0) {
+    out.trellis = settled_.trellis;
     out.segment_rows = segment_rows(a);
   }
   if (options_.rotate) out.rotation = rotation_seed(options_);
   out.strands = strands_;
   // LMMSE looks at a whole column before it goes on.
   over_slabs(
-      rows, lmmse_ ? std::max<int64_t>(1, a) : slab_rows(a),
+      rows, settled_.lmmse ? std::max<int64_t>(1, a) : slab_rows(a),
       [&](std::span<const int64_t> slab, int64_t at) { quantize_slab(step, slab, at, out); });
   // From the loop's order to the columns' own.
   for (std::vector<double>* values : {&out.alpha, &out.gamma}) {
@@ -355,7 +340,7 @@ QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> so
 void LayerQuantizer::quantize_slab(double step, std::span<const int64_t> rows, int64_t at,
                                    QuantizedLayer& out) const {
   const auto n = live(), a = static_cast<int64_t>(rows.size());
-  const bool rtn = is_rtn(options_.method);
+  const bool rtn = !uses_statistics(options_.method);
   Matrix<float> Yt = rtn ? transposed<float>(target(rows)) : in_loop_domain(target(rows), rows);
   Matrix<int32_t> Zt(n, a);
   const auto run = [&](auto& quantizer, int64_t panel) {
@@ -367,8 +352,8 @@ void LayerQuantizer::quantize_slab(double step, std::span<const int64_t> rows, i
     }
   };
   Rounder rounder(pool_, out.trellis, out.segment_rows);
-  if (options_.method == Method::kWatersic) {
-    ZsicQuantizer<float> quantizer(pool_, rounder, step, lmmse_, diagonal_);
+  if (has_column_steps(options_.method)) {
+    ZsicQuantizer<float> quantizer(pool_, rounder, step, settled_.lmmse, diagonal_);
     run(quantizer, 0);
     out.alpha = quantizer.alpha();
     out.gamma = quantizer.lmmse_factor();

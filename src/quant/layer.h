@@ -5,17 +5,12 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "quant/method.h"
 #include "quant/output_metric.h"
 #include "quant/problem.h"
 #include "watersic/options.h"
 
 namespace watersic {
-
-// What the methods take where the options leave it open.
-double default_damping(Method method);
-double default_dead_threshold(Method method);
-double default_shrinkage(Method method);
-int default_trellis(Method method);
 
 // Holds what does not depend on the step, or hardly: live columns, the target, the factor L. Of an
 // embedding or output head a matrix more is more memory than all else takes, so that what can be
@@ -36,7 +31,7 @@ class LayerQuantizer {
   int64_t live() const { return static_cast<int64_t>(columns_.live.size()); }
   bool has_step() const;  // whether the rate is set by a step; otherwise by a grid
   // As used: more than asked for where S' could not be factored otherwise.
-  double damping() const { return damping_; }
+  double damping() const { return settled_.damping; }
 
   // Forms L and Y as they shall be for steps near this one. Must come before quantize(). Throws
   // Error where S' can't be factored with the most damping of the ladder.
@@ -90,6 +85,7 @@ class LayerQuantizer {
   ThreadPool& pool_;
   LayerProblem problem_;  // as given, or rotated
   QuantizerOptions options_;
+  SettledOptions settled_;
   Matrix<float> rotated_W_;  // only with a rotation
   Matrix<double> rotated_S_;
   // Only with rows of several heads and a metric of the outputs: W and the residual with these rows
@@ -97,12 +93,8 @@ class LayerQuantizer {
   Matrix<float> interleaved_W_;
   Matrix<double> interleaved_residual_;
   int64_t strands_ = 1;
-  int trellis_ = 0;
-  bool lmmse_ = false;
-  double shrinkage_ = 0;
   double variance_ = 0;  // mean square of the target
   float largest_ = 0;    // magnitude in it
-  double damping_ = 0;
   LiveSet columns_;
   std::vector<int32_t> order_;    // position in the loop -> index among live columns
   LiveSet in_loop_;               // the live columns in the order of the loop

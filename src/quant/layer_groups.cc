@@ -17,10 +17,10 @@ QuantizedLayer LayerQuantizer::quantize_groups(double step) const {
                      .cols = problem_.W.cols(),
                      .columns = columns_,
                      .Z = Matrix<int32_t>(a, n),
-                     .trellis = trellis_,
-                     .segment_rows = trellis_ > 0 ? a : 0,
+                     .trellis = settled_.trellis,
+                     .segment_rows = settled_.trellis > 0 ? a : 0,
                      .strands = strands_};
-  Rounder rounder(pool_, trellis_, a);
+  Rounder rounder(pool_, settled_.trellis, a);
   // Where each column's path through the trellis stands. (Letting a path look at the rows behind
   // its group before it is cut gained nothing: they are about to change.)
   std::vector<int> states(static_cast<size_t>(n));

@@ -57,7 +57,7 @@ Matrix<double> LayerQuantizer::rescaled_moment(const QuantizedLayer& layer,
 }
 
 void LayerQuantizer::rescale(QuantizedLayer& layer) const {
-  if (options_.method != Method::kWatersic || !options_.rescalers || live() == 0 || layer.rows == 0)
+  if (!has_column_steps(options_.method) || !options_.rescalers || live() == 0 || layer.rows == 0)
     return;
   assert(layer.rows == problem_.W.rows());
   const Matrix<double> S = live_block(metric(), columns_);

@@ -233,16 +233,6 @@ TEST_F(LayerMethods, AnIndefiniteCovarianceIsAnError) {
   EXPECT_THROW(run({.dead_threshold = 0.0}, 0.1), Error);
 }
 
-TEST(Options, WhatHasNoMeaningIsRefused) {
-  EXPECT_EQ(method_from_name("huffman-gptq"), Method::kHuffmanGptq);
-  EXPECT_THROW(method_from_name("awq"), Error);
-  EXPECT_NO_THROW(check_options({}));
-  EXPECT_THROW(check_options({.method = Method::kGptq, .bits = 2.5}), Error);
-  EXPECT_THROW(check_options({.group_size = 128}), Error);
-  EXPECT_THROW(check_options({.method = Method::kRtn, .damping = 0.1}), Error);
-  EXPECT_THROW(check_options({.bits = 20}), Error);
-}
-
 // The other moments of a layer inside a model: x' = x + noise that is correlated with x, and a
 // residual difference that is correlated with x'.
 struct DriftCase {

@@ -197,7 +197,7 @@ Html curve_charts(const Study& study, Absences& absent) {
     for (const Rate& rate : rates) charts.add(curve_chart(study, bench, rate, kl, std::nullopt));
     if (charts.empty())
       absent.push_back("KL divergence: no evaluation of " + title_of(bench) +
-                       " was made with --reference");
+                       " was made with a reference");
     charts.add(curve_chart(study, bench, rates[0], perplexity, bench.original_perplexity));
     const Html bytes =
         curve_chart(study, bench, rates[1], bits_per_byte, original_bits_per_byte(study, bench));

@@ -119,7 +119,7 @@ Html run_section(const Study& study, size_t i) {
       .add(stage_charts(run, colour, absent));
   const Html table = layers_table(run), outliers = outliers_table(run);
   if (!outliers.empty())
-    charts.add("<h4>Outliers in the inputs of down_proj: candidates for --zero-rows</h4>{}",
+    charts.add("<h4>Outliers in the inputs of down_proj: candidates for zero-rows</h4>{}",
                outliers);
   std::string about = run.version.empty() ? "" : ", written by watersic " + run.version;
   if (!run.kept.empty())

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 namespace watersic::report {
@@ -265,9 +266,8 @@ Record read_record(const Json& json, const std::string& name) {
   if (schema == "watersic.run/1") return read_run(fields);
   if (schema == "watersic.eval/1") return read_evaluation(fields);
   if (schema == "watersic.task/1") return read_task(fields);
-  fields.fail(
-      "schema",
-      "watersic.run/1 (quantize --report), watersic.eval/1 or watersic.task/1 (eval --json)");
+  fields.fail("schema",
+              "watersic.run/1 (the report of a quantization), watersic.eval/1 or watersic.task/1");
 }
 
 }  // namespace watersic::report

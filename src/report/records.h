@@ -1,4 +1,4 @@
-// What the report takes from the files of `quantize --report` and `eval --json`.
+// What the report takes from the files of quantizations and evaluations.
 #pragma once
 
 #include <cstdint>

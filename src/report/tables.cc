@@ -249,7 +249,7 @@ Html tasks_table(const Study& study, Absences& absent) {
     references = references || !e.reference_accuracy.empty();
   }
   if (!any) {
-    absent.push_back("Benchmarks: no results of eval --task among the files");
+    absent.push_back("Benchmarks: no results of tasks among the files");
     return {};
   }
   std::vector<Table::Column> heads{{"model", "", false},

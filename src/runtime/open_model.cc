@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/hash.h"
 #include "checkpoint/open_checkpoint.h"
 #include "container/read_container.h"

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "support/error_of.h"
 #include "tokenizer/gguf_pre.h"
@@ -175,17 +176,17 @@ TEST(GgufVocabulary, ThePreTokenizerIsFoundOrAskedFor) {
   split["invert"] = true;
   EXPECT_EQ(pre(json), "smaug-bpe");
   split["invert"] = false;
-  expect_part(error_of(json, {.vocabulary = 500}), "--pre");
+  expect_part(error_of(json, {.vocabulary = 500}), "as pre");
 
   json = synthetic("llama3");
   json["tokenizer"]["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\p{L}+|[^\\p{L}]";
   const std::string error = error_of(json, {.vocabulary = 500});
-  for (const char* part : {"pre_tokenizer", "--pre", "llama-bpe", "qwen2"})
+  for (const char* part : {"pre_tokenizer", "as pre", "llama-bpe", "qwen2"})
     expect_part(error, part);
   EXPECT_EQ(pre(json, "anything"), "anything");
 
   json = synthetic("gpt2");
-  expect_part(error_of(json, {.vocabulary = 500}), "--pre");  // it adds a space
+  expect_part(error_of(json, {.vocabulary = 500}), "as pre");  // it adds a space
   json["tokenizer"]["pre_tokenizer"]["add_prefix_space"] = false;
   EXPECT_EQ(pre(json), "gpt-2");
   json["tokenizer"]["pre_tokenizer"] = {
@@ -214,7 +215,8 @@ TEST(GgufVocabulary, TokenizersThatAFileCannotSay) {
   expect_part(error_of(synthetic("metaspace"), options), "pre_tokenizer");
   expect_part(error_of(synthetic("llama3"), {.vocabulary = 300}),
               "below the model's vocabulary of 300");
-  expect_part(error_of(synthetic("llama2"), {.vocabulary = 400, .pre = "llama-bpe"}), "--pre");
+  expect_part(error_of(synthetic("llama2"), {.vocabulary = 400, .pre = "llama-bpe"}),
+              "no name for pre");
 
   Json json = synthetic("llama2");
   Json& merges = json["tokenizer"]["model"]["merges"];

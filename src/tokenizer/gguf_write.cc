@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -201,7 +202,7 @@ std::string pre_name(const JsonFields& tokenizer, const std::string& given) {
     tokenizer.fail(
         "pre_tokenizer",
         fmt::format("the pre-tokenizer, with the model's ignore_merges, of one of {}; if llama.cpp "
-                    "knows this one by another name, give the name with --pre",
+                    "knows this one by another name, give that name as pre",
                     gguf_pre_names()));
   }
   return std::string(pre->name);
@@ -290,7 +291,7 @@ void add_gguf_tokenizer(GgufMetadata& metadata, const TokenizerTexts& texts,
                                             kSpaceMark));
     if (!options.pre.empty())
       throw Error(
-          fmt::format("{}: expected no --pre, as a SentencePiece-like tokenizer has no "
+          fmt::format("{}: expected no name for pre, as a SentencePiece-like tokenizer has no "
                       "pre-tokenizer in a GGUF file, found {}",
                       file, options.pre));
     for (int byte = 0; byte < 256; ++byte)

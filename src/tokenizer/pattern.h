@@ -1,6 +1,7 @@
 // Reads what several parts of tokenizer.json have in common.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 

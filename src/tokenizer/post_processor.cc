@@ -1,5 +1,6 @@
 #include "tokenizer/post_processor.h"
 
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "tokenizer/bpe.h"

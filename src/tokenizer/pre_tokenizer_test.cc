@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tokenizer/normalizer.h"
 #include "watersic/error.h"
 

@@ -1,6 +1,7 @@
 // Bad input: each a clear error, exit code 1, nothing left behind.
 #include <cstring>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "io/safetensors.h"
 #include "run.h"
@@ -256,13 +257,14 @@ class BadLayer : public Cli {
 };
 
 TEST_F(BadLayer, OptionsWithoutAMeaningForTheMethod) {
-  refused({"-b", "2", "--group-size", "16"}, {"group size", "watersic"});
-  refused({"-b", "2", "--activation-order"}, {"activation order", "watersic"});
-  refused({"-b", "2", "-m", "huffman-gptq", "--no-lmmse"}, {"LMMSE", "huffman-gptq"});
-  refused({"-b", "2", "-m", "gptq", "--no-rescalers"}, {"--no-rescalers", "gptq"});
+  refused({"-b", "2", "--group-size", "16"}, {"group-size", "watersic"});
+  refused({"-b", "2", "--activation-order"}, {"activation-order", "watersic"});
+  refused({"-b", "2", "-m", "huffman-gptq", "--no-lmmse"}, {"lmmse", "huffman-gptq"});
+  refused({"-b", "2", "-m", "gptq", "--no-rescalers"}, {"rescalers", "gptq"});
   refused({"-b", "2", "-m", "rtn", "--damping", "0.1"}, {"damping", "rtn"});
-  refused({"-b", "2", "-m", "huffman-rtn", "--dead-threshold", "0.1"}, {"dead", "huffman-rtn"});
-  refused({"-b", "2", "-m", "gptq", "--rate", "paper"}, {"paper", "gptq"});
+  refused({"-b", "2", "-m", "huffman-rtn", "--dead-threshold", "0.1"},
+          {"dead-threshold", "huffman-rtn"});
+  refused({"-b", "2", "-m", "gptq", "--rate", "paper"}, {"rate", "gptq"});
   refused({"-b", "2.5", "-m", "gptq"}, {"grid", "2.5"});
   refused({"-b", "2", "--damping", "-1"}, {"damping", "-1"});
   refused({"-b", "0.05"}, {"0.05", "side information"});

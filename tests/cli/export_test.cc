@@ -1,5 +1,8 @@
 // Other programs' formats, as a user writes and reads them.
 #include "io/json.h"
+
+#include <nlohmann/json.hpp>
+
 #include "run.h"
 
 namespace watersic {

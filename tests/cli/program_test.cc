@@ -1,6 +1,7 @@
 // The program from end to end, on the bundled model.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "io/text.h"
 #include "run.h"

@@ -1,5 +1,8 @@
 // A model in its principal basis, as a checkpoint and in a file.
 #include "io/json.h"
+
+#include <nlohmann/json.hpp>
+
 #include "run.h"
 
 namespace watersic {

@@ -1,5 +1,6 @@
 // `sweep` as a user runs it; what it does is tested in src/api.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "run.h"
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "coding/dec_tensor.h"
 #include "coding/enc_tensor.h"

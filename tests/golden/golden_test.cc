@@ -26,7 +26,7 @@ bool is_grid(Method method) { return method == Method::kGptq || method == Method
 std::string joined(const std::string& family, int64_t rows, int64_t cols, Method method,
                    double bits) {
   std::ostringstream out;
-  out << family << ',' << rows << ',' << cols << ',' << method_name(method) << ',' << bits;
+  out << family << ',' << rows << ',' << cols << ',' << name_of(method) << ',' << bits;
   return out.str();
 }
 
@@ -92,7 +92,7 @@ TEST_F(Golden, Bundled) {
     options.limits = false;
     const QuantizeReport report = quantize_model(model, file, options);
     const EvaluateResult score = evaluate(file, text, {.reference = model});
-    results.add(method_name(method) + ",2",
+    results.add(std::string(name_of(method)) + ",2",
                 {report.bits.file, static_cast<double>(report.file_bytes), score.perplexity,
                  score.kl_bits, score.top1});
   }

@@ -1,6 +1,7 @@
 // Models in memory for the tests of what writes them.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
