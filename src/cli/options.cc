@@ -107,12 +107,4 @@ void add_threads(CLI::App& command, int& threads) {
       ->type_name("N");
 }
 
-void add_cache(CLI::App& command, CacheType& cache) {
-  add_choice<CacheType>(
-      command, "--cache", cache,
-      {{"16", CacheType::kFloat16}, {"8", CacheType::kInt8}, {"32", CacheType::kFloat32}},
-      "Bits of the keys and values of the tokens so far (default 16)")
-      ->type_name("16|8|32");
-}
-
 }  // namespace watersic::cli
