@@ -1,5 +1,7 @@
 #include "watersic/report.h"
 
+#include <nlohmann/json.hpp>
+
 #include "io/json.h"
 #include "report/page.h"
 #include "report/study.h"

@@ -26,11 +26,12 @@ float Scaled(const PackedMatrix& M, const float* x, int64_t column, int64_t coun
 }
 
 // q := z / scale to the nearest integers; what is left goes back to z. Returns sum base * q.
-int32_t Rounded(float scale, const int32_t* base, int64_t count, float* z, int8_t* q) {
+int32_t Rounded(float scale, int32_t limit, const int32_t* base, int64_t count, float* z,
+                int8_t* q) {
   const D d;
   const DI di;
   const auto inverse = hn::Set(d, scale > 0 ? 1 / scale : 0.0F), step = hn::Set(d, scale);
-  const auto most = hn::Set(di, 127), least = hn::Set(di, -127);
+  const auto most = hn::Set(di, limit), least = hn::Set(di, -limit);
   auto sum = hn::Zero(di);
   for (int64_t v = 0; v < count; v += static_cast<int64_t>(hn::Lanes(d))) {
     const auto value = hn::LoadU(d, z + v);
@@ -49,8 +50,11 @@ void QuantizeInputs(const PackedMatrix& M, const float* x, int8_t* q, float* sca
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
     const int64_t count = 4 * int64_t{block.quads};
-    scales[b] = block.part > 0 ? scales[b - 1] / 254 : Scaled(M, x, block.column, count, z) / 127;
-    offsets[b] = Rounded(scales[b], M.base.data() + block.column, count, z, q + block.input);
+    const auto limit = static_cast<float>(block.limit);
+    scales[b] =
+        block.part > 0 ? scales[b - 1] / (2 * limit) : Scaled(M, x, block.column, count, z) / limit;
+    offsets[b] =
+        Rounded(scales[b], block.limit, M.base.data() + block.column, count, z, q + block.input);
   }
 }
 

@@ -11,8 +11,8 @@
 
 namespace watersic {
 
-// Of some tokens. With z_v the inputs, a block's are scale * q for integers q of -127 to 127, scale
-// from the largest; a second part holds the rest of the first, at a 254th of its scale.
+// Of some tokens. With z_v the inputs, a block's are scale * q, q the nearest integers of at most
+// the block's limit, scale from the largest z_v; a second part holds the rest of the first.
 struct QuantizedInputs {
   QuantizedInputs(const PackedMatrix& M, int64_t tokens);
   int64_t tokens;

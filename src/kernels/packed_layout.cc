@@ -118,6 +118,7 @@ void PackedWriter::place_columns(std::span<const PackedColumn> columns) {
     PackedBlock block{.width = first.width,
                       .group = first.group,
                       .quads = quads,
+                      .limit = first.parts > 1 ? 63 : 127,
                       .offset = M_.tile_bytes,
                       .column = static_cast<int64_t>(M_.source.size())};
     for (block.part = 0; block.part < first.parts; ++block.part) {

@@ -35,6 +35,7 @@ struct PackedBlock {
   int32_t group = 0;  // of scales
   int32_t part = 0;   // of the inputs: 0 or 1
   int32_t quads = 0;
+  int32_t limit = 0;   // inputs, as quantized, are integers of [-limit, limit]
   int64_t offset = 0;  // of its data in a tile, in bytes
   int64_t column = 0;  // the first of its packed columns
   int64_t input = 0;   // where its inputs begin, as quantized

@@ -50,7 +50,7 @@ HWY_INLINE Sums AddProducts(Sums sums, V8 w, V8 x) {
   return Sums{_mm256_dpbusd_epi32(sums.raw, w.raw, x.raw)};
 }
 HWY_INLINE V32 Widened(Sums sums) { return sums; }
-constexpr int kSafeQuads[kMaxPlaneWidth + 1] = {0, 16, 16, 16, 16, 16, 16, 16};
+HWY_INLINE int SafeQuads(const PackedBlock& block) { return block.quads; }
 #else
 using Sums = hn::Vec<D16>;
 HWY_INLINE Sums ZeroSums() { return hn::Zero(D16()); }
@@ -75,8 +75,10 @@ HWY_INLINE V32 Widened(Sums sums) { return V32(vpaddlq_s16(sums.raw)); }
 #else
 #error "a target without products of bytes"
 #endif
-// Quads whose pairs of products fit into 16 bits: 2 * 127 * (2^width - 1) each.
-constexpr int kSafeQuads[kMaxPlaneWidth + 1] = {0, 16, 16, 16, 8, 4, 2, 1};
+// Quads whose pairs of products fit into 16 bits.
+HWY_INLINE int SafeQuads(const PackedBlock& block) {
+  return INT16_MAX / (2 * block.limit * ((1 << block.width) - 1));
+}
 #endif
 
 template <int kShift, int kMask>
@@ -140,15 +142,15 @@ HWY_INLINE void AddTo(float* out, V32 sums, const Token& token, const float* gro
 template <int kWidth, int kTokens, int kFirst, int kStep, int kCount>
 HWY_INLINE void Units(const PackedBlock& block, const uint8_t* HWY_RESTRICT data,
                       const std::array<Token, kTokens>& tokens, const float* group, int64_t half) {
-  constexpr int kSafe = kSafeQuads[kWidth];
+  const int safe = SafeQuads(block);
   const D32 d32;
   data += half * kBytes;
   std::array<V32, static_cast<size_t>(kCount * kTokens)> totals;
   for (auto& total : totals) total = hn::Zero(d32);
-  for (int quad = 0; quad < block.quads; quad += kSafe) {
+  for (int quad = 0; quad < block.quads; quad += safe) {
     std::array<Sums, static_cast<size_t>(kCount * kTokens)> sums;
     for (auto& sum : sums) sum = ZeroSums();
-    const int end = std::min(block.quads, quad + kSafe);
+    const int end = std::min(block.quads, quad + safe);
     for (int k = quad; k < end; ++k) {
       const uint8_t* at = data + k * quad_bytes(kWidth);
       std::array<V8, kTokens> x;

@@ -1,6 +1,7 @@
 #include "pipeline/model_file.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "container/common_texts.h"
 #include "model/config.h"
