@@ -31,7 +31,10 @@ IntegerCounts::IntegerCounts(int64_t columns) : columns_(static_cast<size_t>(col
 
 void IntegerCounts::add(int64_t column, MatrixView<const int32_t> integers) {
   std::vector<Column> mine(static_cast<size_t>(integers.cols()));
-  for (int64_t r = 0; r < integers.rows(); ++r) {
+  // Widths need no more than a sample: what lies outside of them is an exception.
+  constexpr int64_t kSample = 256;
+  const int64_t step = std::max<int64_t>(1, integers.rows() / kSample);
+  for (int64_t r = 0; r < integers.rows(); r += step) {
     const auto row = integers.row(r);
     for (size_t i = 0; i < mine.size(); ++i) {
       const int32_t m = row[i];
@@ -51,7 +54,7 @@ void IntegerCounts::add(int64_t column, MatrixView<const int32_t> integers) {
 
 IntegerCounts::Range IntegerCounts::best_range(int64_t column) const {
   const Column& c = columns_[static_cast<size_t>(column)];
-  if (c.least > c.most || (c.least == 0 && c.most == 0)) return {};
+  if (c.least > c.most) return {};
   int64_t count = 0;
   for (const uint32_t needs : c.needs) count += needs;
   // All of them, from the least on; as far as digits go.
@@ -171,18 +174,25 @@ void PackedWriter::write(int64_t row, int64_t column, MatrixView<const int32_t> 
 void PackedWriter::write_column(int64_t row, int64_t column, MatrixView<const int32_t> integers,
                                 int64_t at, std::vector<PackedException>& exceptions) {
   const PackedColumn& c = columns_[static_cast<size_t>(column)];
-  if (c.range.width == 0) return;
   std::array<uint32_t, kPackedRows> values{};
   const int64_t first = row % kPackedRows;
-  const int64_t top = (int64_t{1} << c.range.width) - 1;
+  const uint32_t mask = (1U << c.range.width) - 1, base = static_cast<uint32_t>(c.range.base);
+  uint32_t outside = 0;
   for (int64_t r = 0; r < integers.rows(); ++r) {
-    const int64_t m = integers(r, at), wanted = m - c.range.base;
-    const int64_t held = std::clamp<int64_t>(wanted, 0, top);
-    values[static_cast<size_t>(first + r)] = static_cast<uint32_t>(held);
-    if (held != wanted)
-      exceptions.push_back({.row = static_cast<int32_t>(row + r),
-                            .column = c.input,
-                            .value = static_cast<float>(wanted - held)});
+    const uint32_t value = static_cast<uint32_t>(integers(r, at)) - base;
+    values[static_cast<size_t>(first + r)] = value;
+    outside |= value & ~mask;
+  }
+  if (outside != 0) {
+    for (int64_t r = 0; r < integers.rows(); ++r) {
+      const int64_t wanted = int64_t{integers(r, at)} - c.range.base;
+      const int64_t held = std::clamp<int64_t>(wanted, 0, mask);
+      values[static_cast<size_t>(first + r)] = static_cast<uint32_t>(held);
+      if (held != wanted)
+        exceptions.push_back({.row = static_cast<int32_t>(row + r),
+                              .column = c.input,
+                              .value = static_cast<float>(wanted - held)});
+    }
   }
   const bool shared = integers.rows() < std::min(kPackedRows, M_.rows - (row - first));
   const auto tile = M_.data.span().subspan(static_cast<size_t>(row / kPackedRows * M_.tile_bytes),

@@ -13,7 +13,7 @@
 
 namespace watersic {
 
-// What the integers of each column need, gathered over all of them in any order.
+// What the integers of each column need, gathered over all of them or a part, in any order.
 class IntegerCounts {
  public:
   explicit IntegerCounts(int64_t columns);
@@ -21,7 +21,7 @@ class IntegerCounts {
   void add(int64_t column, MatrixView<const int32_t> integers);
 
   // Width and base: integers in [base, base + 2^width) cost `width` bits each, others an exception.
-  // Width 0: the column holds nothing but zeros.
+  // Width 0: nothing but zeros was seen.
   struct Range {
     int width = 0;
     int32_t base = 0;
@@ -53,7 +53,7 @@ constexpr int kTwoPartWidth = 6;
 class PackedWriter {
  public:
   // Scales of rows and groups are the caller's to fill in. `columns` as the integers come: one for
-  // each, of width 0 for those that are left out.
+  // each; of those of width 0 all integers but exceptions are 0.
   PackedWriter(int64_t rows, int64_t inputs, int64_t groups, std::span<const PackedColumn> columns);
 
   // The integers of rows [row, ...) and columns [column, ...). May be called from several threads,

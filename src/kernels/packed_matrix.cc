@@ -1,5 +1,6 @@
 #include "kernels/packed_matrix.h"
 
+#include <array>
 #include <atomic>
 #include <cassert>
 
@@ -9,6 +10,28 @@ namespace {
 template <class T>
 int64_t bytes_of(const std::vector<T>& values) {
   return static_cast<int64_t>(values.size() * sizeof(T));
+}
+
+// One column of a plane.
+template <int kBits>
+void set_plane(uint8_t* plane, std::span<const uint32_t, kPackedRows> values, int shift,
+               bool shared) {
+  constexpr uint32_t kMask = (1U << kBits) - 1;
+  for (size_t vector = 0; vector < kBits; ++vector) {
+    std::array<uint32_t, 8> bytes{};
+    for (size_t i = 0; i < 8 / kBits; ++i)
+      for (size_t lane = 0; lane < 8; ++lane)
+        bytes[lane] |= (values[8 * (vector + i * kBits) + lane] >> shift & kMask) << (i * kBits);
+    for (size_t lane = 0; lane < 8; ++lane) {
+      uint8_t& out = plane[vector * kUnitBytes + lane * 4];
+      const auto byte = static_cast<uint8_t>(bytes[lane]);
+      if (shared) {
+        std::atomic_ref(out).fetch_or(byte, std::memory_order_relaxed);
+      } else {
+        out = byte;
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -37,28 +60,16 @@ int32_t packed_value(std::span<const uint8_t> quad, int width, int64_t r, int64_
 
 void set_packed_column(std::span<uint8_t> quad, int width, int64_t c,
                        std::span<const uint32_t, kPackedRows> values, int shift, bool shared) {
-  auto* plane = quad.data() + c;
-  for (const int bits : {4, 2, 1}) {
-    if ((width & bits) == 0) continue;
-    const uint32_t mask = (1U << bits) - 1;
-    for (int64_t vector = 0; vector < bits; ++vector) {
-      for (int64_t lane = 0; lane < 8; ++lane) {
-        uint32_t byte = 0;
-        for (int64_t i = 0; i < 8 / bits; ++i) {
-          const auto r = static_cast<size_t>(8 * (vector + i * bits) + lane);
-          byte |= (values[r] >> shift & mask) << (i * bits);
-        }
-        uint8_t& out = plane[vector * kUnitBytes + lane * 4];
-        if (shared) {
-          std::atomic_ref(out).fetch_or(static_cast<uint8_t>(byte), std::memory_order_relaxed);
-        } else {
-          out = static_cast<uint8_t>(byte);
-        }
-      }
-    }
-    plane += bits * kUnitBytes;
-    shift += bits;
-  }
+  uint8_t* plane = quad.data() + c;
+  const auto set = [&]<int kBits>() {
+    if ((width & kBits) == 0) return;
+    set_plane<kBits>(plane, values, shift, shared);
+    plane += kBits * kUnitBytes;
+    shift += kBits;
+  };
+  set.template operator()<4>();
+  set.template operator()<2>();
+  set.template operator()<1>();
 }
 
 }  // namespace watersic

@@ -21,8 +21,8 @@ namespace watersic {
 // A coded tensor's integers, in the narrowest widths that hold them (kernels/packed_matrix.h).
 class PackedLayer final : public LinearLayer {
  public:
-  // Decodes the tensor, twice, tile by tile and on all threads: what is in memory beside the packed
-  // matrix is a tile for each thread. Throws Error.
+  // Decodes the tensor tile by tile and on all threads, a part of it twice: what is in memory
+  // beside the packed matrix is a tile for each thread. Throws Error.
   PackedLayer(ThreadPool& pool, const TensorDecoder& decoder, std::vector<float> bias,
               InputPrecision precision);
 

@@ -6,12 +6,15 @@
 namespace watersic {
 namespace {
 
-// Calls body(tile, its integers) for all tiles of a tensor.
-void for_each_tile(
-    ThreadPool& pool, const TensorDecoder& decoder,
-    const std::function<void(const TileGrid::Tile&, MatrixView<const int32_t>)>& body) {
+// Calls body(tile, its integers) for all tiles of a tensor, or those of each `step`-th segment of
+// rows.
+using TileFn = std::function<void(const TileGrid::Tile&, MatrixView<const int32_t>)>;
+void for_each_tile(ThreadPool& pool, const TensorDecoder& decoder, int64_t step,
+                   const TileFn& body) {
   const TileGrid& grid = decoder.grid();
-  pool.parallel_for(grid.tiles(), [&](int64_t t) {
+  const int64_t groups = grid.groups();
+  pool.parallel_for(tile_count(grid.segments(), step) * groups, [&](int64_t i) {
+    const int64_t t = i / groups * step * groups + i % groups;
     const TileGrid::Tile tile = grid.tile(t);
     // Rows a little apart: at a power of two they would fall into the same lines of the cache.
     Matrix<int32_t> integers(tile.rows, tile.columns + 16);
@@ -42,13 +45,18 @@ std::vector<PackedColumn> columns_of(const QuantizedTensor& q, const IntegerCoun
 PackedMatrix packed(ThreadPool& pool, const TensorDecoder& decoder) {
   const QuantizedTensor& q = decoder.tensor();
   IntegerCounts counts(q.live());
-  for_each_tile(pool, decoder, [&](const TileGrid::Tile& tile, MatrixView<const int32_t> integers) {
-    counts.add(tile.column, integers);
-  });
+  // Widths from a part of the rows: the rest is alike, or else its integers are exceptions.
+  constexpr int64_t kSegments = 4;
+  const int64_t step = std::max<int64_t>(1, decoder.grid().segments() / kSegments);
+  for_each_tile(pool, decoder, step,
+                [&](const TileGrid::Tile& tile, MatrixView<const int32_t> integers) {
+                  counts.add(tile.column, integers);
+                });
   PackedWriter writer(q.rows, q.cols, q.groups, columns_of(q, counts));
-  for_each_tile(pool, decoder, [&](const TileGrid::Tile& tile, MatrixView<const int32_t> integers) {
-    writer.write(tile.row, tile.column, integers);
-  });
+  for_each_tile(pool, decoder, 1,
+                [&](const TileGrid::Tile& tile, MatrixView<const int32_t> integers) {
+                  writer.write(tile.row, tile.column, integers);
+                });
   PackedMatrix M = writer.take();
   M.strands = q.strands;
   for (int64_t k = 0; k < q.rows && !q.row_scale.half.empty() && q.groups == 0; ++k)
