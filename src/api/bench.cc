@@ -90,12 +90,9 @@ BenchResult bench(const std::filesystem::path& path, const BenchOptions& options
 }
 
 std::string to_json(const BenchResult& r) {
-  const char* cache = r.cache == CacheType::kFloat16   ? "16"
-                      : r.cache == CacheType::kFloat32 ? "32"
-                                                       : "8";
   return Json({{"model", r.model},
                {"weights", name_of(r.weights)},
-               {"cache", cache},
+               {"cache", name_of(r.cache)},
                {"threads", r.threads},
                {"prompt_tokens", r.prompt_tokens},
                {"tokens", r.tokens},

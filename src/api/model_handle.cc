@@ -41,7 +41,10 @@ std::optional<int32_t> end_of_turn(const ChatTemplate& chat, const Tokenizer& to
 }  // namespace
 
 Model::Impl::Impl(const std::filesystem::path& path, const ModelOptions& options)
-    : pool(options.threads), format(options.weights), opened(open_model(path, pool)) {}
+    : machine(physical_memory()),
+      pool(options.threads),
+      format(options.weights),
+      opened(open_model(path, pool)) {}
 
 const Tokenizer& Model::Impl::tokenizer() const {
   const std::lock_guard lock(mutex_);
@@ -99,7 +102,7 @@ MemoryUse Model::Impl::memory(int64_t context, CacheType cache) const {
   return {.weights = network_ ? network_->weight_bytes() : network_bytes(*opened, format),
           .cache = Cache::bytes_for(config(), cache, context),
           .scratch = Engine::scratch_bytes(config(), pool.threads(), context, context),
-          .machine = physical_memory()};
+          .machine = machine};
 }
 
 int64_t Model::Impl::token_limit(int64_t context, size_t prompt, int64_t wanted) const {

@@ -40,6 +40,7 @@ struct Model::Impl {
   // Throws Error where a session does not fit, and loads the weights if they are not there yet.
   const Network& load(int64_t context, CacheType cache, const ProgressFn& progress);
 
+  int64_t machine;  // bytes of memory; 0: not known
   mutable ThreadPool pool;
   WeightFormat format;
   std::unique_ptr<OpenModel> opened;

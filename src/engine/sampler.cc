@@ -52,20 +52,30 @@ int32_t choose_token(std::span<const float> logits, const SamplerOptions& option
     const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
   };
-  std::partial_sort(ids.begin(), ids.begin() + most, ids.end(), likelier);
-  ids.resize(static_cast<size_t>(most));
-
-  const auto logit = [&](int32_t id) {
-    return static_cast<double>(logits[static_cast<size_t>(id)]);
+  const double top = static_cast<double>(*std::ranges::max_element(logits));
+  const auto weight = [&](int32_t id) {
+    const auto logit = static_cast<double>(logits[static_cast<size_t>(id)]);
+    return std::exp((logit - top) / options.temperature);
   };
+  double sum = 0, all = 0;  // of those in order, and of those that top_p speaks of
+  if (most == size)
+    for (const int32_t id : ids) all += weight(id);
+  // The likeliest tokens in order, as many as can be chosen: sorting a whole vocabulary would take
+  // as long as a small model's pass.
   std::vector<double> cumulative;
-  double sum = 0;
-  for (const int32_t id : ids) {
-    sum += std::exp((logit(id) - logit(ids[0])) / options.temperature);
-    cumulative.push_back(sum);
+  constexpr int64_t kSome = 256;
+  for (int64_t begin = 0, end = most < size ? most : std::min(size, kSome); begin < most;
+       begin = end, end = std::min(most, 4 * end)) {
+    std::partial_sort(ids.begin() + begin, ids.begin() + end, ids.end(), likelier);
+    for (int64_t i = begin; i < end; ++i)
+      cumulative.push_back(sum += weight(ids[static_cast<size_t>(i)]));
+    if (most == size &&
+        (sum >= options.top_p * all || weight(ids[static_cast<size_t>(end) - 1]) < options.min_p))
+      break;
   }
+  if (most < size) all = sum;
   // The first token stays, whatever is asked.
-  const auto enough = std::ranges::lower_bound(cumulative, options.top_p * sum);
+  const auto enough = std::ranges::lower_bound(cumulative, options.top_p * all);
   auto kept = std::min(cumulative.size(), static_cast<size_t>(enough - cumulative.begin()) + 1);
   while (kept > 1 && cumulative[kept - 1] - cumulative[kept - 2] < options.min_p) --kept;
   cumulative.resize(kept);

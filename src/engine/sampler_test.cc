@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <vector>
 
+#include "base/rng.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -70,6 +74,32 @@ TEST(Sampler, RestrictionsKeepTheMostLikely) {
   // Squares: 16, 9, 2.25, 1, 0.25 of 28.5; of that 0.8 is more than 16 and less than 25.
   near({.temperature = 0.5, .top_p = 0.8}, {{1, 640}, {3, 360}});
   near({.temperature = 1, .top_p = 0.8}, {{1, 471}, {3, 353}, {4, 176}});
+}
+
+// Of a large vocabulary only the likeliest are sorted; the choice is that among all of them.
+TEST(Sampler, ManyTokensAreChosenFromAsFew) {
+  Rng rng(1);
+  std::vector<float> many(5000);
+  for (const double spread : {0.01, 1.0, 4.0}) {
+    for (float& logit : many) logit = static_cast<float>(spread * rng.normal());
+    std::vector<int32_t> order(many.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, std::greater(),
+                             [&](int32_t id) { return many[static_cast<size_t>(id)]; });
+    std::vector<double> sums;
+    double sum = 0;
+    for (const int32_t id : order)
+      sums.push_back(sum += std::exp(static_cast<double>(many[static_cast<size_t>(id)])));
+    for (const double top_p : {0.1, 0.5, 0.9, 0.999}) {
+      const auto kept = std::ranges::lower_bound(sums, top_p * sum) - sums.begin();
+      for (const double uniform : {0.0, 0.3, 0.77, 0.9999}) {
+        const auto at = std::ranges::upper_bound(sums, uniform * sums[static_cast<size_t>(kept)]);
+        EXPECT_EQ(choose_token(many, {.top_p = top_p}, uniform),
+                  order[static_cast<size_t>(at - sums.begin())])
+            << spread << " " << top_p << " " << uniform;
+      }
+    }
+  }
 }
 
 TEST(Sampler, WhatIsOutOfRangeIsAnError) {

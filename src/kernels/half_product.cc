@@ -19,7 +19,7 @@ using D = hn::ScalableTag<float>;
 using D16 = hn::Rebind<uint16_t, D>;
 using V = hn::Vec<D>;
 
-V Widened(const uint16_t* from, HalfKind kind) {
+HWY_INLINE V Widened(const uint16_t* from, HalfKind kind) {
   const D d;
   const auto bits = hn::LoadU(D16(), from);
   if (kind == HalfKind::kBf16) {

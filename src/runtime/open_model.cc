@@ -53,6 +53,12 @@ class Unquantized : public OpenModel {
     return std::make_shared<HalfLayer>(type == "BF16" ? HalfKind::kBf16 : HalfKind::kHalf,
                                        weights().matrix(weight), std::move(bias));
   }
+  std::optional<int64_t> stored_bytes(const std::string& weight) const override {
+    const std::string type = checkpoint_->dtype(weight);
+    if (type != "BF16" && type != "F16" && !weights().halves(weight)) return {};
+    const auto [rows, cols] = weights().shape(weight);
+    return 2 * rows * cols;
+  }
 
  private:
   std::unique_ptr<Checkpoint> checkpoint_;
