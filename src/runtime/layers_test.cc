@@ -101,13 +101,15 @@ TEST(PackedLayer, HoldsWhatEveryKindOfTensorSays) {
 
 TEST(PackedLayer, TakesAFractionOfTheMemory) {
   ThreadPool pool(1);
+  constexpr int64_t kRows = 1024, kCols = 512;
   QuantizedTensor q =
-      gaussian({.rows = 512, .cols = 256, .spread = 1, .trellis = 64, .segment_rows = 512});
-  q.row_scale = random_scales(512, 1);
-  q.column_scale = random_scales(256, 2);
+      gaussian({.rows = kRows, .cols = kCols, .spread = 1, .trellis = 64, .segment_rows = kRows});
+  q.row_scale = random_scales(kRows, 1);
+  q.column_scale = random_scales(kCols, 2);
   const auto blob = encode_tensor(q, pool);
   const PackedLayer layer(pool, TensorDecoder(blob, "q"), {}, InputPrecision::kInt8);
-  EXPECT_LT(8.0 * static_cast<double>(layer.bytes()) / (512 * 256), 4.5);
+  // Four bits for nearly all integers, and what rows and columns cost.
+  EXPECT_LT(8.0 * static_cast<double>(layer.bytes()) / (kRows * kCols), 4.5);
 }
 
 TEST(HalfLayer, ManyTokensAsDenseFewNearly) {
