@@ -276,7 +276,7 @@ TEST_F(QuantizeModel, AnUnfinishedRunIsContinuedByItsOwnOptionsOnly) {
   QuantizeOptions again = first;
   again.resume = true;
   EXPECT_NE(attempt(again).find("found none"), std::string::npos);
-  EXPECT_NE(attempt(first).find("resume it, or remove the folder"), std::string::npos);
+  EXPECT_NE(attempt(first).find("a run with resume continues it"), std::string::npos);
   EXPECT_NE(attempt(first).find("holds an unfinished run"), std::string::npos);
   again.bits = 3;
   EXPECT_NE(attempt(again).find("options: bits: was 2.0, is 3.0"), std::string::npos)
