@@ -118,7 +118,7 @@ TEST_F(QuantizeLayer, OptionsMustMakeSense) {
   EXPECT_NE(error({.group_size = 32}).find("group"), std::string::npos);
   EXPECT_NE(error({.method = Method::kHuffmanRtn, .damping = 0.1}).find("damping"),
             std::string::npos);
-  EXPECT_NE(error({.method = Method::kGptq, .lmmse = false}).find("LMMSE"), std::string::npos);
+  EXPECT_NE(error({.method = Method::kGptq, .lmmse = false}).find("lmmse"), std::string::npos);
 }
 
 TEST_F(QuantizeLayer, AMetricOfTheOutputsIsMindedOrRefused) {
