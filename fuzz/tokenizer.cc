@@ -1,6 +1,8 @@
 // tokenizer.json, and text through what it says (tokenizer/tokenizer.h).
 #include "tokenizer/tokenizer.h"
 
+#include <nlohmann/json.hpp>
+
 #include "fuzz.h"
 
 namespace watersic {
