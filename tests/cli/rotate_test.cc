@@ -63,7 +63,7 @@ TEST_F(RotateCommand, AFileInAPrincipalBasisIsReadByAll) {
             good({"sample", at("folder"), "--tokens", "12", "-q"}).out);
   bad({"quantize", bundled(), "-o", at("n.wsic"), "--bits", "2", "--calibration", "none", "--basis",
        "heads", "-q"},
-      {"--basis", "needs calibration"});
+      {"basis", "needs calibration"});
 }
 
 }  // namespace
