@@ -18,18 +18,40 @@ struct Candidate {
   double bits = std::numeric_limits<double>::infinity();  // all: table, symbols, escapes
 };
 
+// log2 of every frequency that a table can have.
+double log2_of(uint32_t frequency) {
+  static const std::vector<double> kLog2 = [] {
+    std::vector<double> out((size_t{1} << kMaxPrecision) + 1);
+    for (size_t f = 1; f < out.size(); ++f) out[f] = std::log2(static_cast<double>(f));
+    return out;
+  }();
+  return kLog2[frequency];
+}
+
 double window_bits(const Window& w, const std::vector<uint32_t>& f, int precision) {
   double bits = 0;
   for (size_t v = 0; v < w.counts.size(); ++v) {
     if (w.counts[v] == 0) continue;
     if (f[v] == 0) return std::numeric_limits<double>::infinity();
-    bits += static_cast<double>(w.counts[v]) * (precision - std::log2(static_cast<double>(f[v])));
+    bits += static_cast<double>(w.counts[v]) * (precision - log2_of(f[v]));
   }
   for (size_t odd = 0; odd < 2; ++odd) {
     if (w.escapes[odd] > 0)
-      bits += static_cast<double>(w.escapes[odd]) *
-              (precision - std::log2(static_cast<double>(f[w.counts.size() + odd])));
+      bits += static_cast<double>(w.escapes[odd]) * (precision - log2_of(f[w.counts.size() + odd]));
   }
+  return bits;
+}
+
+// No table codes a window's symbols in fewer bits.
+double entropy_bits(const Window& w) {
+  const double all = std::log2(static_cast<double>(w.total));
+  double bits = 0;
+  const auto add = [&](int64_t count) {
+    if (count == 0) return;
+    bits += static_cast<double>(count) * (all - std::log2(static_cast<double>(count)));
+  };
+  for (const int64_t count : w.counts) add(count);
+  for (const int64_t count : w.escapes) add(count);
   return bits;
 }
 
@@ -48,13 +70,24 @@ double cost(const Candidate& c, SymbolTable& scratch) {
          static_cast<double>(bits_of_table(c.code) + w.cheapest_escapes());
 }
 
-// Knots that follow the counts. `fill`: a missing value is taken for half a one, not for an absent
-// symbol.
-void place_knots(Candidate& c, bool fill) {
+// Not more than that, but for rounding.
+double least_cost(const Candidate& c, double entropy) {
   const Window& w = *c.window;
-  TableCode& code = c.code;
-  const int64_t n = code.knot_count(), step = int64_t{1} << code.spacing;
-  std::vector<double> level(static_cast<size_t>(n), -1);  // 64 log2 of a count; -1: absent
+  return entropy + static_cast<double>(w.total) * state_loss(c.precision) +
+         static_cast<double>(bits_of_table(c.code) + w.cheapest_escapes()) - 1e-3;
+}
+
+// What knots have to say to follow the counts, in 1/64 bit.
+struct Levels {
+  static constexpr double kAbsent = -std::numeric_limits<double>::infinity();
+  std::vector<double> knots;
+  double escape = 0, lowest = 0;
+};
+
+// `fill`: a missing value is taken for half a one, not for an absent symbol.
+Levels follow_counts(const Window& w, const TableCode& code, bool fill) {
+  const int64_t step = int64_t{1} << code.spacing;
+  Levels levels;
   double highest = -1e9, lowest = 1e9;
   const auto note = [&](double count) {
     const double l = 64 * std::log2(count);
@@ -62,8 +95,7 @@ void place_knots(Candidate& c, bool fill) {
     lowest = std::min(lowest, l);
     return l;
   };
-  std::vector<bool> absent(static_cast<size_t>(n), false);
-  for (int64_t i = 0; i < n; ++i) {
+  for (int64_t i = 0; i < code.knot_count(); ++i) {
     double sum = 0, weights = 0;
     for (int64_t v = std::max<int64_t>(0, (i - 1) * step + 1);
          v < std::min(code.symbols, (i + 1) * step); ++v) {
@@ -71,50 +103,74 @@ void place_knots(Candidate& c, bool fill) {
       sum += share * static_cast<double>(w.counts[static_cast<size_t>(v)]);
       weights += share;
     }
-    const bool none = sum == 0 && !fill && code.spacing == 0;
-    absent[static_cast<size_t>(i)] = none;
-    if (none) continue;
-    level[static_cast<size_t>(i)] = note(std::max(sum / std::max(weights, 1.0), fill ? 0.5 : 0.1));
+    const bool absent = sum == 0 && !fill && code.spacing == 0;
+    levels.knots.push_back(
+        absent ? Levels::kAbsent : note(std::max(sum / std::max(weights, 1.0), fill ? 0.5 : 0.1)));
   }
   const double escapes = std::max(0.5 * static_cast<double>(w.escapes[0] + w.escapes[1]), 0.5);
-  if (w.escape()) note(escapes);
-  lowest = std::max(lowest, highest - kMaxLevel + 64);  // those below get the one slot anyway
-  const auto knot_of = [&](double l) {
-    return static_cast<int32_t>(std::lround(std::max(l - lowest, 0.0) / (1 << code.shift)));
+  if (w.escape()) levels.escape = note(escapes);
+  levels.lowest = std::max(lowest, highest - kMaxLevel + 64);  // those below get the one slot anyway
+  return levels;
+}
+
+void place_knots(TableCode& code, const Levels& levels) {
+  const auto knot_of = [&](double level) {
+    return static_cast<int32_t>(
+        std::lround(std::max(level - levels.lowest, 0.0) / (1 << code.shift)));
   };
-  code.knots.assign(static_cast<size_t>(n), 0);
-  for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
-    if (!absent[i]) code.knots[i] = knot_of(level[i]) + (code.spacing == 0 ? 1 : 0);
+  code.knots.assign(levels.knots.size(), 0);
+  for (size_t i = 0; i < levels.knots.size(); ++i) {
+    if (levels.knots[i] != Levels::kAbsent)
+      code.knots[i] = knot_of(levels.knots[i]) + (code.spacing == 0 ? 1 : 0);
   }
-  code.escape_knot = w.escape() ? knot_of(64 * std::log2(escapes)) : 0;
+  code.escape_knot = code.escape ? knot_of(levels.escape) : 0;
+}
+
+// In Exp-Golomb codes. The numbers are below 2^23: the exponent of a float is their logarithm, also in
+// vectors.
+int64_t bits_of_all(const std::vector<int32_t>& numbers, int k) {
+  int32_t logarithms = 0;
+  for (const int32_t v : numbers)
+    logarithms += (std::bit_cast<int32_t>(static_cast<float>(v + (1 << k))) >> 23) - 127;
+  return 2 * int64_t{logarithms} + (1 - k) * static_cast<int64_t>(numbers.size());
 }
 
 // The prediction that makes the description of the knots shortest.
 void choose_prediction(TableCode& code) {
-  const int64_t n = code.knot_count();
-  int64_t best_bits = std::numeric_limits<int64_t>::max();
-  TableCode best = code;
-  std::vector<int64_t> residuals;
-  for (int order = 1; order <= 2; ++order) {
-    code.order = order;
+  int64_t best_bits = std::numeric_limits<int64_t>::max(), best_bias = 0;
+  int best_order = 1, best_parameter = 0;
+  std::vector<int64_t> residuals, sorted;
+  std::vector<int32_t> numbers;
+  for (code.order = 1; code.order <= 2; ++code.order) {
     code.bias = 0;
     residuals.clear();
-    for (int64_t i = order; i < n; ++i)
+    for (int64_t i = 1; i < code.knot_count(); ++i)
       residuals.push_back(code.knots[static_cast<size_t>(i)] - code.prediction(i));
-    if (!residuals.empty()) {
-      const auto middle = residuals.begin() + static_cast<int64_t>(residuals.size() / 2);
-      std::nth_element(residuals.begin(), middle, residuals.end());
+    // The second knot has no line to lie on, and then no bias.
+    const size_t unbiased = std::min(residuals.size(), static_cast<size_t>(code.order - 1));
+    sorted.assign(residuals.begin() + static_cast<int64_t>(unbiased), residuals.end());
+    if (!sorted.empty()) {
+      const auto middle = sorted.begin() + static_cast<int64_t>(sorted.size() / 2);
+      std::nth_element(sorted.begin(), middle, sorted.end());
       code.bias = *middle;
     }
-    for (code.parameter = 0; code.parameter < 12; ++code.parameter) {
-      const int64_t bits = bits_of_table(code);
-      if (bits < best_bits) {
-        best_bits = bits;
-        best = code;
-      }
+    numbers.clear();
+    for (size_t i = 0; i < residuals.size(); ++i)
+      numbers.push_back(
+          static_cast<int32_t>(zigzag(residuals[i] - (i < unbiased ? 0 : code.bias))));
+    const int64_t bias_bits = exp_golomb_bits(zigzag(code.bias), 2);
+    for (int k = 0; k < 12; ++k) {
+      const int64_t bits = bias_bits + bits_of_all(numbers, k);
+      if (bits >= best_bits) continue;
+      best_bits = bits;
+      best_order = code.order;
+      best_bias = code.bias;
+      best_parameter = k;
     }
   }
-  code = best;
+  code.order = best_order;
+  code.bias = best_bias;
+  code.parameter = best_parameter;
 }
 
 // Moves knots by one as long as that saves bits.
@@ -221,15 +277,19 @@ FittedTable fit_table(const Histogram& h, int precision) {
       consider(c);
       continue;
     }
+    const double entropy = entropy_bits(w);
     const bool holes = std::find(w.counts.begin(), w.counts.end(), 0) != w.counts.end();
     for (c.code.spacing = 0; c.code.spacing <= 7; ++c.code.spacing) {
       if (c.code.spacing > 0 && c.code.symbols >> c.code.spacing < 3) break;
+      const bool filled = holes && c.code.spacing == 0;
+      const Levels levels = follow_counts(w, c.code, false),
+                   without_holes = filled ? follow_counts(w, c.code, true) : Levels();
       for (c.code.shift = 0; c.code.shift <= 6; ++c.code.shift) {
         for (const bool fill : {false, true}) {
-          if (fill && (!holes || c.code.spacing > 0)) continue;
-          place_knots(c, fill);
+          if (fill && !filled) continue;
+          place_knots(c.code, fill ? without_holes : levels);
           choose_prediction(c.code);
-          consider(c);
+          if (best.size() < kKept || least_cost(c, entropy) < best.back().bits) consider(c);
         }
       }
     }

@@ -50,6 +50,7 @@ class Finetune : public testing::Test {
                      .allocation = Allocation::kUniform};
     options.limits = false;
     options.coder = Coder::kPooled;  // quick
+    if (method == Method::kWatersic) options.trellis = 8;
     options.threads = 2;
     change(options);
     quantize_model(file("model"), file(name), options);

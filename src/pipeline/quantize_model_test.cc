@@ -45,6 +45,7 @@ class QuantizeModel : public testing::Test {
     if (source != Source::kText) out.calibration.file.clear();
     out.model.mixing_steps = 0;
     out.coder = Coder::kPooled;  // half the time
+    if (method == Method::kWatersic) out.trellis = 8;  // a third of it
     out.threads = 2;
     return out;
   }
