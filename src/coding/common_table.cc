@@ -13,6 +13,22 @@ constexpr uint16_t kExp2[64] = {
     49991, 50535, 51085, 51642, 52204, 52773, 53347, 53928, 54515, 55109, 55709, 56316, 56929,
     57549, 58176, 58809, 59449, 60097, 60751, 61413, 62081, 62757, 63441, 64132, 64830};
 
+// Whole quotients below 2^20 of one divisor: a product, put right by one where it was rounded.
+class Divisor {
+ public:
+  explicit Divisor(uint64_t divisor)
+      : divisor_(divisor), inverse_(1 / static_cast<double>(divisor)) {}
+  uint64_t quotient(uint64_t x) const {
+    const auto q = static_cast<uint64_t>(static_cast<double>(static_cast<int64_t>(x)) * inverse_);
+    if (q * divisor_ > x) return q - 1;
+    return x - q * divisor_ >= divisor_ ? q + 1 : q;
+  }
+
+ private:
+  uint64_t divisor_;
+  double inverse_;
+};
+
 }  // namespace
 
 uint64_t weight_of_level(int64_t level) {
@@ -50,11 +66,12 @@ bool share_slots(const std::vector<uint64_t>& weights, int precision,
   for (const uint64_t w : weights) excess += w > slot ? w - slot : 0;
   // Rounding the running sum, not each share, makes the total right without a repair. There is an
   // excess unless every slot is taken.
+  const Divisor by_excess(std::max<uint64_t>(excess, 1));
   uint64_t before = 0, running = 0;
   for (size_t s = 0; s < weights.size(); ++s) {
     if (weights[s] == 0) continue;
     running += weights[s] > slot ? weights[s] - slot : 0;
-    const uint64_t after = excess == 0 ? 0 : running * (slots - present) / excess;
+    const uint64_t after = by_excess.quotient(running * (slots - present));
     frequencies[s] = static_cast<uint32_t>(1 + after - before);
     before = after;
   }

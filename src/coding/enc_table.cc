@@ -15,29 +15,31 @@ struct Candidate {
   TableCode code;
   int precision = FittedTable::kDefaultPrecision;
   const Window* window = nullptr;
-  double bits = std::numeric_limits<double>::infinity();  // all: table, symbols, escapes
+  double entropy = 0;                                     // of the symbols
+  double bits = std::numeric_limits<double>::infinity();  // table, symbols, escapes
 };
 
 // log2 of every frequency that a table can have.
-double log2_of(uint32_t frequency) {
+const std::vector<double>& logarithms() {
   static const std::vector<double> kLog2 = [] {
     std::vector<double> out((size_t{1} << kMaxPrecision) + 1);
     for (size_t f = 1; f < out.size(); ++f) out[f] = std::log2(static_cast<double>(f));
     return out;
   }();
-  return kLog2[frequency];
+  return kLog2;
 }
 
 double window_bits(const Window& w, const std::vector<uint32_t>& f, int precision) {
+  const std::vector<double>& log2 = logarithms();
   double bits = 0;
   for (size_t v = 0; v < w.counts.size(); ++v) {
     if (w.counts[v] == 0) continue;
     if (f[v] == 0) return std::numeric_limits<double>::infinity();
-    bits += static_cast<double>(w.counts[v]) * (precision - log2_of(f[v]));
+    bits += static_cast<double>(w.counts[v]) * (precision - log2[f[v]]);
   }
   for (size_t odd = 0; odd < 2; ++odd) {
     if (w.escapes[odd] > 0)
-      bits += static_cast<double>(w.escapes[odd]) * (precision - log2_of(f[w.counts.size() + odd]));
+      bits += static_cast<double>(w.escapes[odd]) * (precision - log2[f[w.counts.size() + odd]]);
   }
   return bits;
 }
@@ -61,20 +63,16 @@ int64_t bits_of_table(const TableCode& code) {
   return counter.size();
 }
 
-// Infinite where the code is no table.
-double cost(const Candidate& c, SymbolTable& scratch) {
-  if (!expand_table(c.code, c.precision, scratch)) return std::numeric_limits<double>::infinity();
+// Infinite where the code is no table, and where it costs more than `limit` for sure.
+double cost(const Candidate& c, SymbolTable& scratch, double limit) {
   const Window& w = *c.window;
-  return window_bits(w, scratch.frequencies, c.precision) +
-         static_cast<double>(w.total) * state_loss(c.precision) +
-         static_cast<double>(bits_of_table(c.code) + w.cheapest_escapes());
-}
-
-// Not more than that, but for rounding.
-double least_cost(const Candidate& c, double entropy) {
-  const Window& w = *c.window;
-  return entropy + static_cast<double>(w.total) * state_loss(c.precision) +
-         static_cast<double>(bits_of_table(c.code) + w.cheapest_escapes()) - 1e-3;
+  const double states = static_cast<double>(w.total) * state_loss(c.precision),
+               beside = static_cast<double>(bits_of_table(c.code) + w.cheapest_escapes());
+  constexpr double kRounding = 1e-3;
+  if (c.entropy + states + beside - kRounding >= limit ||
+      !expand_table(c.code, c.precision, scratch))
+    return std::numeric_limits<double>::infinity();
+  return window_bits(w, scratch.frequencies, c.precision) + states + beside;
 }
 
 // What knots have to say to follow the counts, in 1/64 bit.
@@ -104,12 +102,13 @@ Levels follow_counts(const Window& w, const TableCode& code, bool fill) {
       weights += share;
     }
     const bool absent = sum == 0 && !fill && code.spacing == 0;
-    levels.knots.push_back(
-        absent ? Levels::kAbsent : note(std::max(sum / std::max(weights, 1.0), fill ? 0.5 : 0.1)));
+    levels.knots.push_back(absent ? Levels::kAbsent
+                                  : note(std::max(sum / std::max(weights, 1.0), fill ? 0.5 : 0.1)));
   }
   const double escapes = std::max(0.5 * static_cast<double>(w.escapes[0] + w.escapes[1]), 0.5);
   if (w.escape()) levels.escape = note(escapes);
-  levels.lowest = std::max(lowest, highest - kMaxLevel + 64);  // those below get the one slot anyway
+  levels.lowest =
+      std::max(lowest, highest - kMaxLevel + 64);  // those below get the one slot anyway
   return levels;
 }
 
@@ -126,8 +125,8 @@ void place_knots(TableCode& code, const Levels& levels) {
   code.escape_knot = code.escape ? knot_of(levels.escape) : 0;
 }
 
-// In Exp-Golomb codes. The numbers are below 2^23: the exponent of a float is their logarithm, also in
-// vectors.
+// In Exp-Golomb codes. The numbers are below 2^23: the exponent of a float is their logarithm, also
+// in vectors.
 int64_t bits_of_all(const std::vector<int32_t>& numbers, int k) {
   int32_t logarithms = 0;
   for (const int32_t v : numbers)
@@ -175,13 +174,12 @@ void choose_prediction(TableCode& code) {
 
 // Moves knots by one as long as that saves bits.
 void descend(Candidate& c, SymbolTable& scratch) {
-  c.bits = cost(c, scratch);
   const auto try_step = [&](int32_t& knot, int32_t lowest) {
     bool moved = false;
     for (const int32_t step : {1, -1}) {
       while (knot + step >= lowest) {
         knot += step;
-        const double bits = cost(c, scratch);
+        const double bits = cost(c, scratch, c.bits);
         if (!(bits < c.bits)) {
           knot -= step;
           break;
@@ -203,7 +201,7 @@ void descend(Candidate& c, SymbolTable& scratch) {
     if (!moved) break;
     Candidate other = c;
     choose_prediction(other.code);
-    other.bits = cost(other, scratch);
+    other.bits = cost(other, scratch, c.bits);
     if (other.bits < c.bits) c = other;
   }
 }
@@ -216,7 +214,7 @@ void choose_precision(Candidate& c, SymbolTable& scratch) {
   for (int p = least_precision(c.code.alphabet()); p <= kMaxPrecision; ++p) {
     Candidate other = c;
     other.precision = p;
-    other.bits = cost(other, scratch);
+    other.bits = cost(other, scratch, c.bits);
     if (other.bits < c.bits) c = other;
   }
 }
@@ -258,8 +256,10 @@ FittedTable fit_table(const Histogram& h, int precision) {
   std::vector<Candidate> best;
   SymbolTable scratch;
   const auto consider = [&](Candidate& c) {
-    c.bits = cost(c, scratch);
-    if (best.size() == kKept && !(c.bits < best.back().bits)) return;
+    const double limit =
+        best.size() < kKept ? std::numeric_limits<double>::infinity() : best.back().bits;
+    c.bits = cost(c, scratch, limit);
+    if (best.size() == kKept && !(c.bits < limit)) return;
     const auto place = std::upper_bound(
         best.begin(), best.end(), c, [](const auto& a, const auto& b) { return a.bits < b.bits; });
     best.insert(place, c);
@@ -268,6 +268,7 @@ FittedTable fit_table(const Histogram& h, int precision) {
   for (const Window& w : windows) {
     Candidate c;
     c.window = &w;
+    c.entropy = entropy_bits(w);
     c.code.base = static_cast<int32_t>(w.base);
     c.code.symbols = static_cast<int64_t>(w.counts.size());
     c.code.escape = w.escape();
@@ -277,7 +278,6 @@ FittedTable fit_table(const Histogram& h, int precision) {
       consider(c);
       continue;
     }
-    const double entropy = entropy_bits(w);
     const bool holes = std::find(w.counts.begin(), w.counts.end(), 0) != w.counts.end();
     for (c.code.spacing = 0; c.code.spacing <= 7; ++c.code.spacing) {
       if (c.code.spacing > 0 && c.code.symbols >> c.code.spacing < 3) break;
@@ -289,7 +289,7 @@ FittedTable fit_table(const Histogram& h, int precision) {
           if (fill && !filled) continue;
           place_knots(c.code, fill ? without_holes : levels);
           choose_prediction(c.code);
-          if (best.size() < kKept || least_cost(c, entropy) < best.back().bits) consider(c);
+          consider(c);
         }
       }
     }

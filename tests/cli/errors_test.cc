@@ -165,8 +165,8 @@ class BadInput : public BadModel {
  protected:
   // A good file to start from.
   void quantize() const {
-    good({"quantize", at("model"), "-o", at("model.wsic"), "-b", "3", "--samples", "2", "--trellis",
-          "8", "--no-mixing", "-q"});
+    good({"quantize", at("model"), "-o", at("model.wsic"), "-b", "3", "--calibration", "none",
+          "--trellis", "8", "--coder", "pooled", "-q"});
   }
 };
 

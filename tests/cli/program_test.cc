@@ -37,12 +37,13 @@ class Program : public Cli {
 };
 
 TEST_F(Program, QuantizesAndGivesThePerplexityBack) {
-  // Pooled and eight states: a tenth of the time; classes and more states are in the pinned results.
+  // Pooled and eight states: a tenth of the time; classes and more states are in the pinned
+  // results.
   good({"sample", bundled(), "--seed", "2", "--tokens", "2000", "-q"});
   overwrite(at("text.txt"), contents(at(".out")));
-  const Outcome quantized =
-      good({"quantize", bundled(), "-o", at("m.wsic"), "--bits", "2", "--samples", "8", "--coder",
-            "pooled", "--trellis", "8", "--threads", "2", "--report", at("run.json")});
+  const Outcome quantized = good({"quantize", bundled(), "-o", at("m.wsic"), "--bits", "2",
+                                  "--samples", "8", "--coder", "pooled", "--trellis", "8",
+                                  "--no-mixing", "--threads", "2", "--report", at("run.json")});
   // Results on stdout, progress on stderr.
   EXPECT_NE(quantized.out.find("bits a weight"), std::string::npos) << quantized.out;
   EXPECT_NE(quantized.out.find("m.wsic"), std::string::npos) << quantized.out;
@@ -61,9 +62,9 @@ TEST_F(Program, QuantizesAndGivesThePerplexityBack) {
   }
   for (const Json& stage : run["stages"]) expect_finite(stage, {"seconds", "peak_bytes"});
 
-  const Outcome silent = good({"quantize", bundled(), "-o", at("one.wsic"), "--bits", "2",
-                               "--samples", "8", "--coder", "pooled", "--trellis", "8", "--threads",
-                               "1", "--quiet"});
+  const Outcome silent =
+      good({"quantize", bundled(), "-o", at("one.wsic"), "--bits", "2", "--samples", "8", "--coder",
+            "pooled", "--trellis", "8", "--no-mixing", "--threads", "1", "--quiet"});
   EXPECT_EQ(silent.out + silent.err, "");
   EXPECT_EQ(contents(at("m.wsic")), contents(at("one.wsic")));
 
