@@ -5,7 +5,7 @@
 #   glue    all else that a user runs: -O1 takes GCC two thirds of the time
 #   test    tests: like glue, with GoogleTest in the header
 #
-# A source includes what it needs all the same: the preset no-pch and tools/tidy do without these
+# A source includes what it needs all the same: the preset by-source and tools/tidy do without these
 # headers. nlohmann/json.hpp is not in them: wherever it is seen, its parser is instantiated, which is
 # 0.8 s a source.
 
@@ -23,6 +23,11 @@ function(watersic_compile_options target kind)
   target_link_libraries(${target} PRIVATE fmt::fmt)
   if(WATERSIC_PCH)
     target_precompile_headers(${target} REUSE_FROM watersic_pch_${kind})
+  endif()
+  # Several sources as one: what they all instantiate, of JSON above all, is compiled once. Not where
+  # Highway compiles a source again for each target.
+  if(WATERSIC_UNITY AND NOT kind STREQUAL loops)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
   endif()
 endfunction()
 

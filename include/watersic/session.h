@@ -15,7 +15,7 @@
 
 namespace watersic {
 
-struct ModelOptions {
+struct OpenOptions {
   int threads = 0;  // 0: all that the machine has
   WeightFormat weights = WeightFormat::kPacked;
 };
@@ -40,7 +40,7 @@ class Model {
  public:
   // A checkpoint (a folder or a GGUF file) or a .wsic file. The weights are loaded by the first
   // session. Throws Error.
-  explicit Model(const std::filesystem::path& path, const ModelOptions& options = {});
+  explicit Model(const std::filesystem::path& path, const OpenOptions& options = {});
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();

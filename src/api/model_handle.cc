@@ -40,7 +40,7 @@ std::optional<int32_t> end_of_turn(const ChatTemplate& chat, const Tokenizer& to
 
 }  // namespace
 
-Model::Impl::Impl(const std::filesystem::path& path, const ModelOptions& options)
+Model::Impl::Impl(const std::filesystem::path& path, const OpenOptions& options)
     : machine(physical_memory()),
       pool(options.threads),
       format(options.weights),
@@ -166,7 +166,7 @@ const Network& Model::Impl::load(int64_t context, CacheType cache, const Progres
   return *network_;
 }
 
-Model::Model(const std::filesystem::path& path, const ModelOptions& options)
+Model::Model(const std::filesystem::path& path, const OpenOptions& options)
     : impl_(std::make_shared<Impl>(path, options)) {}
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;

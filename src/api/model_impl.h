@@ -16,7 +16,7 @@
 namespace watersic {
 
 struct Model::Impl {
-  Impl(const std::filesystem::path& path, const ModelOptions& options);
+  Impl(const std::filesystem::path& path, const OpenOptions& options);
 
   // Read once, when it is first asked for.
   const Tokenizer& tokenizer() const;

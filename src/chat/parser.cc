@@ -11,11 +11,11 @@
 namespace watersic::jinja {
 namespace {
 
-using Kind = Expression::Kind;
-
 constexpr int kMaxDepth = 200;  // of expressions and statements inside each other
 
 class Parser {
+  using Kind = Expression::Kind;
+
  public:
   Parser(std::string_view source, const std::string& name)
       : name_(name), tokens_(tokens_of(source, name)) {}

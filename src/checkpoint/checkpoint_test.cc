@@ -12,15 +12,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Checkpoint : public ::testing::Test {
+class CheckpointFolder : public ::testing::Test {
  protected:
-  Checkpoint() {
+  CheckpointFolder() {
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
     dir_ = fs::temp_directory_path() / (std::string("watersic-checkpoint-") + info->name());
     fs::remove_all(dir_);
     fs::create_directory(dir_);
   }
-  ~Checkpoint() override { fs::remove_all(dir_); }
+  ~CheckpointFolder() override { fs::remove_all(dir_); }
 
   // A shard whose tensors are all [value, value].
   void shard(const std::string& file, const std::vector<std::string>& names, float value) const {
@@ -46,7 +46,7 @@ class Checkpoint : public ::testing::Test {
   fs::path dir_;
 };
 
-TEST_F(Checkpoint, ShardsAreFoundThroughTheIndex) {
+TEST_F(CheckpointFolder, ShardsAreFoundThroughTheIndex) {
   shard("a.safetensors", {"x", "y"}, 1);
   shard("b.safetensors", {"z"}, 2);
   index(R"("x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors")");
@@ -60,7 +60,7 @@ TEST_F(Checkpoint, ShardsAreFoundThroughTheIndex) {
   EXPECT_THROW(source.matrix("w"), Error);
 }
 
-TEST_F(Checkpoint, WhatIsMissingOrTwiceThereIsNamed) {
+TEST_F(CheckpointFolder, WhatIsMissingOrTwiceThereIsNamed) {
   EXPECT_NE(error().find("found neither"), std::string::npos);
   index(R"("x": "a.safetensors")");
   EXPECT_NE(error().find("a.safetensors: found no such file, which model.safetensors.index.json "

@@ -10,13 +10,13 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct BenchArguments {
   std::filesystem::path model, json;
   bool quiet = false;
   BenchOptions options;
 };
 
-void run(const Arguments& arguments) {
+void run_bench(const BenchArguments& arguments) {
   const BenchResult r =
       bench(arguments.model, arguments.options, progress_printer(arguments.quiet));
   if (!arguments.json.empty()) write_file(arguments.json, to_json(r));
@@ -36,7 +36,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_bench(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<BenchArguments>();
   BenchOptions& options = arguments->options;
   CLI::App* command = program.add_subcommand(
       "bench",
@@ -64,7 +64,7 @@ void add_bench(CLI::App& program) {
   command->add_option("--json", arguments->json, "Write the figures to this file")
       ->type_name("FILE");
   command->add_flag("--quiet,-q", arguments->quiet, "No progress");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_bench(*arguments); });
 }
 
 }  // namespace watersic::cli

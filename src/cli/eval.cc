@@ -10,7 +10,7 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   std::filesystem::path model, text, json, picks, reference;
   int threads = 0;
   WeightFormat weights = WeightFormat::kFloat32;
@@ -55,7 +55,7 @@ void print_statistics(const KlStatistics& s) {
   }
 }
 
-void score_text(const Arguments& arguments) {
+void score_text(const EvalArguments& arguments) {
   const EvaluateResult r = evaluate(arguments.model, arguments.text, arguments.text_options,
                                     progress_printer(arguments.quiet));
   if (!arguments.json.empty()) write_file(arguments.json, to_json(r));
@@ -73,7 +73,7 @@ void score_text(const Arguments& arguments) {
   }
 }
 
-void answer_questions(const Arguments& arguments) {
+void answer_questions(const EvalArguments& arguments) {
   const TaskResult r =
       run_task(arguments.model, arguments.task_options, progress_printer(arguments.quiet));
   if (!arguments.json.empty()) write_file(arguments.json, to_json(r));
@@ -105,7 +105,7 @@ void answer_questions(const Arguments& arguments) {
   }
 }
 
-void run(Arguments& arguments) {
+void run_eval(EvalArguments& arguments) {
   if (arguments.text.empty() == arguments.task_options.data.empty())
     throw CLI::RequiredError("One of --text and --task");
   arguments.text_options.reference = arguments.task_options.reference = arguments.reference;
@@ -139,7 +139,7 @@ void add_text_options(CLI::App& command, EvaluateOptions& options, CLI::Option* 
       ->needs(text);
 }
 
-void add_task_options(CLI::App& command, Arguments& arguments, CLI::Option* text) {
+void add_task_options(CLI::App& command, EvalArguments& arguments, CLI::Option* text) {
   TaskOptions& options = arguments.task_options;
   CLI::Option* task =
       add_choice(command, "--task", options.task, "Answer a benchmark's questions")->excludes(text);
@@ -182,7 +182,7 @@ void add_task_options(CLI::App& command, Arguments& arguments, CLI::Option* text
 }  // namespace
 
 void add_eval(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = program.add_subcommand(
       "eval",
       "Score a text or a benchmark: perplexity, KL divergence, accuracy\n\n"
@@ -209,7 +209,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--json", arguments->json, "Write the figures to this file")
       ->type_name("OUT.json");
   command->add_flag("--quiet,-q", arguments->quiet, "No progress");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_eval(*arguments); });
 }
 
 }  // namespace watersic::cli

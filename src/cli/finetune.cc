@@ -10,14 +10,14 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct FinetuneArguments {
   std::filesystem::path input, output, report;
   std::string calibration = "self";
   bool quiet = false;
   FinetuneOptions options;
 };
 
-void run(Arguments& arguments) {
+void run_finetune(FinetuneArguments& arguments) {
   FinetuneOptions& options = arguments.options;
   using Source = CalibrationOptions::Source;
   if (arguments.calibration != "self") {
@@ -47,7 +47,7 @@ void run(Arguments& arguments) {
 }  // namespace
 
 void add_finetune(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<FinetuneArguments>();
   FinetuneOptions& options = arguments->options;
   CalibrationOptions& calibration = options.calibration;
   CLI::App* command = program.add_subcommand(
@@ -110,7 +110,7 @@ void add_finetune(CLI::App& program) {
   command->add_option("--report", arguments->report, "Write all figures, by epoch, to this file")
       ->type_name("FT.json");
   command->add_flag("--quiet,-q", arguments->quiet, "No progress, no summary");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_finetune(*arguments); });
 }
 
 }  // namespace watersic::cli

@@ -11,14 +11,14 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct GenerateArguments {
   std::filesystem::path model, prompt_file;
   std::string prompt;
   bool ids = false, quiet = false;
   GenerateOptions options;
 };
 
-void run(const Arguments& arguments) {
+void run_generate(const GenerateArguments& arguments) {
   const std::string prompt =
       arguments.prompt_file.empty() ? arguments.prompt : read_text(arguments.prompt_file);
   const auto print = [&](std::string_view piece) {
@@ -47,7 +47,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_generate(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<GenerateArguments>();
   GenerateOptions& options = arguments->options;
   CLI::App* command = program.add_subcommand(
       "generate",
@@ -107,7 +107,7 @@ void add_generate(CLI::App& program) {
   command->callback([arguments, command] {
     if (command->count("--prompt") + command->count("--prompt-file") == 0)
       throw CLI::RequiredError("--prompt or --prompt-file");
-    run(*arguments);
+    run_generate(*arguments);
   });
 }
 

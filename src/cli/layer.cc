@@ -10,13 +10,13 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct LayerArguments {
   std::filesystem::path weights, covariance, output_metric, json, dequantized;
   std::string basis = "native";
   LayerOptions options;
 };
 
-void run(const Arguments& arguments) {
+void run_layer(const LayerArguments& arguments) {
   if (!arguments.dequantized.empty()) check_writable(arguments.dequantized);
   if (!arguments.json.empty()) check_writable(arguments.json);
   const Matrix<float> W = read_npy<float>(arguments.weights);
@@ -52,7 +52,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_layer(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<LayerArguments>();
   CLI::App* command = program.add_subcommand(
       "layer",
       "Quantize one matrix, given the second moment of its inputs\n\n"
@@ -85,7 +85,7 @@ void add_layer(CLI::App& program) {
       ->add_option("--dequantized", arguments->dequantized,
                    "Write the matrix as it decodes to this file")
       ->type_name("V.npy");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_layer(*arguments); });
 }
 
 }  // namespace watersic::cli

@@ -11,14 +11,14 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct LimitArguments {
   std::filesystem::path covariance, weights, json;
   std::vector<double> bits{0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6};
   uint64_t seed = 1;
   int threads = 0;
 };
 
-void run(const Arguments& arguments) {
+void run_limit(const LimitArguments& arguments) {
   const Matrix<double> S = read_npy<double>(arguments.covariance);
   const Matrix<float> W =
       arguments.weights.empty() ? Matrix<float>() : read_npy<float>(arguments.weights);
@@ -42,7 +42,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_limit(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<LimitArguments>();
   CLI::App* command = program.add_subcommand(
       "limit",
       "The information-theoretic limit of a layer, and what theory promises GPTQ and WaterSIC.\n\n"
@@ -64,7 +64,7 @@ void add_limit(CLI::App& program) {
       ->type_name("S");
   add_threads(*command, arguments->threads);
   command->add_option("--json", arguments->json, "Write the figures here")->type_name("OUT.json");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_limit(*arguments); });
 }
 
 }  // namespace watersic::cli

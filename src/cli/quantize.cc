@@ -14,7 +14,7 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct QuantizeArguments {
   std::filesystem::path model, output, report;
   std::string size;
   bool quiet = false, dry_run = false;
@@ -51,7 +51,7 @@ void print_plan(const std::filesystem::path& model, const QuantizeOptions& optio
              std::ceil(plan.seconds / 60));
 }
 
-void run(Arguments& arguments) {
+void run_quantize(QuantizeArguments& arguments) {
   QuantizeOptions& options = arguments.options;
   if (!arguments.size.empty()) options.file_size = parse_size(arguments.size);
   if (arguments.dry_run) {
@@ -79,7 +79,7 @@ void run(Arguments& arguments) {
 }  // namespace
 
 void add_quantize(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<QuantizeArguments>();
   CLI::App* command = program.add_subcommand(
       "quantize",
       "Quantize a model: a checkpoint in, one .wsic file out\n\n"
@@ -119,7 +119,7 @@ void add_quantize(CLI::App& program) {
   command->callback([arguments, command] {
     if (command->count("--bits") + command->count("--size") == 0)
       throw CLI::RequiredError("--bits or --size");
-    run(*arguments);
+    run_quantize(*arguments);
   });
 }
 

@@ -10,7 +10,7 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct ReportArguments {
   std::vector<std::filesystem::path> files;
   std::filesystem::path output;
 };
@@ -19,7 +19,7 @@ std::string counted(size_t count, const char* what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
-void run(const Arguments& arguments) {
+void run_report(const ReportArguments& arguments) {
   check_writable(arguments.output);
   const Report report = make_report(arguments.files);
   write_file(arguments.output, report.html);
@@ -31,7 +31,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_report(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ReportArguments>();
   CLI::App* command = program.add_subcommand(
       "report",
       "Show runs and evaluations on one page: sizes, quality, where the bits went\n\n"
@@ -47,7 +47,7 @@ void add_report(CLI::App& program) {
   command->add_option("-o,--output", arguments->output, "The page to write")
       ->required()
       ->type_name("OUT.html");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_report(*arguments); });
 }
 
 }  // namespace watersic::cli

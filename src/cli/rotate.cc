@@ -7,7 +7,7 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct RotateArguments {
   std::filesystem::path model, output;
   std::string basis = "principal";
   bool quiet = false;
@@ -17,7 +17,7 @@ struct Arguments {
 }  // namespace
 
 void add_rotate(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RotateArguments>();
   RotateOptions& options = arguments->options;
   CLI::App* command = program.add_subcommand(
       "rotate",

@@ -9,7 +9,7 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct SweepArguments {
   std::filesystem::path model, text, folder;
   std::vector<std::string> methods;
   int threads = 0;
@@ -17,7 +17,7 @@ struct Arguments {
   SweepOptions options;
 };
 
-void run(Arguments& arguments) {
+void run_sweep(SweepArguments& arguments) {
   SweepOptions& options = arguments.options;
   if (!arguments.methods.empty()) options.methods.clear();
   for (const std::string& name : arguments.methods)
@@ -41,7 +41,7 @@ void run(Arguments& arguments) {
 }  // namespace
 
 void add_sweep(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<SweepArguments>();
   SweepOptions& options = arguments->options;
   CLI::App* command = program.add_subcommand(
       "sweep",
@@ -98,7 +98,7 @@ void add_sweep(CLI::App& program) {
                     "Delete each .wsic file when it has been evaluated");
   add_threads(*command, arguments->threads);
   command->add_flag("--quiet,-q", arguments->quiet, "No progress, no table");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_sweep(*arguments); });
 }
 
 }  // namespace watersic::cli

@@ -8,7 +8,7 @@
 namespace watersic::cli {
 namespace {
 
-struct Arguments {
+struct SynthArguments {
   std::string like, layer;
   int64_t layers = 0, rows = 1024, cols = 512;
   std::optional<double> bits;
@@ -19,7 +19,7 @@ struct Arguments {
 }  // namespace
 
 void add_synth(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<SynthArguments>();
   CLI::App* command = program.add_subcommand(
       "synth",
       "Write random weights of realistic spread, to measure with\n\n"

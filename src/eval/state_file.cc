@@ -10,7 +10,7 @@
 namespace watersic {
 namespace {
 
-constexpr size_t kHead = 64;
+constexpr size_t kHeadBytes = 64;
 
 }  // namespace
 
@@ -18,7 +18,7 @@ StateFile::StateFile(const std::filesystem::path& path, const std::string& ident
                      int64_t cols)
     : rows_(rows), cols_(cols) {
   const std::string head = fmt::format("{:<63}\n", "watersic.states/1 " + identity);
-  assert(head.size() == kHead);
+  assert(head.size() == kHeadBytes);
   if (!std::filesystem::exists(path)) {
     writer_ = std::make_unique<AtomicFile>(path);
     writer_->write(head);
@@ -26,10 +26,10 @@ StateFile::StateFile(const std::filesystem::path& path, const std::string& ident
   }
   mapped_ = std::make_unique<MappedFile>(path);
   const auto bytes = mapped_->bytes();
-  if (bytes.size() < kHead || std::memcmp(bytes.data(), head.data(), kHead) != 0)
+  if (bytes.size() < kHeadBytes || std::memcmp(bytes.data(), head.data(), kHeadBytes) != 0)
     throw Error(
         fmt::format("{}: holds the states of another model, or on another text", path.string()));
-  const size_t expected = kHead + static_cast<size_t>(rows * cols) * sizeof(float);
+  const size_t expected = kHeadBytes + static_cast<size_t>(rows * cols) * sizeof(float);
   if (bytes.size() != expected) {
     throw Error(
         fmt::format("{}: expected {} bytes, found {}", path.string(), expected, bytes.size()));
@@ -40,7 +40,7 @@ Matrix<float> StateFile::read(int64_t row, int64_t rows) const {
   assert(complete() && row >= 0 && row + rows <= rows_);
   Matrix<float> states(rows, cols_);
   const auto part =
-      mapped_->bytes().subspan(kHead + static_cast<size_t>(row * cols_) * sizeof(float),
+      mapped_->bytes().subspan(kHeadBytes + static_cast<size_t>(row * cols_) * sizeof(float),
                                static_cast<size_t>(rows * cols_) * sizeof(float));
   std::memcpy(states.data(), part.data(), part.size());
   mapped_->release(part);

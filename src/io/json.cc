@@ -10,7 +10,7 @@
 namespace watersic {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr int kMaxJsonDepth = 64;
 
 // A value as an error shows it: short.
 std::string shown(const Json& value) {
@@ -37,8 +37,8 @@ Json parse_json(std::string_view text, const std::string& name) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth)
-        throw Error(fmt::format("{}: JSON nested deeper than {} levels", name, kMaxDepth));
+      if (++depth > kMaxJsonDepth)
+        throw Error(fmt::format("{}: JSON nested deeper than {} levels", name, kMaxJsonDepth));
     } else if (c == '}' || c == ']') {
       --depth;
     }

@@ -18,7 +18,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
-constexpr std::string_view kMagic("\x93NUMPY", 6);
+constexpr std::string_view kNpyMagic("\x93NUMPY", 6);
 
 struct Header {
   bool is_double = false;
@@ -60,7 +60,7 @@ class Scanner {
 };
 
 Header parse_header(std::string_view file, const std::string& name) {
-  if (file.size() < 10 || file.substr(0, 6) != kMagic) throw Error(name + ": is not a .npy file");
+  if (file.size() < 10 || file.substr(0, 6) != kNpyMagic) throw Error(name + ": is not a .npy file");
   const int major = static_cast<unsigned char>(file[6]);
   if (major < 1 || major > 3)
     throw Error(fmt::format("{}: expected .npy version 1 to 3, found {}", name, major));
@@ -143,7 +143,7 @@ void write_npy(const std::filesystem::path& path, MatrixView<const T> matrix) {
                 ' ');  // the data starts at a multiple of 64
   header += '\n';
   AtomicFile file(path);
-  file.write(kMagic);
+  file.write(kNpyMagic);
   file.write(std::string_view("\x01\x00", 2));
   const auto length = static_cast<uint16_t>(header.size());
   file.write(std::as_bytes(std::span(&length, 1)));

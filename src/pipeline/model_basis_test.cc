@@ -35,7 +35,7 @@ class TiedModel : public testing::Test {
   std::vector<std::vector<int32_t>> windows_ = random_windows(config_, 6, 40, 2);
 };
 
-double error_of(const Matrix<float>& found, const Matrix<float>& expected) {
+double relative_error(const Matrix<float>& found, const Matrix<float>& expected) {
   double error = 0, size = 0;
   for (size_t i = 0; i < found.values().size(); ++i) {
     const double x = expected.values()[i], y = found.values()[i];
@@ -53,7 +53,8 @@ TEST_F(TiedModel, KeepsItsTieInTheFileAndItsLogits) {
   EXPECT_NO_THROW(check_tensors(basis.config(), basis.weights()));
   EXPECT_TRUE(config_.tied_embeddings);
   EXPECT_FALSE(basis.config().tied_embeddings);
-  EXPECT_LT(error_of(logits(basis.config(), basis.weights()), logits(config_, source_)), 1e-9);
+  EXPECT_LT(relative_error(logits(basis.config(), basis.weights()), logits(config_, source_)),
+            1e-9);
   for (const char* name : {kEmbedding, kFinalNorm})
     EXPECT_TRUE(
         std::ranges::equal(basis.stored().matrix(name).values(), source_.matrix(name).values()));

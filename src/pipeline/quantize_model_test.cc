@@ -44,7 +44,7 @@ class QuantizeModel : public testing::Test {
         .source = source, .file = file("text.txt"), .samples = 8, .sequence_length = 64};
     if (source != Source::kText) out.calibration.file.clear();
     out.model.mixing_steps = 0;
-    out.coder = Coder::kPooled;  // half the time
+    out.coder = Coder::kPooled;                        // half the time
     if (method == Method::kWatersic) out.trellis = 8;  // a third of it
     out.threads = 2;
     return out;

@@ -10,12 +10,6 @@
 namespace watersic::report {
 namespace {
 
-Study joined(const std::vector<Json>& files) {
-  std::vector<Record> records;
-  records.reserve(files.size());
-  for (const Json& file : files) records.push_back(read_record(file, "file.json"));
-  return join(std::move(records));
-}
 std::string page_of(const std::vector<Json>& files) { return page(joined(files)); }
 
 bool has(const std::string& page, const std::string& part) {

@@ -10,13 +10,6 @@
 namespace watersic::report {
 namespace {
 
-Study joined(const std::vector<Json>& files) {
-  std::vector<Record> records;
-  for (size_t i = 0; i < files.size(); ++i)
-    records.push_back(read_record(files[i], std::to_string(i) + ".json"));
-  return join(std::move(records));
-}
-
 Json with_option(Json run, const std::string& name, const Json& value) {
   run["options"][name] = value;
   return run;

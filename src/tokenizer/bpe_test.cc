@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "support/error_of.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -27,13 +28,8 @@ Json bpe_json(const Json& vocab, const Json& merges) {
   return {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}};
 }
 
-std::string error_of(const Json& json) {
-  try {
-    model(json);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "none";
+std::string bpe_error(const Json& json) {
+  return error_of([&] { model(json); });
 }
 
 TEST(Bpe, TheLowestRankMergesFirst) {
@@ -145,7 +141,7 @@ TEST(Bpe, AWorkspaceChangesNothing) {
 
 TEST(Bpe, BrokenMergesAreNamed) {
   const Json vocab = {{"a", 0}, {"b", 1}, {"ab", 2}};
-  const auto error = [&](const Json& merges) { return error_of(bpe_json(vocab, merges)); };
+  const auto error = [&](const Json& merges) { return bpe_error(bpe_json(vocab, merges)); };
   EXPECT_EQ(error({"a b", "ab"}),
             "file: model: merges[1]: expected two tokens with one space between them, found "
             "\"ab\"");
@@ -167,7 +163,7 @@ TEST(Bpe, BrokenMergesAreNamed) {
 }
 
 TEST(Bpe, BrokenVocabulariesAreNamed) {
-  const auto error = [](const Json& vocab) { return error_of(bpe_json(vocab, Json::array())); };
+  const auto error = [](const Json& vocab) { return bpe_error(bpe_json(vocab, Json::array())); };
   EXPECT_EQ(error({{"a", 0}, {"b", 0}}),
             "file: model: vocab: expected one token for each id, found \"a\" and \"b\" with 0");
   EXPECT_EQ(error({{"a", -1}}),
@@ -182,7 +178,7 @@ TEST(Bpe, BrokenVocabulariesAreNamed) {
 
 TEST(Bpe, WhatIsNotImplementedIsNamed) {
   const Json good = bpe_json({{"a", 0}}, Json::array());
-  EXPECT_EQ(error_of(good), "none");
+  EXPECT_EQ(bpe_error(good), "");
   for (const auto& [field, value] : std::vector<std::pair<std::string, Json>>{
            {"type", "WordPiece"},
            {"type", "Unigram"},
@@ -194,8 +190,8 @@ TEST(Bpe, WhatIsNotImplementedIsNamed) {
        }) {
     Json json = good;
     json[field] = value;
-    EXPECT_NE(error_of(json).find("file: model: " + field + ": expected "), std::string::npos)
-        << error_of(json);
+    EXPECT_NE(bpe_error(json).find("file: model: " + field + ": expected "), std::string::npos)
+        << bpe_error(json);
   }
 }
 

@@ -70,8 +70,8 @@ Tokenizer read_back(const Json& keys) {
   return Tokenizer::parse(texts.tokenizer, texts.config, "test.gguf");
 }
 
-std::string error_of(const Json& json, const GgufTokenizerOptions& options) {
-  return watersic::error_of([&] { written(texts_of(json), options); });
+std::string gguf_error(const Json& json, const GgufTokenizerOptions& options) {
+  return error_of([&] { written(texts_of(json), options); });
 }
 void expect_part(const std::string& error, const std::string& part) {
   EXPECT_NE(error.find(part), std::string::npos) << "expected: " << part << "\nfound: " << error;
@@ -176,17 +176,17 @@ TEST(GgufVocabulary, ThePreTokenizerIsFoundOrAskedFor) {
   split["invert"] = true;
   EXPECT_EQ(pre(json), "smaug-bpe");
   split["invert"] = false;
-  expect_part(error_of(json, {.vocabulary = 500}), "as pre");
+  expect_part(gguf_error(json, {.vocabulary = 500}), "as pre");
 
   json = synthetic("llama3");
   json["tokenizer"]["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\p{L}+|[^\\p{L}]";
-  const std::string error = error_of(json, {.vocabulary = 500});
+  const std::string error = gguf_error(json, {.vocabulary = 500});
   for (const char* part : {"pre_tokenizer", "as pre", "llama-bpe", "qwen2"})
     expect_part(error, part);
   EXPECT_EQ(pre(json, "anything"), "anything");
 
   json = synthetic("gpt2");
-  expect_part(error_of(json, {.vocabulary = 500}), "as pre");  // it adds a space
+  expect_part(gguf_error(json, {.vocabulary = 500}), "as pre");  // it adds a space
   json["tokenizer"]["pre_tokenizer"]["add_prefix_space"] = false;
   EXPECT_EQ(pre(json), "gpt-2");
   json["tokenizer"]["pre_tokenizer"] = {
@@ -196,7 +196,7 @@ TEST(GgufVocabulary, ThePreTokenizerIsFoundOrAskedFor) {
         {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}}}};
   EXPECT_EQ(pre(json), "smollm");
   json["tokenizer"]["normalizer"] = {{"type", "Lowercase"}};
-  expect_part(error_of(json, {.vocabulary = 500, .pre = "smollm"}), "normalizer");
+  expect_part(gguf_error(json, {.vocabulary = 500, .pre = "smollm"}), "normalizer");
 
   // What each name stands for is found again.
   for (const char* name : {"llama-bpe", "smaug-bpe", "qwen2", "tekken", "gpt-2", "smollm"}) {
@@ -212,27 +212,27 @@ TEST(GgufVocabulary, ThePreTokenizerIsFoundOrAskedFor) {
 
 TEST(GgufVocabulary, TokenizersThatAFileCannotSay) {
   const GgufTokenizerOptions options{.vocabulary = 500};
-  expect_part(error_of(synthetic("metaspace"), options), "pre_tokenizer");
-  expect_part(error_of(synthetic("llama3"), {.vocabulary = 300}),
+  expect_part(gguf_error(synthetic("metaspace"), options), "pre_tokenizer");
+  expect_part(gguf_error(synthetic("llama3"), {.vocabulary = 300}),
               "below the model's vocabulary of 300");
-  expect_part(error_of(synthetic("llama2"), {.vocabulary = 400, .pre = "llama-bpe"}),
+  expect_part(gguf_error(synthetic("llama2"), {.vocabulary = 400, .pre = "llama-bpe"}),
               "no name for pre");
 
   Json json = synthetic("llama2");
   Json& merges = json["tokenizer"]["model"]["merges"];
   merges.push_back(merges.front());  // a token's merges with others in between
-  expect_part(error_of(json, options), "merges");
+  expect_part(gguf_error(json, options), "merges");
   json = synthetic("llama2");
   json["tokenizer"]["model"]["merges"].erase(0);
-  expect_part(error_of(json, options), "merges");
+  expect_part(gguf_error(json, options), "merges");
   json = synthetic("llama2");
   json["tokenizer"]["normalizer"] = {{"type", "NFC"}};
-  expect_part(error_of(json, options), "normalizer");
+  expect_part(gguf_error(json, options), "normalizer");
 
   json = synthetic("llama3");
   json["tokenizer"]["post_processor"]["processors"][1]["single"] = Json::parse(
       R"([{"SpecialToken": {"id": "<|bos|>"}}, {"SpecialToken": {"id": "<|bos|>"}}, {"Sequence": {"id": "A"}}])");
-  expect_part(error_of(json, options), "post_processor");
+  expect_part(gguf_error(json, options), "post_processor");
 }
 
 TEST(GgufVocabulary, ChatTemplates) {
@@ -270,11 +270,11 @@ TEST(GgufVocabulary, BrokenKeysAreNamed) {
     } else {
       keys[key] = value;
     }
-    const std::string error = watersic::error_of([&] { read_back(keys); });
+    const std::string error = error_of([&] { read_back(keys); });
     expect_part(error, key);
     expect_part(error, part);
   };
-  EXPECT_EQ(watersic::error_of([&] { read_back(good); }), "");
+  EXPECT_EQ(error_of([&] { read_back(good); }), "");
   expect(good, "tokenizer.ggml.model", "t5", "gpt2 or llama");
   expect(good, "tokenizer.ggml.pre", "deepseek-llm", "llama-bpe");
   expect(good, "tokenizer.ggml.pre", nullptr, "a string");
@@ -288,17 +288,17 @@ TEST(GgufVocabulary, BrokenKeysAreNamed) {
   expect(spm, "tokenizer.ggml.scores", Json::array({0}), "400");
   Json keys = good;
   keys["tokenizer.ggml.tokens"][1] = keys["tokenizer.ggml.tokens"][0];
-  expect_part(watersic::error_of([&] { read_back(keys); }), "twice");
+  expect_part(error_of([&] { read_back(keys); }), "twice");
   keys = good;
   keys["tokenizer.ggml.token_type"][0] = 9;
-  expect_part(watersic::error_of([&] { read_back(keys); }), "token_type");
+  expect_part(error_of([&] { read_back(keys); }), "token_type");
   keys = good;
   keys["tokenizer.ggml.merges"][0] = 1;
-  expect_part(watersic::error_of([&] { read_back(keys); }), "merges");
+  expect_part(error_of([&] { read_back(keys); }), "merges");
   keys = spm;
   for (Json& token : keys["tokenizer.ggml.tokens"])
     if (token == "<0x41>") token = "other";
-  expect_part(watersic::error_of([&] { read_back(keys); }), "<0x41>");
+  expect_part(error_of([&] { read_back(keys); }), "<0x41>");
 }
 
 }  // namespace

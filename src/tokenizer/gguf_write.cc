@@ -19,7 +19,7 @@
 namespace watersic {
 namespace {
 
-struct Vocabulary {
+struct WrittenVocabulary {
   std::vector<std::string> tokens;
   std::vector<int32_t> types;
 
@@ -31,8 +31,8 @@ struct Vocabulary {
 
 // All tokens of tokenizer.json, and a name for each id that has none: llama.cpp wants as many
 // tokens as the embedding has rows, each another.
-Vocabulary read_vocabulary(const JsonFields& tokenizer, const Bpe& model, int64_t size) {
-  Vocabulary out;
+WrittenVocabulary read_vocabulary(const JsonFields& tokenizer, const Bpe& model, int64_t size) {
+  WrittenVocabulary out;
   const auto count = static_cast<size_t>(size);
   out.tokens.resize(count);
   out.types.resize(count, static_cast<int32_t>(GgufTokenType::kUnused));
@@ -123,7 +123,7 @@ int count_cuts(const std::string& token, const Bpe& model) {
 // llama.cpp joins those neighbours whose joint token has the highest score, as SentencePiece does;
 // tokenizer.json has SentencePiece's merges, in the order of these scores. So the rank of a token
 // among the merges is its score, if the merges are all that the scores allow.
-std::vector<float> scores_of(const JsonFields& tokenizer, const Bpe& model, Vocabulary& vocabulary,
+std::vector<float> scores_of(const JsonFields& tokenizer, const Bpe& model, WrittenVocabulary& vocabulary,
                              bool splits) {
   const JsonFields fields = tokenizer.object("model");
   const auto fail = [&](const std::string& token) {
@@ -276,7 +276,7 @@ void add_gguf_tokenizer(GgufMetadata& metadata, const TokenizerTexts& texts,
   const JsonFields fields(json, file);
   const JsonFields model_fields = fields.object("model");
   const Bpe model(model_fields);
-  Vocabulary vocabulary = read_vocabulary(fields, model, options.vocabulary);
+  WrittenVocabulary vocabulary = read_vocabulary(fields, model, options.vocabulary);
 
   if (!model_fields.boolean("byte_fallback", false)) {
     const std::string pre = pre_name(fields, options.pre);

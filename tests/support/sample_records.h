@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "io/json.h"
+#include "report/records.h"
+#include "report/study.h"
 
 namespace watersic::report {
 
@@ -119,6 +121,14 @@ inline Json sample_task(const std::string& id) {
           {"acc_norm_stderr", 0.013},
           {"agreement", {{"acc", 0.9}}},
           {"groups", {{{"name", "anatomy"}, {"questions", 40}, {"acc", 0.25}}}}};
+}
+
+// What the files 0.json, 1.json, ... say together.
+inline Study joined(const std::vector<Json>& files) {
+  std::vector<Record> records;
+  for (size_t i = 0; i < files.size(); ++i)
+    records.push_back(read_record(files[i], std::to_string(i) + ".json"));
+  return join(std::move(records));
 }
 
 }  // namespace watersic::report
