@@ -41,6 +41,7 @@ Json tokenizer_of(const std::string& name, bool sentence_piece) {
 std::string model(const std::string& kind, const std::string& tokenizer) {
   Json json = tiny_config(kind);
   json["num_hidden_layers"] = 1;
+  json["intermediate_size"] = 256;  // rows of superblocks
   json["vocab_size"] = 400;
   const ModelConfig config = parse_config(json, kind);
   return written([&](const std::string& path) {
@@ -51,6 +52,15 @@ std::string model(const std::string& kind, const std::string& tokenizer) {
         metadata, {.tokenizer = tokenizer_of(tokenizer, sentence_piece).dump()},
         {.vocabulary = config.vocabulary, .bos = 1, .eos = 2, .pre = sentence_piece ? "" : "qwen2"},
         kind);
+    // Matrices of all types whose blocks fit, in turn.
+    uint32_t type = 0;
+    const auto next_type = [&](const ModelTensor& tensor) {
+      if (tensor.is_vector) return GgufType::kF32;
+      while (true) {
+        const auto next = static_cast<GgufType>(type++ % 40);
+        if (is_readable(next) && tensor.shape.cols % block_values(next) == 0) return next;
+      }
+    };
     std::vector<GgufTensorSpec> specs;
     const std::vector<float> divisors = gguf_rope_divisors(config);
     if (!divisors.empty()) {
@@ -60,17 +70,16 @@ std::string model(const std::string& kind, const std::string& tokenizer) {
     }
     for (const ModelTensor& tensor : model_tensors(config)) {
       specs.push_back({.name = gguf_name(tensor.name),
-                       .type = tensor.is_vector || tensor.shape.cols % kQ8Block != 0
-                                   ? GgufType::kF32
-                                   : GgufType::kQ8_0,
+                       .type = next_type(tensor),
                        .rows = tensor.shape.rows,
                        .cols = tensor.shape.cols,
                        .is_vector = tensor.is_vector});
     }
     GgufWriter writer(path, metadata, specs);
     if (!divisors.empty()) writer.write(divisors);
-    for (const ModelTensor& tensor : model_tensors(config))
-      writer.write(std::vector<float>(static_cast<size_t>(tensor.shape.rows * tensor.shape.cols)));
+    for (size_t i = divisors.empty() ? 0 : 1; i < specs.size(); ++i)
+      writer.write_stored(std::vector<std::byte>(static_cast<size_t>(specs[i].rows) *
+                                                 row_bytes(specs[i].type, specs[i].cols)));
     writer.commit();
   });
 }

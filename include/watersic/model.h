@@ -1,5 +1,5 @@
-// What else one does with a model: a checkpoint (a Hugging Face folder or a GGUF file in F32, F16,
-// BF16 or Q8_0), or a .wsic file.
+// What else one does with a model: a checkpoint (a Hugging Face folder or a GGUF file), or a .wsic
+// file.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,7 @@ std::vector<int32_t> tokenize(const std::filesystem::path& model, const std::str
 std::string sample_text(const std::filesystem::path& path, int64_t tokens, uint64_t seed,
                         int threads, const ProgressFn& progress) {
   ThreadPool pool(threads);
-  const auto model = open_model(path, pool);
+  const auto model = open_model(path, pool, progress);
   const ModelConfig& config = model->config();
   const Tokenizer tokenizer = model->tokenizer();
   const auto first = config.first_token();
@@ -63,13 +63,13 @@ void verify(const std::filesystem::path& file) {
 void export_safetensors(const std::filesystem::path& model, const std::filesystem::path& folder,
                         ExportType type, const ProgressFn& progress) {
   ThreadPool pool;
-  write_safetensors(*open_model(model, pool), folder, type, progress);
+  write_safetensors(*open_model(model, pool, progress), folder, type, progress);
 }
 
 void export_gguf(const std::filesystem::path& model, const std::filesystem::path& file,
                  ExportType type, const std::string& pre, const ProgressFn& progress) {
   ThreadPool pool;
-  write_gguf(*open_model(model, pool), file, type, pre, progress);
+  write_gguf(*open_model(model, pool, progress), file, type, pre, progress);
 }
 
 void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,

@@ -6,6 +6,7 @@
 
 #include "api/model_impl.h"
 #include "base/memory.h"
+#include "checkpoint/open_checkpoint.h"
 #include "engine/engine.h"
 #include "engine/vector_operators.h"
 #include "io/json.h"
@@ -151,6 +152,7 @@ const Network& Model::Impl::load(int64_t context, CacheType cache, const Progres
         opened->name(), gib(use.machine), gib(use.total()), gib(use.weights), context,
         gib(use.cache), gib(use.scratch)));
   }
+  tell(opened->note(), progress);
   if (progress) {
     progress({.stage = "loading",
               .unit = "blocks",

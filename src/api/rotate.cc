@@ -41,7 +41,7 @@ void rotate_model(const std::filesystem::path& model, const std::filesystem::pat
   if (options.calibration.source == CalibrationOptions::Source::kNone)
     throw Error("the principal basis needs calibration, found none");
   ThreadPool pool(options.threads);
-  const auto checkpoint = open_checkpoint(model);
+  const auto checkpoint = open_checkpoint(model, progress);
   const auto windows = calibration_windows(pool,
                                            {.name = checkpoint->name(),
                                             .config = checkpoint->config(),

@@ -65,7 +65,12 @@ class Sweep {
         folder_(folder),
         options_(options),
         progress_(progress),
-        stop_(stop) {}
+        stop_(stop) {
+    if (progress_)
+      of_a_row_ = [this](const ProgressEvent& event) {
+        if (event.stage != "opening") progress_(event);
+      };
+  }
 
   SweepResult run() {
     lay_out_grid();
@@ -130,7 +135,7 @@ class Sweep {
 
   // The folder is this sweep's: made by it, or by one that would give the same rows.
   void take_folder() {
-    const auto checkpoint = open_checkpoint(model_);
+    const auto checkpoint = open_checkpoint(model_, progress_);
     for (const fs::path& path : checkpoint->files())
       original_bytes_ += static_cast<int64_t>(fs::file_size(path));
     Json identity = run_identity(*checkpoint, options_.quantize);
@@ -161,7 +166,7 @@ class Sweep {
     if (fs::exists(path)) {
       ++result_.found;
     } else {
-      write_file(path, to_json(evaluate(model_, text_, options_.evaluate, progress_)));
+      write_file(path, to_json(evaluate(model_, text_, options_.evaluate, of_a_row_)));
     }
     SweepRow row{.method = kOriginal, .bits = 16, .file_bits = 16, .coded_bits = 16};
     row.paper_rate = 16;
@@ -181,11 +186,11 @@ class Sweep {
     } else {
       if (!fs::exists(model) || !fs::exists(run))
         write_file(run,
-                   to_json(quantize_model(model_, model, options_of(point), progress_, stop_)));
+                   to_json(quantize_model(model_, model, options_of(point), of_a_row_, stop_)));
       EvaluateOptions options = options_.evaluate;
       options.reference = model_;
       options.reference_states = states();
-      write_file(evaluation, to_json(evaluate(model, text_, options, progress_)));
+      write_file(evaluation, to_json(evaluate(model, text_, options, of_a_row_)));
     }
     if (options_.discard_files) fs::remove(model);
 
@@ -243,6 +248,7 @@ class Sweep {
   fs::path model_, text_, folder_;
   const SweepOptions& options_;
   const ProgressFn& progress_;
+  ProgressFn of_a_row_;  // the same without notes of the model, which every row would repeat
   const StopFn& stop_;
   std::vector<Point> grid_;
   int64_t original_bytes_ = 0;

@@ -177,8 +177,6 @@ Json config_from_gguf(const GgufFile& file) {
       {"llama", "LlamaForCausalLM"}, {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"}};
   if (!kKnown.contains(architecture))
     metadata.fail("general.architecture", "llama, qwen2 or qwen3");
-  if (metadata.integer("split.count", 1) > 1)
-    metadata.fail("split.count", "1 (put the parts together with llama-gguf-split --merge)");
   const std::string prefix = architecture + ".";
   check_keys(metadata, prefix);
 

@@ -65,7 +65,8 @@ std::optional<WeightSource::Halves> GgufSource::halves(const std::string& name) 
   if ((tensor.type != GgufType::kBF16 && tensor.type != GgufType::kF16) ||
       is_permuted(config_, name))
     return {};
-  const auto bytes = file_.bytes().subspan(tensor.begin, tensor.bytes);
+  const auto bytes = file_.bytes(tensor);
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % 2 != 0) return {};  // a file aligned to bytes
   return Halves{.values = {reinterpret_cast<const uint16_t*>(bytes.data()), bytes.size() / 2},
                 .bf16 = tensor.type == GgufType::kBF16};
 }

@@ -182,7 +182,6 @@ TEST(GgufConfig, WhatIsNotImplementedIsNamed) {
   expect([](auto& m) { m.add_real("llama.logit_scale", 2); }, "llama.logit_scale");
   expect([](auto& m) { m.add_number("llama.attention.sliding_window", 64); }, "sliding_window");
   expect([](auto& m) { m.add_flag("llama.attention.causal", false); }, "llama.attention.causal");
-  expect([](auto& m) { m.add_number("split.count", 2); }, "llama-gguf-split");
   expect([](auto& m) { m.add_number("tokenizer.ggml.bos_token_id", 4096); }, "below 4096");
   expect([](auto& m) { m.add_number("llama.block_count", 2); }, "once");
 

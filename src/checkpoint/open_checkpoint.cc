@@ -1,9 +1,11 @@
 #include "checkpoint/open_checkpoint.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/gguf_layout.h"
@@ -51,6 +53,18 @@ class Folder : public Checkpoint {
   std::unique_ptr<CheckpointSource> source_;
 };
 
+std::string note_of(const GgufFile& file) {
+  std::set<std::string> types;
+  for (const GgufFile::Tensor& tensor : file.tensors())
+    if (is_quantized(tensor.type)) types.insert(to_string(tensor.type));
+  if (types.empty()) return {};
+  return fmt::format(
+      "note: {} holds weights that were quantized before ({}): they are taken as the original, "
+      "what "
+      "they lost is counted nowhere",
+      file.path().string(), fmt::join(types, ", "));
+}
+
 class Gguf : public Checkpoint {
  public:
   explicit Gguf(const fs::path& path) : file_(path) {
@@ -60,6 +74,7 @@ class Gguf : public Checkpoint {
     source_ = std::make_unique<GgufSource>(file_, config_);
     check_tensors(config_, *source_);
     config_json_ = json.dump(2) + "\n";
+    note_ = note_of(file_);
   }
   const WeightSource& weights() const override { return *source_; }
   std::string dtype(const std::string& tensor) const override { return source_->dtype(tensor); }
@@ -71,7 +86,7 @@ class Gguf : public Checkpoint {
     const TokenizerTexts texts = tokenizer_from_gguf(metadata);
     return file == "tokenizer.json" ? texts.tokenizer : texts.config;
   }
-  std::vector<fs::path> files() const override { return {file_.path()}; }
+  std::vector<fs::path> files() const override { return file_.paths(); }
 
  private:
   GgufFile file_;
@@ -87,12 +102,18 @@ Tokenizer Checkpoint::tokenizer() const {
   return Tokenizer::parse(*tokenizer, text("tokenizer_config.json").value_or(""), name_);
 }
 
-std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
+void tell(const std::string& note, const ProgressFn& progress) {
+  if (!note.empty() && progress) progress({.stage = "opening", .unit = "files", .detail = note});
+}
+
+std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path, const ProgressFn& progress) {
   if (fs::is_directory(path)) return std::make_unique<Folder>(path);
   if (fs::exists(path) && !GgufFile::is_gguf(path))
     throw Error(fmt::format("{}: expected a checkpoint folder or a GGUF file, found neither",
                             path.string()));
-  return std::make_unique<Gguf>(path);
+  auto checkpoint = std::make_unique<Gguf>(path);
+  tell(checkpoint->note(), progress);
+  return checkpoint;
 }
 
 }  // namespace watersic

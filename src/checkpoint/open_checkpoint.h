@@ -1,5 +1,5 @@
 // The one door to a model before it is quantized: a Hugging Face folder (safetensors) or a GGUF
-// file, behind one face.
+// file (or the parts of one), behind one face.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/weights.h"
 #include "tokenizer/tokenizer.h"
+#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -22,7 +23,9 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   // All tensors of the model (model_tensors), of the shapes that the configuration gives them.
   virtual const WeightSource& weights() const = 0;
-  // How a tensor is stored: "BF16", "F16", "F32", "Q8_0" (GGUF only).
+  // What a user should know of it, a line; mostly empty.
+  const std::string& note() const { return note_; }
+  // How a tensor is stored: "BF16", "F16", "F32"; of a GGUF file "Q4_K" and the like as well.
   virtual std::string dtype(const std::string& tensor) const = 0;
   // The content of a file like "tokenizer.json"; none where the checkpoint has no such file. Of a
   // GGUF file, "config.json", "tokenizer.json" and "tokenizer_config.json" are made from its keys.
@@ -34,12 +37,16 @@ class Checkpoint {
   Tokenizer tokenizer() const;
 
  protected:
-  std::string name_;
+  std::string name_, note_;
   ModelConfig config_;
 };
 
-// The shapes of all tensors are checked. Throws Error where `path` is neither a folder nor a GGUF
-// file, or not a model that is implemented.
-std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
+// The shapes of all tensors are checked. `progress` gets the note, if there is one. Throws Error
+// where `path` is neither a folder nor a GGUF file, or not a model that is implemented.
+std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path,
+                                            const ProgressFn& progress = {});
+
+// A note that is not empty, as a line of the stage "opening".
+void tell(const std::string& note, const ProgressFn& progress);
 
 }  // namespace watersic

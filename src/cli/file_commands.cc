@@ -56,9 +56,7 @@ void add_export(CLI::App& program) {
       "transformers, vLLM and the like. The quality of a .wsic file stays, its size does not: "
       "weights\n"
       "become numbers of 8 to 32 bits again (docs/export.md).");
-  command
-      ->add_option("MODEL", arguments->model,
-                   "A .wsic file, a checkpoint folder or a GGUF file in F32, F16, BF16 or Q8_0")
+  command->add_option("MODEL", arguments->model, "A .wsic file, a checkpoint folder or a GGUF file")
       ->required();
   command->add_option("--to", arguments->to, "The format")
       ->required()

@@ -67,8 +67,9 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
                         const ProgressFn& progress) {
   const auto start = std::chrono::steady_clock::now();
   ThreadPool pool(options.threads);
-  const auto model = open_model(model_path, pool);
-  const auto reference = options.reference.empty() ? nullptr : open_model(options.reference, pool);
+  const auto model = open_model(model_path, pool, progress);
+  const auto reference =
+      options.reference.empty() ? nullptr : open_model(options.reference, pool, progress);
   std::string text = read_text(text_path);
   if (options.wikitext) text = wikitext_as_scored(text);
   // llama.cpp's perplexity tool drops the newline that ends a file.

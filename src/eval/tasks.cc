@@ -180,8 +180,9 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
   if (options.shots < 0 || options.limit < 0) throw Error("expected shots and limit of at least 0");
   ThreadPool pool(options.threads);
   const std::vector<QuestionGroup> groups = read_questions(options);
-  const auto model = open_model(model_path, pool);
-  const auto reference = options.reference.empty() ? nullptr : open_model(options.reference, pool);
+  const auto model = open_model(model_path, pool, progress);
+  const auto reference =
+      options.reference.empty() ? nullptr : open_model(options.reference, pool, progress);
 
   TaskResult result{.task = options.task,
                     .model = model_path.string(),

@@ -105,7 +105,7 @@ void write_gguf(const OpenModel& model, const std::filesystem::path& path, Expor
   for (size_t k = 0; k < tensors.size(); ++k) {
     const ModelTensor& tensor = tensors[k];
     const GgufType stored = specs[k + specs.size() - tensors.size()].type;
-    for_all_rows(model.weights(), tensor, largest(stored), to_string(stored),
+    for_all_rows(model.weights(), tensor, largest(stored), to_string(stored).c_str(),
                  [&](const Matrix<float>& rows) {
                    const bool moved = is_permuted(config, tensor.name);
                    writer.write(moved ? permuted(config, tensor, rows).values() : rows.values());

@@ -75,7 +75,7 @@ class Finetuner {
         pool_(options.threads),
         reader_(input),
         model_(open_model(input, pool_)),
-        reference_(open_model(options.reference, pool_)),
+        reference_(open_model(options.reference, pool_, progress_)),
         tuned_(reader_, model_->config(), pool_),
         head_(model_->config(), tuned_.weights()),
         reference_head_(reference_->config(), reference_->weights()) {

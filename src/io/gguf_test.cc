@@ -194,11 +194,78 @@ TEST_F(Gguf, HeadsThatDoNotDescribeTheFile) {
   expect_error(bytes({.cols = 1 << 30, .rows = 1 << 30}), "size from 1");
   expect_error(bytes({.cols = 4, .rows = 3}), "cut short");
   expect_error(bytes({.cols = 1 << 20, .rows = 1 << 20}), "cut short");
-  expect_error(bytes({.type = 12}), "Q4_K");
+  expect_error(bytes({.type = 16}), "tensor 'w': type");
+  expect_error(bytes({.type = 16}), "found IQ2_XXS");
+  expect_error(bytes({.type = 31}), "found Q4_0_4_4");
   expect_error(bytes({.type = 77}), "type 77");
-  expect_error(bytes({.cols = 4, .type = 8}), "multiple of 32");
+  expect_error(bytes({.cols = 4, .type = 8}), "multiple of 32 values for Q8_0, found 4");
+  expect_error(bytes({.cols = 288, .type = 12}), "multiple of 256 values for Q4_K, found 288");
+  expect_error(bytes({.cols = 256, .rows = 3, .type = 12, .data = 3 * 144 - 1}), "cut short");
+  expect_error(bytes({.cols = 1 << 20, .rows = 1 << 20, .type = 35}), "cut short");
   expect_error(bytes({.offset = 32}), "offset");
   expect_error(bytes({.data = 31}), "cut short");
+}
+
+// Any number of rows, of whole blocks.
+TEST_F(Gguf, QuantizedRows) {
+  for (const uint64_t rows : {1, 3, 7}) {
+    std::string all = bytes({.cols = 512, .rows = rows, .type = 12, .data = rows * 2 * 144});
+    // The last block: d = 2, the last scale is 3, all integers 15.
+    std::string block(144, '\xFF');
+    block.replace(0, 4, std::string("\0\x40\0\0", 4));
+    block.replace(4, 12, std::string("\0\0\0\0\0\0\0\0\0\0\0\x03", 12));
+    all.replace(all.size() - 144, 144, block);
+    put(all);
+    const GgufFile file(path_);
+    EXPECT_TRUE(is_quantized(file.tensors()[0].type));
+    const Matrix<float> values = file.read(file.tensors()[0]);
+    ASSERT_EQ(values.rows(), static_cast<int64_t>(rows));
+    EXPECT_EQ(values(values.rows() - 1, 479), 0);
+    EXPECT_EQ(values(values.rows() - 1, 480), 90);
+    EXPECT_EQ(values(values.rows() - 1, 511), 90);
+    const auto last = static_cast<int32_t>(rows - 1);
+    EXPECT_EQ(file.read_rows(file.tensors()[0], std::vector<int32_t>{last})(0, 511), 90);
+    // A scale that is infinite, where an integer is not 0, and a minimum.
+    all[all.size() - 143] = 0x7C;
+    expect_error(all, "expected finite values, found");
+  }
+}
+
+// Powers of two of any size, as in ggml.
+TEST_F(Gguf, Alignments) {
+  const auto file = [&](uint32_t alignment) {
+    std::string out = "GGUF";
+    append(out, uint32_t{3});
+    append(out, uint64_t{2});
+    append(out, uint64_t{1});
+    append_text(out, "general.alignment");
+    append(out, uint32_t{4});
+    append(out, alignment);
+    const auto pad = [&](size_t size) {
+      return alignment == 0 ? size : (size + alignment - 1) / alignment * alignment;
+    };
+    for (const char* name : {"a", "b"}) {
+      append_text(out, name);
+      append(out, uint32_t{1});
+      append(out, uint64_t{3});
+      append(out, uint32_t{0});
+      append(out, static_cast<uint64_t>(*name == 'a' ? 0 : pad(12)));
+    }
+    if (alignment > 4096) return out;
+    out.resize(pad(out.size()));
+    for (const float x : {1, 2, 3}) append(out, x);
+    out.resize(pad(out.size()));
+    for (const float x : {4, 5, 6}) append(out, x);
+    return out;
+  };
+  for (const uint32_t alignment : {1, 2, 4, 8, 32, 64, 4096}) {
+    put(file(alignment));
+    const GgufFile read(path_);
+    EXPECT_EQ(read.read(*read.find("a"))(0, 0), 1) << alignment;
+    EXPECT_EQ(read.read(*read.find("b"))(0, 2), 6) << alignment;
+  }
+  for (const uint32_t alignment : {0, 3, 24, 48}) expect_error(file(alignment), "a power of two");
+  expect_error(file(uint32_t{1} << 31), "cut short");
 }
 
 TEST_F(Gguf, ValuesThatAreNone) {

@@ -92,7 +92,7 @@ GgufWriter::GgufWriter(const std::filesystem::path& path, const GgufMetadata& me
   head.insert(head.end(), metadata.bytes().begin(), metadata.bytes().end());
   uint64_t offset = 0;  // from the first tensor
   for (const GgufTensorSpec& tensor : tensors_) {
-    assert(tensor.type != GgufType::kQ8_0 || tensor.cols % kQ8Block == 0);
+    assert(tensor.cols % block_values(tensor.type) == 0);
     append_text(head, tensor.name);
     append(head, static_cast<uint32_t>(tensor.is_vector ? 1 : 2));
     append(head, static_cast<uint64_t>(tensor.cols));
@@ -116,15 +116,20 @@ void GgufWriter::write(std::span<const float> rows) {
   } else if (tensor.type == GgufType::kQ8_0) {
     append_q8(bytes, rows);
   } else {
+    assert(!is_quantized(tensor.type));
     std::vector<uint16_t> rounded(rows.size());
     std::transform(rows.begin(), rows.end(), rounded.begin(),
                    tensor.type == GgufType::kBF16 ? bf16_from_float : half_from_float);
     const auto raw = std::as_bytes(std::span(rounded));
     bytes.assign(raw.begin(), raw.end());
   }
-  assert(bytes.size() <= left_);
-  file_.write(bytes);
-  left_ -= bytes.size();
+  write_stored(bytes);
+}
+
+void GgufWriter::write_stored(std::span<const std::byte> rows) {
+  assert(rows.size() <= left_);
+  file_.write(rows);
+  left_ -= rows.size();
   if (left_ > 0) return;
   pad(file_);
   if (++current_ < tensors_.size()) left_ = bytes_of(tensors_[current_]);

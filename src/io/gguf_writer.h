@@ -1,4 +1,4 @@
-// Writing a GGUF file (io/gguf.h), version 3, in one pass.
+// Writing a GGUF file (io/gguf_part.h), version 3, in one pass.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
-#include "io/gguf.h"
+#include "io/gguf_part.h"
 
 namespace watersic {
 
@@ -43,6 +43,10 @@ struct GgufTensorSpec {
   bool is_vector = false;
 };
 
+// A block of Q8_0: a half d and 32 signed bytes q; the values are d q.
+inline constexpr int64_t kQ8Block = 32;
+inline constexpr uint64_t kQ8BlockBytes = 34;
+
 // Writes tensors one after the other, in the order given at first, without holding them. The file
 // appears with commit(). All throw Error where the file can't be written.
 class GgufWriter {
@@ -50,9 +54,11 @@ class GgufWriter {
   GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata,
              std::vector<GgufTensorSpec> tensors);
 
-  // The next rows of the current tensor, whole, rounded to nearest in its type; a tensor that is
-  // full gives way to the next.
+  // The next rows of the current tensor, whole, rounded to nearest in its type (not for quantized
+  // types but Q8_0); a tensor that is full gives way to the next.
   void write(std::span<const float> rows);
+  // The same of rows as the file holds them, in any type.
+  void write_stored(std::span<const std::byte> rows);
   // All tensors must have been written whole.
   void commit();
 

@@ -47,7 +47,7 @@ class ModelQuantizer {
         progress_(progress),
         stop_(stop),
         pool_(options.threads),
-        checkpoint_(open_checkpoint(model_dir)),
+        checkpoint_(open_checkpoint(model_dir, progress_)),
         config_(checkpoint_->config()),
         basis_(pool_, config_, checkpoint_->weights()),
         file_(output_, *checkpoint_, basis_) {

@@ -20,8 +20,10 @@ namespace {
 // A folder or a GGUF file.
 class Unquantized : public OpenModel {
  public:
-  explicit Unquantized(const std::filesystem::path& path) : checkpoint_(open_checkpoint(path)) {
+  Unquantized(const std::filesystem::path& path, const ProgressFn& progress)
+      : checkpoint_(open_checkpoint(path, progress)) {
     name_ = checkpoint_->name();
+    note_ = checkpoint_->note();
     config_ = checkpoint_->config();
   }
   const WeightSource& weights() const override { return checkpoint_->weights(); }
@@ -180,9 +182,10 @@ Tokenizer OpenModel::tokenizer() const {
                           name_ + ": tokenizer.json");
 }
 
-std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool) {
+std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool,
+                                      const ProgressFn& progress) {
   if (std::filesystem::is_directory(path) || GgufFile::is_gguf(path))
-    return std::make_unique<Unquantized>(path);
+    return std::make_unique<Unquantized>(path, progress);
   return std::make_unique<Container>(path, pool);
 }
 

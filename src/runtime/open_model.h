@@ -13,6 +13,7 @@
 #include "model/linear_layer.h"
 #include "model/weights.h"
 #include "tokenizer/tokenizer.h"
+#include "watersic/progress.h"
 #include "watersic/running.h"
 
 namespace watersic {
@@ -22,6 +23,7 @@ class OpenModel {
   virtual ~OpenModel() = default;
 
   const std::string& name() const { return name_; }  // the path as given
+  const std::string& note() const { return note_; }  // Checkpoint's
   const ModelConfig& config() const { return config_; }
   virtual const WeightSource& weights() const = 0;
   // The layer of a weight and a bias ("" for none), held as asked for; where it lies in the model's
@@ -49,11 +51,13 @@ class OpenModel {
   // What that takes; none where there is no such layer.
   virtual std::optional<int64_t> stored_bytes(const std::string& /*weight*/) const { return {}; }
 
-  std::string name_;
+  std::string name_, note_;
   ModelConfig config_;
 };
 
-// The shapes of all tensors are checked. `pool` must outlive the model. Throws Error.
-std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool);
+// The shapes of all tensors are checked. `pool` must outlive the model. `progress` gets the note,
+// if there is one. Throws Error.
+std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool,
+                                      const ProgressFn& progress = {});
 
 }  // namespace watersic

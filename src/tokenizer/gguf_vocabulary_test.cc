@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "io/gguf.h"
 #include "support/error_of.h"
 #include "tokenizer/gguf_pre.h"
 #include "tokenizer/tokenizer.h"

@@ -43,6 +43,11 @@ TEST_F(ExportFormats, AGgufFileIsAModelLikeAnyOther) {
   good({"export", at("folder"), "--to", "gguf", "--dtype", "q8_0", "-o", at("q.gguf"), "-q"});
   EXPECT_NEAR(nll(at("q.gguf")), original, 0.02);
   EXPECT_NE(nll(at("q.gguf")), original);
+  const std::string note = "q.gguf holds weights that were quantized before (Q8_0)";
+  EXPECT_NE(good({"sample", at("q.gguf"), "--tokens", "4"}).err.find(note), std::string::npos);
+  EXPECT_NE(good({"generate", at("q.gguf"), "-p", "a", "-n", "4"}).err.find(note),
+            std::string::npos);
+  EXPECT_EQ(good({"sample", at("q.gguf"), "--tokens", "4", "-q"}).err, "");
   const auto size = [&](const char* name) { return std::filesystem::file_size(at(name)); };
   EXPECT_LT(size("b.gguf"), size("m.gguf") * 6 / 10);
   EXPECT_LT(size("q.gguf"), size("b.gguf") * 6 / 10);
