@@ -37,16 +37,17 @@ require() {
   fi
 }
 
+# A configuration and what is built and tested of it (CMakePresets.json).
 build() {
-  step "building ($1)"
+  step "building ($2)"
   require cmake --preset "$1" -DWATERSIC_TESTS=ON --log-level=WARNING
-  require cmake --build --preset "$1"
+  require cmake --build --preset "$2"
 }
-# Runs a preset's tests and adds up what ctest counted: in its summary skipped tests are among the
-# total, disabled ones are not.
+# Adds up what ctest counted: in its summary skipped tests are among the total, disabled ones are
+# not.
 run_tests() {
   step "testing ($1)"
-  local log=build/$1/tests.log status summary total failures skips disabled
+  local log=build/$1.log status summary total failures skips disabled
   ctest --preset "$1" -j "$(nproc)" --no-tests=error 2>&1 | tee "$log" |
     grep --line-buffered -vE '^ +Start +[0-9]+: '
   status=${PIPESTATUS[0]}
@@ -68,11 +69,14 @@ run_tests() {
 step "packages"
 require tools/setup
 
-build release
-run_tests release
-
-if [[ ! $quick ]]; then
-  build asan-ubsan
+if [[ $quick ]]; then
+  build release release
+  run_tests release
+else
+  # Each test in one build or in both.
+  build release optimized
+  run_tests optimized
+  build asan-ubsan asan-ubsan
   run_tests asan-ubsan
 fi
 

@@ -3,7 +3,7 @@
 #
 #   loops   the rooms in whose loops a run spends its time: -O3
 #   glue    all else that a user runs: -O1 takes GCC two thirds of the time
-#   test    tests: like glue, with GoogleTest in the header
+#   test    tests: not optimized, with GoogleTest in the header
 #
 # A source includes what it needs all the same: the preset by-source and tools/tidy do without these
 # headers. nlohmann/json.hpp is not in them: wherever it is seen, its parser is instantiated, which is
@@ -35,8 +35,10 @@ endfunction()
 function(watersic_flags target kind)
   if(kind STREQUAL loops)
     set(level -O3)
-  else()
+  elseif(kind STREQUAL glue)
     set(level -O1)
+  else()
+    set(level -O0)
   endif()
   target_compile_options(${target} PRIVATE
     -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
@@ -46,7 +48,10 @@ function(watersic_flags target kind)
     # Under the sanitizers GCC warns of uninitialized members inside the standard library.
     target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all
                            -fno-omit-frame-pointer
-                           $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+                           # The baseline, SSE4 and AVX2: all that Highway has would take minutes.
+                           -DHWY_DISABLED_TARGETS=HWY_SSSE3|HWY_AVX3|HWY_AVX3_DL
+                           $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
+                           $<$<STREQUAL:${kind},test>:-O0>)
     target_link_options(${target} PUBLIC -fsanitize=${WATERSIC_SANITIZE})
   endif()
 endfunction()

@@ -1,15 +1,15 @@
-# watersic_room(NAME [LOOPS] [INTEGRATION] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...]
+# watersic_room(NAME [LOOPS] [INTEGRATION] [GLUE] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...]
 #               [TEST_ROOMS room...])
 #
 # One folder of src/ as one static library `watersic_NAME`, from its *.cc, one test program
 # `NAME_test`, from its *_test.cc, and, if asked for, one benchmark `NAME_bench`, from its
 # *_bench.cc. A room's headers are reached as "NAME/file.h" through an include root of the room's own
 # (a link in the build tree), so that a room sees only the rooms it names. LOOPS: how it is compiled
-# (cmake/compile.cmake). INTEGRATION: its tests quantize whole models (watersic_tests). TEST_ROOMS:
+# (cmake/compile.cmake). INTEGRATION, GLUE: when its tests run (watersic_tests). TEST_ROOMS:
 # rooms that its tests and benchmarks use besides, also such as come after it. What tests share is in
 # tests/support, "support/file.h".
 function(watersic_room name)
-  cmake_parse_arguments(ARG "LOOPS;INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK;TEST_ROOMS" ${ARGN})
+  cmake_parse_arguments(ARG "LOOPS;GLUE;INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK;TEST_ROOMS" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})
   set(root ${PROJECT_BINARY_DIR}/rooms/${name})
   file(MAKE_DIRECTORY ${root})
@@ -48,6 +48,8 @@ function(watersic_room name)
                                                GTest::gtest_main)
     if(ARG_INTEGRATION)
       watersic_tests(${name} INTEGRATION)
+    elseif(ARG_GLUE)
+      watersic_tests(${name} GLUE)
     else()
       watersic_tests(${name})
     endif()
@@ -63,17 +65,24 @@ function(watersic_room name)
 endfunction()
 
 # The tests of the program NAME_test, named NAME.*. INTEGRATION: they quantize whole models or run
-# the program; under the sanitizers that takes too long for every day, and so does building them. What
-# has Nightly in its name takes too long in any build. Both are told by labels, for CMakePresets.json.
+# the program; under the sanitizers that takes too long for every day, and so does building them.
+# GLUE: nothing in them depends on how it is optimized, and every day they run under the sanitizers
+# alone. What has Nightly in its name takes too long in any build. All are told by labels, for
+# CMakePresets.json.
 function(watersic_tests name)
-  cmake_parse_arguments(ARG "INTEGRATION" "" "" ${ARGN})
+  cmake_parse_arguments(ARG "INTEGRATION;GLUE" "" "" ${ARGN})
   target_compile_definitions(${name}_test PRIVATE WATERSIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   watersic_compile_options(${name}_test test)
+  set(label)
   if(ARG_INTEGRATION)
     set(label PROPERTIES LABELS integration)
   else()
-    set(label)
     add_dependencies(unit_tests ${name}_test)
+  endif()
+  if(ARG_GLUE)
+    set(label PROPERTIES LABELS glue)
+  else()
+    add_dependencies(optimized_tests ${name}_test)
   endif()
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                        TEST_FILTER "-*Nightly*" TEST_LIST ${name}_tests ${label})
