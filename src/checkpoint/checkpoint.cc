@@ -52,6 +52,12 @@ void CheckpointSource::add_file(const std::filesystem::path& path) {
   }
 }
 
+std::vector<std::filesystem::path> CheckpointSource::files() const {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& [name, file] : files_) paths.push_back(file.path());
+  return paths;
+}
+
 const CheckpointSource::Location& CheckpointSource::find(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end())

@@ -25,6 +25,8 @@ class CheckpointSource : public WeightSource {
   Matrix<float> matrix(const std::string& name) const override;
   Matrix<float> rows(const std::string& name, const std::vector<int32_t>& rows) const override;
   std::optional<Halves> halves(const std::string& name) const override;
+  // Those that the weights are read from; there may be others in the folder.
+  std::vector<std::filesystem::path> files() const;
   // As in the file: "BF16".
   const std::string& dtype(const std::string& name) const { return find(name).entry->dtype; }
 

@@ -49,8 +49,11 @@ class CheckpointFolder : public ::testing::Test {
 TEST_F(CheckpointFolder, ShardsAreFoundThroughTheIndex) {
   shard("a.safetensors", {"x", "y"}, 1);
   shard("b.safetensors", {"z"}, 2);
+  shard("consolidated.safetensors", {"x", "y", "z"}, 3);  // as some checkpoints have it, too
   index(R"("x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors")");
   const CheckpointSource source(dir_);
+  EXPECT_EQ(source.files(),
+            (std::vector<fs::path>{dir_ / "a.safetensors", dir_ / "b.safetensors"}));
   EXPECT_EQ(source.names(), (std::vector<std::string>{"x", "y", "z"}));
   EXPECT_EQ(source.matrix("z")(0, 1), 2);
   EXPECT_EQ(source.vector("y"), (std::vector<float>{1, 1}));

@@ -36,15 +36,8 @@ class Folder : public Checkpoint {
     return read_text(dir_ / file);
   }
   std::vector<fs::path> files() const override {
-    std::map<std::string, fs::path> files;
-    for (const auto& entry : fs::directory_iterator(dir_)) {
-      const std::string file = entry.path().filename().string();
-      if (file == "config.json" || entry.path().extension() == ".safetensors")
-        files[file] = entry.path();
-    }
-    std::vector<fs::path> paths;
-    paths.reserve(files.size());
-    for (const auto& [file, path] : files) paths.push_back(path);
+    std::vector<fs::path> paths = source_->files();
+    paths.push_back(dir_ / "config.json");
     return paths;
   }
 

@@ -16,10 +16,17 @@ namespace {
 // A file of one of the two forms that JSON's opening brace tells apart.
 bool is_json(std::string_view text) { return strip(text).starts_with('{'); }
 
+// Without the byte order mark that some programs write before UTF-8.
+std::string read_task_text(const std::filesystem::path& path) {
+  std::string text = read_text(path);
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  return text;
+}
+
 std::vector<Question> read_file(Task task, const std::filesystem::path& path) {
   const std::string name = path.string();
   if (task == Task::kHellaSwag) {
-    const std::string text = read_text(path);
+    const std::string text = read_task_text(path);
     return is_json(text) ? read_hellaswag_jsonl(text, name) : read_hellaswag_lines(text, name);
   }
   const MappedFile file(path);
@@ -28,10 +35,11 @@ std::vector<Question> read_file(Task task, const std::filesystem::path& path) {
   // A binary file begins with its number of tasks in four bytes, of which the last is zero.
   if (bytes.size() < 4 || bytes.substr(0, 4).find('\0') != std::string_view::npos)
     return read_choices_binary(bytes, name);
-  const std::string text = read_text(path);
+  const std::string text = read_task_text(path);
   std::filesystem::path labels = path;
   labels.replace_filename(path.stem().string() + "-labels.lst");
-  return read_choices_jsonl(text, std::filesystem::exists(labels) ? read_text(labels) : "", name);
+  return read_choices_jsonl(text, std::filesystem::exists(labels) ? read_task_text(labels) : "",
+                            name);
 }
 
 std::vector<QuestionGroup> read_mmlu(const std::filesystem::path& data,
@@ -52,7 +60,7 @@ std::vector<QuestionGroup> read_mmlu(const std::filesystem::path& data,
   std::vector<QuestionGroup> groups;
   for (const std::string& subject : subjects) {
     const auto read = [](const std::filesystem::path& path) {
-      return read_mmlu_csv(read_text(path), path.string());
+      return read_mmlu_csv(read_task_text(path), path.string());
     };
     QuestionGroup group{.name = subject,
                         .description = fmt::format("The following are multiple choice questions "

@@ -180,8 +180,27 @@ TEST(MultipleChoice, ReadsArcsAndPiqasLines) {
   EXPECT_EQ(piqa[1].prompt, "Question: How do you sharpen a pencil?\nAnswer:");
   EXPECT_EQ(piqa[1].choices[1], "Cut away the wood with a knife.");
   EXPECT_EQ(piqa[1].right, std::vector<int64_t>{1});
+  const std::string stem = R"({"question_stem": "Water in a kettle", "answerKey": "B",
+                               "choices": {"text": ["freezes", "boils"], "label": ["A", "B"]}})";
+  std::string line = stem;
+  std::ranges::replace(line, '\n', ' ');
+  const Question open_book = read_choices_jsonl(line, "", "f").at(0);
+  EXPECT_EQ(open_book.prompt, "Water in a kettle");
+  EXPECT_EQ(open_book.right, std::vector<int64_t>{1});
   const std::string own = R"({"goal": "g", "sol1": "a", "sol2": "b", "label": 1})";
   EXPECT_EQ(read_choices_jsonl(own, "0\n", "f").at(0).right, std::vector<int64_t>{1});
+}
+
+// As an editor on Windows saves it.
+TEST(Tasks, AByteOrderMarkIsNoText) {
+  const TestFolder folder("mark");
+  const std::string mark = "\xEF\xBB\xBF",
+                    line = R"({"activity_label": "Tea", "ctx_a": "Water boils", "ctx_b": "she",)"
+                           R"( "endings": ["sits", "pours"], "label": 1})";
+  write_file(folder / "a.jsonl", mark + line + "\n");
+  const auto questions = read_questions({.task = Task::kHellaSwag, .data = folder / "a.jsonl"});
+  ASSERT_EQ(questions.at(0).questions.size(), 1U);
+  EXPECT_EQ(questions[0].questions[0].prompt, "Tea: Water boils She");
 }
 
 TEST(MultipleChoice, LinesThatAreWrongAreNamed) {
@@ -204,6 +223,8 @@ TEST(MultipleChoice, LinesThatAreWrongAreNamed) {
                   R"( "answerKey": "A"})")
                 .find("answerKey: expected one of the choices' labels"),
             std::string::npos);
+  EXPECT_EQ(error(R"({"choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "A"})"),
+            "f: line 1: question: expected a string, found no such field");
   const std::string piqa = R"({"goal": "g", "sol1": "a", "sol2": "b"})";
   EXPECT_NE(error(piqa).find("f: line 1: label"), std::string::npos);
   EXPECT_NE(error(piqa + "\n" + piqa, "1\n").find("f: line 2: expected a label"),

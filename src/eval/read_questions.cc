@@ -92,12 +92,13 @@ int64_t number_in(std::string_view line, const std::string& where) {
 
 Question arc_question(const JsonFields& fields) {
   // As AI2 publishes it, the stem and the choices are in "question"; the datasets library has
-  // columns.
+  // columns, OpenBookQA's stem in one of its own.
   std::string stem;
   std::vector<std::string> labels;
   Question question;
-  if (fields.json().at("question").is_string()) {
-    stem = fields.text("question");
+  const char* column = fields.has("question_stem") ? "question_stem" : "question";
+  if (!fields.has("question") || fields.json().at("question").is_string()) {
+    stem = fields.text(column);
     const JsonFields choices = fields.object("choices");
     question.choices = texts_of(choices, "text");
     labels = texts_of(choices, "label");
@@ -110,7 +111,8 @@ Question arc_question(const JsonFields& fields) {
       labels.push_back(part.text("label"));
     }
   }
-  question.prompt = fmt::format("Question: {}\nAnswer:", stem);
+  // The harness asks OpenBookQA's with the stem alone: it is continued, not answered.
+  question.prompt = fields.has("question_stem") ? stem : fmt::format("Question: {}\nAnswer:", stem);
   const auto right = std::ranges::find(labels, fields.text("answerKey"));
   if (right == labels.end() || labels.size() != question.choices.size())
     fields.fail("answerKey", "one of the choices' labels");

@@ -123,8 +123,8 @@ int count_cuts(const std::string& token, const Bpe& model) {
 // llama.cpp joins those neighbours whose joint token has the highest score, as SentencePiece does;
 // tokenizer.json has SentencePiece's merges, in the order of these scores. So the rank of a token
 // among the merges is its score, if the merges are all that the scores allow.
-std::vector<float> scores_of(const JsonFields& tokenizer, const Bpe& model, WrittenVocabulary& vocabulary,
-                             bool splits) {
+std::vector<float> scores_of(const JsonFields& tokenizer, const Bpe& model,
+                             WrittenVocabulary& vocabulary, bool splits) {
   const JsonFields fields = tokenizer.object("model");
   const auto fail = [&](const std::string& token) {
     fields.fail("merges", fmt::format("the merges of a SentencePiece model, which its scores give "
@@ -232,8 +232,7 @@ void add_special_tokens(GgufMetadata& metadata, const Tokenizer& tokenizer, cons
     if (!unknown) unknown = named("unk_token");
   }
   add("tokenizer.ggml.unknown_token_id", unknown);
-  PostProcessor around;
-  if (json.has("post_processor")) around = PostProcessor(json.object("post_processor"));
+  const PostProcessor& around = tokenizer.around();
   const auto is_one = [](const std::vector<int32_t>& ids, std::optional<int32_t> id) {
     return ids.empty() || (ids.size() == 1 && ids.front() == id);
   };

@@ -167,27 +167,47 @@ class Translator {
       out_ += '^';
       ++at_;
     }
+    bracket_items(0);
+    out_ += ']';
+  }
+
+  // Up to the bracket that closes, and over it. A class in a class adds its characters.
+  void bracket_items(int depth) {
     if (peek() == ']') {  // first, it stands for itself
       out_ += "\\]";
       ++at_;
     }
     constexpr std::string_view kPunctuation = "[:punct:]";
+    // Where two classes meet, a hyphen makes no range.
+    bool at_edge = depth > 0, after_hyphen = false;
     while (at_ < in_.size() && peek() != ']') {
+      const bool hyphen = peek() == '-';
       if (peek() == '\\') {
         escape(true);
       } else if (in_.substr(at_, kPunctuation.size()) == kPunctuation) {
         out_ += "\\p{P}\\p{S}";
         at_ += kPunctuation.size();
       } else if (peek() == '[') {
-        refuse("a class within brackets");
+        if (peek(1) == ':') refuse("[: within brackets");
+        if (peek(1) == '^') refuse("a negated class within brackets");
+        if (after_hyphen) refuse("a range that ends in a class");
+        if (depth == 8) refuse("classes nested so deep");
+        ++at_;
+        bracket_items(depth + 1);
+        at_edge = true;
+        continue;
       } else if (peek() == '&' && peek(1) == '&') {
         refuse("&&");
+      } else if (hyphen && (at_edge || (depth > 0 && peek(1) == ']'))) {
+        out_ += "\\-";
+        ++at_;
       } else {
         out_ += in_[at_++];
       }
+      at_edge = false;
+      after_hyphen = hyphen;
     }
     if (at_ == in_.size()) refuse("[ without ]");
-    out_ += ']';
     ++at_;
   }
 

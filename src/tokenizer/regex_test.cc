@@ -64,6 +64,17 @@ TEST(Regex, ReadsOnigurumasEscapes) {
   EXPECT_EQ(matches("\\p{^L}\\P{L}", "a1b12"), Strings{"12"});
 }
 
+TEST(Regex, AClassInAClassAddsItsCharacters) {
+  EXPECT_EQ(matches("[a[bc]]+", "xabcx[]"), Strings{"abc"});
+  EXPECT_EQ(matches("[[ab][x-z]]+", "abcyz"), (Strings{"ab", "yz"}));
+  EXPECT_EQ(matches("[^(\\s|[.,!…]))]+", "Hei (a), b|c!"), (Strings{"Hei", "a", "b", "c"}));
+  // Hyphens at its ends, and behind it, are themselves.
+  EXPECT_EQ(matches("[+[-9]]+", "+,-.9"), (Strings{"+", "-", "9"}));
+  EXPECT_EQ(matches("[[+-]9]+", "+,-.9"), (Strings{"+", "-", "9"}));
+  EXPECT_EQ(matches("[[+]-9]+", "+,-.9"), (Strings{"+", "-", "9"}));
+  EXPECT_EQ(matches("[[a[b[c]]]d]+", "abcd"), Strings{"abcd"});
+}
+
 TEST(Regex, AScriptIsWithoutItsExtensions) {
   // U+3001 is Common, and Han only by extension.
   EXPECT_EQ(matches("\\p{Han}+", "漢字、仮名"), (Strings{"漢字", "仮名"}));
@@ -107,9 +118,9 @@ TEST(Regex, RefusesByNameWhatPcre2ReadsOtherwise) {
     }
     return "none";
   };
-  for (const char* pattern :
-       {"[a&&b]", "[a[bc]]", "[[:alpha:]]", "a{1,3}+", "a{2}?", "(a)\\1", "(?<n>a)", "(?x: a)",
-        "\\R", "\\X", "\\K", "\\G", "[\\W]", "[\\H]", "\\xe9", "\\u12", "(*FAIL)", "\\pL"}) {
+  for (const char* pattern : {"[a&&b]", "[a[^bc]]", "[a-[bc]]", "[[:alpha:]]", "a{1,3}+", "a{2}?",
+                              "(a)\\1", "(?<n>a)", "(?x: a)", "\\R", "\\X", "\\K", "\\G", "[\\W]",
+                              "[\\H]", "\\xe9", "\\u12", "(*FAIL)", "\\pL"}) {
     EXPECT_NE(reason(pattern).find("is not implemented"), std::string::npos) << pattern;
     EXPECT_NE(reason(pattern).find("file: field"), std::string::npos) << pattern;
   }

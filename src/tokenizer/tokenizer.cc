@@ -19,6 +19,13 @@ namespace {
 
 constexpr size_t kMaxFileBytes = size_t{256} << 20;
 
+// Classes of transformers that make the post-processor anew when they load a tokenizer.json.
+bool is_llamas(const JsonFields& config) {
+  std::string name = config.text("tokenizer_class", "");
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  return name == "LlamaTokenizer" || name == "CodeLlamaTokenizer";
+}
+
 }  // namespace
 
 struct Tokenizer::Parts {
@@ -82,6 +89,18 @@ struct Tokenizer::Parts {
     return found;
   }
 
+  void follow_llamas(const JsonFields& config) {
+    const auto around = [&](const char* flag, bool otherwise, const char* field,
+                            std::string_view usual, std::optional<int32_t>& token) {
+      if (!config.boolean(flag, otherwise)) return std::vector<int32_t>();
+      if (!token && !config.has(field)) token = id(usual);
+      if (!token) config.fail(field, std::string("a token, as ") + flag + " says");
+      return std::vector<int32_t>{*token};
+    };
+    post_processor.before = around("add_bos_token", true, "bos_token", "<s>", bos);
+    post_processor.after = around("add_eos_token", false, "eos_token", "</s>", eos);
+  }
+
   void encode_stretch(std::string_view text, bool at_start, Bpe::Workspace& work,
                       std::vector<int32_t>& ids) const {
     const Normalizer::Result normal = normalizer(text);
@@ -143,6 +162,7 @@ Tokenizer Tokenizer::build(std::string_view tokenizer_json, const std::string& t
     const JsonFields config(json, config_name);
     parts->bos = parts->named(config, "bos_token");
     parts->eos = parts->named(config, "eos_token");
+    if (is_llamas(config)) parts->follow_llamas(config);
   }
   const std::vector<int32_t>& before = parts->post_processor.before;
   if (!parts->bos && !before.empty() && parts->is_special(before.front()))
@@ -193,6 +213,8 @@ std::optional<int32_t> Tokenizer::id(std::string_view token) const { return part
 std::optional<int32_t> Tokenizer::bos_id() const { return parts_->bos; }
 
 std::optional<int32_t> Tokenizer::eos_id() const { return parts_->eos; }
+
+const PostProcessor& Tokenizer::around() const { return parts_->post_processor; }
 
 bool Tokenizer::adds_bos() const {
   const std::vector<int32_t>& before = parts_->post_processor.before;

@@ -8,8 +8,9 @@
 //
 // What is ignored, on purpose: the settings "truncation" and "padding" of tokenizer.json, which
 // shape batches, and everything in tokenizer_config.json except the names of the tokens that begin
-// and end a text. Whether encode() puts a BOS is said by tokenizer.json's post-processor alone, not
-// by add_bos_token.
+// and end a text, and whether they are put around it where the class is one of Llama's:
+// transformers then follows add_bos_token and add_eos_token. Otherwise tokenizer.json's
+// post-processor says it.
 //
 // The Unicode properties in patterns and the normalization forms are those of PCRE2 and utf8proc;
 // characters assigned after their Unicode version (14 on Debian 12) may be cut otherwise.
@@ -25,6 +26,8 @@
 #include <vector>
 
 namespace watersic {
+
+struct PostProcessor;
 
 // Copies share what was loaded. All member functions are const and may run at once on many threads.
 class Tokenizer {
@@ -54,7 +57,9 @@ class Tokenizer {
   std::optional<int32_t> bos_id() const;
   // The token that tokenizer_config.json calls eos_token.
   std::optional<int32_t> eos_id() const;
-  // Whether encode() with special tokens puts bos_id() first.
+  // What encode() with special tokens puts around a text.
+  const PostProcessor& around() const;
+  // Whether that begins with bos_id().
   bool adds_bos() const;
 
  private:

@@ -68,6 +68,30 @@ TEST(Tokenizer, CutsMergesAndPutsTogether) {
   EXPECT_FALSE(tokenizer.adds_bos());
 }
 
+// As transformers loads them, whatever the post-processor of tokenizer.json.
+TEST(Tokenizer, LlamasClassesPutWhatTheConfigSays) {
+  const Json tokenizer = small();
+  Json config = {{"tokenizer_class", "LlamaTokenizerFast"}, {"bos_token", "<s>"}};
+  EXPECT_EQ(parse(tokenizer, config).encode("ab"), (Ids{4, 3}));
+  EXPECT_TRUE(parse(tokenizer, config).adds_bos());
+  config["add_eos_token"] = true;
+  config["eos_token"] = "<t>";
+  EXPECT_EQ(parse(tokenizer, config).encode("ab"), (Ids{4, 3, 5}));
+  EXPECT_EQ(parse(tokenizer, config).encode("ab", false), Ids{3});
+  config["add_bos_token"] = false;
+  config["tokenizer_class"] = "LlamaTokenizer";
+  EXPECT_EQ(parse(tokenizer, config).encode("ab"), (Ids{3, 5}));
+  config["tokenizer_class"] = "PreTrainedTokenizerFast";
+  EXPECT_EQ(parse(tokenizer, config).encode("ab"), Ids{3});
+  // Without a name it is "<s>", and there must be one.
+  EXPECT_EQ(parse(tokenizer, {{"tokenizer_class", "CodeLlamaTokenizer"}}).encode("ab"),
+            (Ids{4, 3}));
+  config = {{"tokenizer_class", "LlamaTokenizer"}, {"add_eos_token", true}};
+  EXPECT_NE(
+      tokenizer_error(tokenizer, config).find("eos_token: expected a token, as add_eos_token"),
+      std::string::npos);
+}
+
 TEST(Tokenizer, TokenBytesAreThoseInsideAText) {
   const Tokenizer tokenizer = parse(small());
   EXPECT_EQ(tokenizer.token_bytes(3), "ab");
