@@ -192,7 +192,7 @@ TEST(MultipleChoice, ReadsArcsAndPiqasLines) {
 }
 
 // As an editor on Windows saves it.
-TEST(Tasks, AByteOrderMarkIsNoText) {
+TEST(TaskFiles, AByteOrderMarkIsNoText) {
   const TestFolder folder("mark");
   const std::string mark = "\xEF\xBB\xBF",
                     line = R"({"activity_label": "Tea", "ctx_a": "Water boils", "ctx_b": "she",)"
