@@ -60,7 +60,8 @@ class Scanner {
 };
 
 Header parse_header(std::string_view file, const std::string& name) {
-  if (file.size() < 10 || file.substr(0, 6) != kNpyMagic) throw Error(name + ": is not a .npy file");
+  if (file.size() < 10 || file.substr(0, 6) != kNpyMagic)
+    throw Error(name + ": is not a .npy file");
   const int major = static_cast<unsigned char>(file[6]);
   if (major < 1 || major > 3)
     throw Error(fmt::format("{}: expected .npy version 1 to 3, found {}", name, major));

@@ -21,8 +21,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
 constexpr uint64_t kLengthBytes = 8;
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as in the reference implementation
-constexpr int64_t kMaxTensorValues = int64_t{1} << 56;   // of a tensor that is written
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;       // as in the reference implementation
+constexpr int64_t kMaxTensorValues = int64_t{1} << 56;  // of a tensor that is written
 
 // Bits of one value; 0 for a dtype that the format does not know.
 int64_t bits_of(std::string_view dtype) {
@@ -229,7 +229,8 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t end = 0;
   for (const TensorSpec& tensor : tensors_) {
-    const int64_t bits = bits_of(tensor.dtype), count = count_values(tensor.shape, kMaxTensorValues);
+    const int64_t bits = bits_of(tensor.dtype),
+                  count = count_values(tensor.shape, kMaxTensorValues);
     assert(bits > 0 && bits % 8 == 0 && count >= 0 && !header.contains(tensor.name));
     sizes_.push_back(static_cast<uint64_t>(count * (bits / 8)));
     header[tensor.name] = {{"dtype", tensor.dtype},
