@@ -135,10 +135,12 @@ class LayerEncoder {
   }
 
   EncodedLayer run() {
-    EncodedLayer best = quantizer_.has_step() && quantizer_.live() > 0 ? search() : fixed();
+    const bool has_rate = quantizer_.has_step() && quantizer_.live() > 0;
+    EncodedLayer best = has_rate ? search() : fixed();
     // Once more from its bytes: the integers of a large layer are too much to keep while others are
     // tried.
     best.tensor = decode_tensor(best.bytes, pool_, "the layer");
+    if (has_rate && !is_of_use(best)) best = another(std::move(best));
     const RowDequantizer values(best.tensor);
     const Distortions made = distortions(
         pool_, problem_, [&](int64_t first, int64_t rows) { return values.rows(first, rows); });
@@ -196,19 +198,56 @@ class LayerEncoder {
     return best;
   }
 
+  // Whether it holds more than zeros, and nothing out of all proportion.
+  bool is_of_use(const EncodedLayer& layer) const {
+    if (layer.bits.pooled_entropy == 0) return false;
+    const RowDequantizer values(layer.tensor);
+    double made = 0, given = 0;
+    for (int64_t k = 0; k < problem_.W.rows(); ++k) {
+      const Matrix<float> row = values.rows(k, 1);
+      for (const float v : row.values()) made += static_cast<double>(v) * v;
+      for (const float w : problem_.W.row(k)) given += static_cast<double>(w) * w;
+    }
+    return made < 16 * given;
+  }
+
+  // Bits do not always fall as the step grows. Of a small layer whose scales take most of the rate,
+  // the size jumps where integers cease to be all zeros, and may jump over the rate: fewer bits
+  // have coarser scales, and room. And a trellis codes a constant worse than rounding does.
+  EncodedLayer another(EncodedLayer useless) {
+    for (const bool trellis : {true, false}) {
+      for (const double share : {1.0, 0.9, 0.8, 0.7, 0.6, 0.5}) {
+        if (trellis && share == 1) continue;
+        QuantizerOptions other = options_;
+        other.bits *= share;
+        if (!trellis) other.trellis = 0;
+        LayerEncoder encoder(pool_, problem_, other, stored_size_);
+        if (other.bits < encoder.minimum()) break;
+        EncodedLayer found = encoder.search();
+        found.tensor = decode_tensor(found.bytes, pool_, "the layer");
+        if (is_of_use(found) && count(found.bits) <= options_.bits + kTolerance) return found;
+      }
+    }
+    return useless;
+  }
+
   // What is left for the integers, in bits a live weight, once the side information is paid.
   double integer_bits() const {
     const double live_weights = static_cast<double>(quantizer_.live() * problem_.W.rows());
-    const double minimum =
-        count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
-                       options_.coder, pool_, stored_size_)
-                  .bits);
-    if (options_.bits < minimum) {
+    const double least = minimum();
+    if (options_.bits < least) {
       throw Error(
           fmt::format("bits: {:.3f} a weight can't be met: side information alone costs {:.3f}",
-                      options_.bits, minimum));
+                      options_.bits, least));
     }
-    return (options_.bits - minimum) * weights_ / live_weights;
+    return (options_.bits - least) * weights_ / live_weights;
+  }
+
+  // Of a file that holds nothing but zeros.
+  double minimum() const {
+    return count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
+                          options_.coder, pool_, stored_size_)
+                     .bits);
   }
 
   // The step at which the integers of some rows take `target` bits a live weight.

@@ -194,6 +194,30 @@ TEST_F(EncodeLayer, BelowTheSideInformationTheMinimumIsNamed) {
   EXPECT_NEAR(encode(data, {.bits = 1.0}).bits.file, 1.0, 0.02);
 }
 
+// The scales of a layer so small take most of its rate.
+TEST_F(EncodeLayer, SmallLayersAreNoZeros) {
+  for (const double bits : {1.7, 1.8, 2.0, 2.2}) {
+    for (const std::string& family : layer_families()) {
+      const LayerData data = layer(family, 14, 37);
+      const EncodedLayer out = encode(data, {.bits = bits});
+      EXPECT_LE(out.bits.file, bits + 0.05) << family;
+      const Matrix<float> nothing(14, 37);
+      EXPECT_LT(out.distortion, 0.9 * distortion(pool_, {data.W, data.S}, nothing))
+          << family << " at " << bits;
+    }
+  }
+}
+
+TEST_F(EncodeLayer, AConstantIsCodedInFiniteNumbers) {
+  LayerData data = layer("white", 64, 32);
+  std::ranges::fill(data.W.values(), 0.01F);
+  for (const double bits : {1.0, 2.0, 4.0}) {
+    const EncodedLayer out = encode(data, {.bits = bits});
+    for (const float v : dequantize(decode_tensor(out.bytes, pool_, "test")).values())
+      ASSERT_NEAR(v, 0.01, 0.01) << bits;
+  }
+}
+
 TEST_F(EncodeLayer, WhereNothingLivesNothingIsSpent) {
   LayerData data = layer("white", 64, 32);
   data.S = Matrix<double>(32, 32);

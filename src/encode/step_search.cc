@@ -30,7 +30,9 @@ void StepSearch::measured(double step, double bits) {
     slope = std::clamp(secant, -1.5, -0.05);  // noise can turn it; bits never rise with the step
   }
   last_ = point;
-  next_log_step_ = point.log_step - error / slope;
+  // Where bits hardly follow the step a secant would leave the range of numbers.
+  constexpr double kMostOctaves = 6;
+  next_log_step_ = point.log_step + std::clamp(-error / slope, -kMostOctaves, kMostOctaves);
   if (too_many_ && too_few_) {
     const double low = too_many_->log_step, high = too_few_->log_step;
     if (!(next_log_step_ > low && next_log_step_ < high)) next_log_step_ = (low + high) / 2;
