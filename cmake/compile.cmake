@@ -48,8 +48,6 @@ function(watersic_flags target kind)
     # Under the sanitizers GCC warns of uninitialized members inside the standard library.
     target_compile_options(${target} PRIVATE -fsanitize=${WATERSIC_SANITIZE} -fno-sanitize-recover=all
                            -fno-omit-frame-pointer
-                           # The baseline, SSE4 and AVX2: all that Highway has would take minutes.
-                           -DHWY_DISABLED_TARGETS=HWY_SSSE3|HWY_AVX3|HWY_AVX3_DL
                            $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
                            $<$<STREQUAL:${kind},test>:-O0>)
     target_link_options(${target} PUBLIC -fsanitize=${WATERSIC_SANITIZE})
