@@ -213,8 +213,8 @@ TEST_F(EncodeLayer, AConstantIsCodedInFiniteNumbers) {
   std::ranges::fill(data.W.values(), 0.01F);
   for (const double bits : {1.0, 2.0, 4.0}) {
     const EncodedLayer out = encode(data, {.bits = bits});
-    for (const float v : dequantize(decode_tensor(out.bytes, pool_, "test")).values())
-      ASSERT_NEAR(v, 0.01, 0.01) << bits;
+    const Matrix<float> V = dequantize(decode_tensor(out.bytes, pool_, "test"));
+    for (const float v : V.values()) ASSERT_NEAR(v, 0.01, 0.01) << bits;
   }
 }
 
