@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "io/atomic_file.h"
+#include "support/test_folder.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -14,14 +15,6 @@ namespace fs = std::filesystem;
 
 class CheckpointFolder : public ::testing::Test {
  protected:
-  CheckpointFolder() {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    dir_ = fs::temp_directory_path() / (std::string("watersic-checkpoint-") + info->name());
-    fs::remove_all(dir_);
-    fs::create_directory(dir_);
-  }
-  ~CheckpointFolder() override { fs::remove_all(dir_); }
-
   // A shard whose tensors are all [value, value].
   void shard(const std::string& file, const std::vector<std::string>& names, float value) const {
     std::vector<TensorSpec> tensors;
@@ -43,7 +36,8 @@ class CheckpointFolder : public ::testing::Test {
     return "(no error)";
   }
 
-  fs::path dir_;
+  TestFolder folder_{"checkpoint"};
+  const fs::path dir_ = folder_.path();
 };
 
 TEST_F(CheckpointFolder, ShardsAreFoundThroughTheIndex) {

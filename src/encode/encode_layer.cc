@@ -202,10 +202,11 @@ class LayerEncoder {
   bool is_of_use(const EncodedLayer& layer) const {
     if (layer.bits.pooled_entropy == 0) return false;
     const RowDequantizer values(layer.tensor);
+    std::vector<float> row(static_cast<size_t>(problem_.W.cols()));
     double made = 0, given = 0;
     for (int64_t k = 0; k < problem_.W.rows(); ++k) {
-      const Matrix<float> row = values.rows(k, 1);
-      for (const float v : row.values()) made += static_cast<double>(v) * v;
+      values.row(k, row);
+      for (const float v : row) made += static_cast<double>(v) * v;
       for (const float w : problem_.W.row(k)) given += static_cast<double>(w) * w;
     }
     return made < 16 * given;

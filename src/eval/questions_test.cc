@@ -180,11 +180,9 @@ TEST(MultipleChoice, ReadsArcsAndPiqasLines) {
   EXPECT_EQ(piqa[1].prompt, "Question: How do you sharpen a pencil?\nAnswer:");
   EXPECT_EQ(piqa[1].choices[1], "Cut away the wood with a knife.");
   EXPECT_EQ(piqa[1].right, std::vector<int64_t>{1});
-  const std::string stem = R"({"question_stem": "Water in a kettle", "answerKey": "B",
-                               "choices": {"text": ["freezes", "boils"], "label": ["A", "B"]}})";
-  std::string line = stem;
-  std::ranges::replace(line, '\n', ' ');
-  const Question open_book = read_choices_jsonl(line, "", "f").at(0);
+  const std::string stem = R"({"question_stem": "Water in a kettle", "answerKey": "B", )"
+                           R"("choices": {"text": ["freezes", "boils"], "label": ["A", "B"]}})";
+  const Question open_book = read_choices_jsonl(stem, "", "f").at(0);
   EXPECT_EQ(open_book.prompt, "Water in a kettle");
   EXPECT_EQ(open_book.right, std::vector<int64_t>{1});
   const std::string own = R"({"goal": "g", "sol1": "a", "sol2": "b", "label": 1})";

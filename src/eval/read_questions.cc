@@ -96,9 +96,11 @@ Question arc_question(const JsonFields& fields) {
   std::string stem;
   std::vector<std::string> labels;
   Question question;
-  const char* column = fields.has("question_stem") ? "question_stem" : "question";
-  if (!fields.has("question") || fields.json().at("question").is_string()) {
-    stem = fields.text(column);
+  const bool continued = fields.has("question_stem"),
+             columns =
+                 continued || !fields.has("question") || fields.json().at("question").is_string();
+  if (columns) {
+    stem = fields.text(continued ? "question_stem" : "question");
     const JsonFields choices = fields.object("choices");
     question.choices = texts_of(choices, "text");
     labels = texts_of(choices, "label");
@@ -111,8 +113,8 @@ Question arc_question(const JsonFields& fields) {
       labels.push_back(part.text("label"));
     }
   }
-  // The harness asks OpenBookQA's with the stem alone: it is continued, not answered.
-  question.prompt = fields.has("question_stem") ? stem : fmt::format("Question: {}\nAnswer:", stem);
+  // The harness asks OpenBookQA's with the stem alone.
+  question.prompt = continued ? stem : fmt::format("Question: {}\nAnswer:", stem);
   const auto right = std::ranges::find(labels, fields.text("answerKey"));
   if (right == labels.end() || labels.size() != question.choices.size())
     fields.fail("answerKey", "one of the choices' labels");

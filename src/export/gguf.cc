@@ -93,7 +93,7 @@ void write_gguf(const OpenModel& model, const std::filesystem::path& path, Expor
   }
   for (const ModelTensor& tensor : tensors) {
     GgufType stored = tensor.is_vector ? GgufType::kF32 : file_type(type).type;
-    if (stored == GgufType::kQ8_0 && tensor.shape.cols % kQ8Block != 0) stored = GgufType::kF16;
+    if (tensor.shape.cols % block_values(stored) != 0) stored = GgufType::kF16;
     specs.push_back({.name = gguf_name(tensor.name),
                      .type = stored,
                      .rows = tensor.shape.rows,

@@ -45,7 +45,7 @@ std::string suffix_of(int64_t number, int64_t count) {
 bool GgufFile::is_gguf(const fs::path& path) {
   std::array<char, 4> magic{};
   std::ifstream in(path, std::ios::binary);
-  return in.read(magic.data(), magic.size()) && std::string_view(magic.data(), 4) == "GGUF";
+  return in.read(magic.data(), magic.size()) && std::string_view(magic.data(), 4) == kGgufMagic;
 }
 
 GgufFile::GgufFile(const fs::path& path) : path_(path) {

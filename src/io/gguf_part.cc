@@ -16,7 +16,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
-constexpr std::string_view kMagic = "GGUF";
 // What a head may hold. A vocabulary of 2^18 tokens has half a million elements and a few MiB.
 constexpr uint64_t kMaxKeys = 1 << 16;
 constexpr uint64_t kMaxTensors = 1 << 20;
@@ -173,7 +172,7 @@ GgufPart::GgufPart(const std::filesystem::path& path) : file_(path) {
   Cursor cursor(file_.bytes(), name);
   cursor.at("header");
   const auto magic = cursor.number<std::array<char, 4>>();
-  if (std::string_view(magic.data(), 4) != kMagic)
+  if (std::string_view(magic.data(), 4) != kGgufMagic)
     cursor.fail("is not a GGUF file: expected it to begin with \"GGUF\"");
   const auto version = cursor.number<uint32_t>();
   if (version != kGgufVersion && version != 2) {

@@ -9,6 +9,7 @@
 
 #include "io/gguf.h"
 #include "io/gguf_writer.h"
+#include "support/test_folder.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -18,14 +19,6 @@ namespace fs = std::filesystem;
 
 class GgufSplit : public ::testing::Test {
  protected:
-  GgufSplit() {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    dir_ = fs::temp_directory_path() / (std::string("watersic-split-") + info->name());
-    fs::remove_all(dir_);
-    fs::create_directory(dir_);
-  }
-  ~GgufSplit() override { fs::remove_all(dir_); }
-
   fs::path part(int number, int count = 3) const {
     return dir_ / fmt::format("m-{:05}-of-{:05}.gguf", number + 1, count);
   }
@@ -63,7 +56,8 @@ class GgufSplit : public ::testing::Test {
       EXPECT_NE(error.find(each), std::string::npos) << each << "\nfound: " << error;
   }
 
-  fs::path dir_;
+  TestFolder folder_{"split"};
+  const fs::path dir_ = folder_.path();
 };
 
 TEST_F(GgufSplit, AnyPartWillDo) {

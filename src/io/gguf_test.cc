@@ -165,10 +165,11 @@ TEST_F(Gguf, BlocksOfQ8) {
   values[4] = 0.1F;
   std::vector<std::byte> out;
   append_q8(out, values);
-  ASSERT_EQ(out.size(), 2 * kQ8BlockBytes);
+  ASSERT_EQ(out.size(), 2 * block_bytes(GgufType::kQ8_0));
   EXPECT_EQ(static_cast<int8_t>(out[2 + 3]), -127);
   EXPECT_EQ(static_cast<int8_t>(out[2 + 4]), 1);
-  for (size_t i = kQ8BlockBytes; i < out.size(); ++i) EXPECT_EQ(out[i], std::byte{0});  // zeros
+  for (size_t i = block_bytes(GgufType::kQ8_0); i < out.size(); ++i)
+    EXPECT_EQ(out[i], std::byte{0});  // zeros
   out.clear();
   values.assign(32, kQ8Max);
   append_q8(out, values);

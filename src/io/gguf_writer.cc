@@ -141,9 +141,10 @@ void GgufWriter::commit() {
 }
 
 void append_q8(std::vector<std::byte>& out, std::span<const float> values) {
-  assert(values.size() % kQ8Block == 0);
-  for (; !values.empty(); values = values.subspan(kQ8Block)) {
-    const auto block = values.first(kQ8Block);
+  const auto size = static_cast<size_t>(block_values(GgufType::kQ8_0));
+  assert(values.size() % size == 0);
+  for (; !values.empty(); values = values.subspan(size)) {
+    const auto block = values.first(size);
     float largest = 0;
     for (const float x : block) largest = std::max(largest, std::abs(x));
     const uint16_t half = half_from_float(largest / 127);

@@ -43,10 +43,6 @@ struct GgufTensorSpec {
   bool is_vector = false;
 };
 
-// A block of Q8_0: a half d and 32 signed bytes q; the values are d q.
-inline constexpr int64_t kQ8Block = 32;
-inline constexpr uint64_t kQ8BlockBytes = 34;
-
 // Writes tensors one after the other, in the order given at first, without holding them. The file
 // appears with commit(). All throw Error where the file can't be written.
 class GgufWriter {
@@ -69,7 +65,7 @@ class GgufWriter {
   AtomicFile file_;
 };
 
-// Appends blocks of Q8_0; the size of `values` is a multiple of kQ8Block. The scale is the largest
+// Appends blocks of Q8_0; the size of `values` is a multiple of 32. The scale is the largest
 // magnitude / 127 rounded to a half, and the integers are those nearest to the values *by the
 // rounded scale*. A magnitude beyond kQ8Max has no scale that is finite.
 inline constexpr float kQ8Max = 127 * 65504.0F;

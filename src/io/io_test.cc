@@ -10,6 +10,7 @@
 #include "io/json.h"
 #include "io/mapped_file.h"
 #include "io/text.h"
+#include "support/test_folder.h"
 #include "watersic/npy.h"
 
 namespace watersic {
@@ -19,14 +20,6 @@ namespace fs = std::filesystem;
 
 class Io : public ::testing::Test {
  protected:
-  Io() {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    dir_ = fs::temp_directory_path() / (std::string("watersic-io-") + info->name());
-    fs::remove_all(dir_);
-    fs::create_directory(dir_);
-  }
-  ~Io() override { fs::remove_all(dir_); }
-
   fs::path file(const std::string& name, const std::string& content) const {
     std::ofstream(dir_ / name, std::ios::binary) << content;
     return dir_ / name;
@@ -40,7 +33,8 @@ class Io : public ::testing::Test {
     return "(no error)";
   }
 
-  fs::path dir_;
+  TestFolder folder_{"io"};
+  const fs::path dir_ = folder_.path();
 };
 
 TEST_F(Io, AnAtomicFileAppearsWholeOrNotAtAll) {
