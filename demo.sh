@@ -86,5 +86,7 @@ NOTES
 
 say 'The model writes, from demo/watersic.wsic as it runs'
 prompt='It was a dark and stormy night, and'
-echo -n "$prompt"
-$watersic generate demo/watersic.wsic --prompt "$prompt" --tokens 160 --temperature 0.8 --top-p 0.9 --seed 4
+# First what generate says of memory and speed, then the text whole.
+text=$($watersic generate demo/watersic.wsic --prompt "$prompt" --tokens 160 --temperature 0.8 --top-p 0.9 --seed 4)
+echo
+echo "$prompt$text"
