@@ -8,7 +8,7 @@ namespace watersic {
 
 // The row of the matrix that is coded as the k-th; `strands` parts divide its `rows`.
 constexpr int64_t strand_row(int64_t k, int64_t rows, int64_t strands) {
-  return k % strands * (rows / strands) + k / strands;
+  return strands == 1 ? k : k % strands * (rows / strands) + k / strands;
 }
 
 }  // namespace watersic

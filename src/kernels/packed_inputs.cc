@@ -1,9 +1,12 @@
-#include "kernels/packed_inputs.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/packed_inputs.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
 #include <hwy/highway.h>
+
+#include <cstring>
+#include <utility>
+
+#include "kernels/packed_inputs.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
@@ -25,45 +28,59 @@ float Scaled(const PackedMatrix& M, const float* x, int64_t column, int64_t coun
   return hn::GetLane(hn::MaxOfLanes(d, largest));
 }
 
-// q := z / scale to the nearest integers; what is left goes back to z. Returns sum base * q.
-int32_t Rounded(float scale, int32_t limit, const int32_t* base, int64_t count, float* z,
-                int8_t* q) {
+// The nearest integers of z / scale, four at a time: write(v, the four from v on). Returns
+// sum base * integer.
+template <class Write>
+HWY_INLINE int32_t Rounded(float scale, int32_t limit, const int32_t* base, int64_t count,
+                           const float* z, const Write& write) {
   const D d;
   const DI di;
-  const auto inverse = hn::Set(d, scale > 0 ? 1 / scale : 0.0F), step = hn::Set(d, scale);
+  const auto inverse = hn::Set(d, scale > 0 ? 1 / scale : 0.0F);
   const auto most = hn::Set(di, limit), least = hn::Set(di, -limit);
   auto sum = hn::Zero(di);
   for (int64_t v = 0; v < count; v += static_cast<int64_t>(hn::Lanes(d))) {
-    const auto value = hn::LoadU(d, z + v);
-    const auto rounded = hn::Min(most, hn::Max(least, hn::NearestInt(hn::Mul(value, inverse))));
-    hn::StoreU(hn::Sub(value, hn::Mul(hn::ConvertTo(d, rounded), step)), d, z + v);
+    const auto nearest = hn::NearestInt(hn::Mul(hn::LoadU(d, z + v), inverse));
+    const auto rounded = hn::Min(most, hn::Max(least, nearest));
     sum = hn::Add(sum, hn::Mul(rounded, hn::LoadU(di, base + v)));
-    const hn::Rebind<int8_t, D> d8;
-    hn::StoreU(hn::DemoteTo(d8, rounded), d8, q + v);
+    write(v, rounded);
   }
   return hn::GetLane(hn::SumOfLanes(di, sum));
 }
 
-void QuantizeInputs(const PackedMatrix& M, const float* x, int8_t* q, float* scales,
-                    int32_t* offsets) {
+void QuantizeInputs(const PackedMatrix& M, const float* x, int64_t token, QuantizedInputs& out) {
   float z[4 * kBlockQuads];
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
-    const int64_t count = 4 * int64_t{block.quads};
-    const auto limit = static_cast<float>(block.limit);
-    scales[b] =
-        block.part > 0 ? scales[b - 1] / (2 * limit) : Scaled(M, x, block.column, count, z) / limit;
-    offsets[b] =
-        Rounded(scales[b], block.limit, M.base.data() + block.column, count, z, q + block.input);
+    const int64_t count = block.columns();
+    const float scale = Scaled(M, x, block.column, count, z) / static_cast<float>(block.limit());
+    const int32_t* base = M.base.data() + block.column;
+    uint8_t* q = out.at(block, token);
+    const auto row = static_cast<int64_t>(b);
+    out.scale(row, token) = scale;
+    if (block.wide) {
+      int16_t q16[4 * kBlockQuads];
+      out.offset(row, token) =
+          Rounded(scale, block.limit(), base, count, z, [&](int64_t v, auto rounded) {
+            hn::StoreU(hn::DemoteTo(hn::Rebind<int16_t, D>(), rounded), hn::Rebind<int16_t, D>(),
+                       q16 + v);
+          });
+      for (int64_t v = 0; v < count; v += 4) std::swap(q16[v + 1], q16[v + 2]);
+      std::memcpy(q, q16, static_cast<size_t>(block.input_bytes()));
+    } else {
+      int8_t q8[4 * kBlockQuads];
+      out.offset(
+          row, token) = Rounded(scale, block.limit(), base, count, z, [&](int64_t v, auto rounded) {
+        hn::StoreU(hn::DemoteTo(hn::Rebind<int8_t, D>(), rounded), hn::Rebind<int8_t, D>(), q8 + v);
+      });
+      std::memcpy(q, q8, static_cast<size_t>(block.input_bytes()));
+    }
   }
 }
 
 void ScaleInputs(const PackedMatrix& M, const float* x, float* z, float* offsets) {
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
-    offsets[b] = 0;
-    if (block.part > 0) continue;
-    const int64_t count = 4 * int64_t{block.quads};
+    const int64_t count = block.columns();
     Scaled(M, x, block.column, count, z + block.column);
     float sum = 0;
     for (int64_t v = block.column; v < block.column + count; ++v)
@@ -83,14 +100,13 @@ HWY_EXPORT(ScaleInputs);
 
 QuantizedInputs::QuantizedInputs(const PackedMatrix& M, int64_t count)
     : tokens(count),
-      q(count, M.quantized_inputs),
-      scale(count, static_cast<int64_t>(M.blocks.size())),
-      offset(count, static_cast<int64_t>(M.blocks.size())) {}
+      q(static_cast<size_t>(count * M.input_bytes)),
+      scale(static_cast<int64_t>(M.blocks.size()), count),
+      offset(static_cast<int64_t>(M.blocks.size()), count) {}
 
 void quantize_inputs(const PackedMatrix& M, std::span<const float> x, int64_t token,
                      QuantizedInputs& out) {
-  HWY_DYNAMIC_DISPATCH(QuantizeInputs)
-  (M, x.data(), out.q.row(token).data(), out.scale.row(token).data(), out.offset.row(token).data());
+  HWY_DYNAMIC_DISPATCH(QuantizeInputs)(M, x.data(), token, out);
 }
 
 FloatInputs::FloatInputs(const PackedMatrix& M, int64_t count)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <functional>
 #include <tuple>
 
 namespace watersic {
@@ -57,11 +58,14 @@ IntegerCounts::Range IntegerCounts::best_range(int64_t column) const {
   if (c.least > c.most || (c.least == 0 && c.most == 0)) return {};
   int64_t count = 0;
   for (const uint32_t needs : c.needs) count += needs;
-  // All of them, from the least on; as far as digits go.
+  // All of them, from the least on, if sums of products with it fit into 32 bits; as far as digits
+  // go.
   const auto span = static_cast<uint64_t>(int64_t{c.most} - c.least);
   constexpr int kMostWidth = 3 * kMaxPlaneWidth;
+  constexpr int32_t kMostBase = 1024;
   Range best{.width = std::max(1, static_cast<int>(std::bit_width(span))), .base = c.least};
-  int64_t cost = best.width <= kMaxPlaneWidth ? best.width * count : INT64_MAX;
+  const bool fits = best.width <= kMaxPlaneWidth && std::abs(int64_t{best.base}) <= kMostBase;
+  int64_t cost = fits ? best.width * count : INT64_MAX;
   int64_t outside = count;
   for (int width = 1; width <= kMostWidth; ++width) {
     outside -= c.needs[static_cast<size_t>(width - 1)];
@@ -76,6 +80,7 @@ IntegerCounts::Range IntegerCounts::best_range(int64_t column) const {
 PackedWriter::PackedWriter(int64_t rows, int64_t inputs, int64_t groups,
                            std::span<const PackedColumn> columns)
     : columns_(columns.begin(), columns.end()), digits_(columns.size()) {
+  assert(inputs <= int64_t{PackedException::kMostColumns});
   M_.rows = rows;
   M_.inputs = inputs;
   M_.groups = groups;
@@ -87,14 +92,17 @@ PackedWriter::PackedWriter(int64_t rows, int64_t inputs, int64_t groups,
   }
   place_columns(columns);
   M_.data = AlignedBytes(M_.tiles() * M_.tile_bytes);
+  exceptions_.resize(static_cast<size_t>(M_.tiles()));
 }
 
 void PackedWriter::place_columns(std::span<const PackedColumn> columns) {
-  // All digits, in runs of one group, one number of parts and one width.
+  // All digits, in runs of one group and one width, wide columns apart.
   struct Entry {
-    int group, parts, width, shift;
+    int group;
+    bool wide;
+    int width, shift;
     size_t column;
-    auto run() const { return std::tuple(group, parts, width); }
+    auto run() const { return std::tuple(group, wide, width); }
   };
   std::vector<Entry> entries;
   for (size_t i = 0; i < columns.size(); ++i) {
@@ -103,7 +111,7 @@ void PackedWriter::place_columns(std::span<const PackedColumn> columns) {
     int shift = 0;
     for (const int width : digit_widths(column.range.width)) {
       entries.push_back({.group = column.group,
-                         .parts = column.range.width >= kTwoPartWidth ? 2 : 1,
+                         .wide = column.range.width >= kWideWidth,
                          .width = width,
                          .shift = shift,
                          .column = i});
@@ -118,17 +126,15 @@ void PackedWriter::place_columns(std::span<const PackedColumn> columns) {
     while (end < entries.size() && end - begin < kBlockColumns && entries[end].run() == first.run())
       ++end;
     const auto quads = static_cast<int32_t>((end - begin + 3) / 4);
-    PackedBlock block{.width = first.width,
-                      .group = first.group,
-                      .quads = quads,
-                      .limit = first.parts > 1 ? 63 : 127,
-                      .offset = M_.tile_bytes,
-                      .column = static_cast<int64_t>(M_.source.size())};
-    for (block.part = 0; block.part < first.parts; ++block.part) {
-      block.input = M_.quantized_inputs;
-      M_.quantized_inputs += 4 * int64_t{quads};
-      M_.blocks.push_back(block);
-    }
+    M_.blocks.push_back({.width = first.width,
+                         .group = first.group,
+                         .quads = quads,
+                         .wide = first.wide,
+                         .offset = M_.tile_bytes,
+                         .column = static_cast<int64_t>(M_.source.size()),
+                         .input = M_.input_bytes});
+    const PackedBlock& block = M_.blocks.back();
+    M_.input_bytes += block.input_bytes();
     for (size_t i = begin; i < begin + 4 * static_cast<size_t>(quads); ++i) {
       if (i >= end) {  // fills up the quad
         M_.source.push_back(0);
@@ -156,18 +162,21 @@ void PackedWriter::place_columns(std::span<const PackedColumn> columns) {
 }
 
 void PackedWriter::write(int64_t row, int64_t column, MatrixView<const int32_t> integers) {
-  std::vector<PackedException> exceptions;
   // Tile by tile, so that a tile's rows are in the cache for all columns.
+  std::vector<PackedException> exceptions;
   for (int64_t r = 0; r < integers.rows();) {
     const int64_t count = std::min(kPackedRows - (row + r) % kPackedRows, integers.rows() - r);
     const auto rows = integers.block(r, 0, count, integers.cols());
     for (int64_t i = 0; i < integers.cols(); ++i)
       write_column(row + r, column + i, rows, i, exceptions);
+    if (!exceptions.empty()) {
+      const std::scoped_lock lock(mutex_);
+      auto& tile = exceptions_[static_cast<size_t>((row + r) / kPackedRows)];
+      tile.insert(tile.end(), exceptions.begin(), exceptions.end());
+      exceptions.clear();
+    }
     r += count;
   }
-  if (exceptions.empty()) return;
-  const std::scoped_lock lock(mutex_);
-  M_.exceptions.insert(M_.exceptions.end(), exceptions.begin(), exceptions.end());
 }
 
 // Of one tile.
@@ -189,9 +198,7 @@ void PackedWriter::write_column(int64_t row, int64_t column, MatrixView<const in
       const int64_t held = std::clamp<int64_t>(wanted, 0, mask);
       values[static_cast<size_t>(first + r)] = static_cast<uint32_t>(held);
       if (held != wanted)
-        exceptions.push_back({.row = static_cast<int32_t>(row + r),
-                              .column = c.input,
-                              .value = static_cast<float>(wanted - held)});
+        exceptions.emplace_back(first + r, c.input, static_cast<float>(wanted - held));
     }
   }
   const bool shared = integers.rows() < std::min(kPackedRows, M_.rows - (row - first));
@@ -203,14 +210,15 @@ void PackedWriter::write_column(int64_t row, int64_t column, MatrixView<const in
 }
 
 PackedMatrix PackedWriter::take() {
-  std::ranges::sort(M_.exceptions, {},
-                    [](const PackedException& e) { return std::tuple(e.row, e.column); });
-  for (int64_t t = 0; t <= M_.tiles(); ++t) {
-    const auto begin = std::ranges::lower_bound(M_.exceptions, t * kPackedRows, {},
-                                                [](const PackedException& e) { return e.row; });
-    M_.exception_begin.push_back(begin - M_.exceptions.begin());
+  M_.exception_begin = {0};
+  for (const auto& tile : exceptions_)
+    M_.exception_begin.push_back(M_.exception_begin.back() + static_cast<int64_t>(tile.size()));
+  M_.exceptions.reserve(static_cast<size_t>(M_.exception_begin.back()));
+  for (auto& tile : exceptions_) {
+    std::ranges::sort(tile, std::less<>());
+    M_.exceptions.insert(M_.exceptions.end(), tile.begin(), tile.end());
+    tile = {};
   }
-  M_.exceptions.shrink_to_fit();
   return std::move(M_);
 }
 

@@ -46,9 +46,9 @@ struct PackedColumn {
   IntegerCounts::Range range;
 };
 
-// Columns of this width and more multiply inputs in two parts (PackedBlock): what they hold is so
-// exact that inputs in 8 bits would show.
-constexpr int kTwoPartWidth = 6;
+// Columns of this width and more multiply inputs of 16 bits: what they hold is so exact that inputs
+// of 8 bits would show.
+constexpr int kWideWidth = 6;
 
 class PackedWriter {
  public:
@@ -70,11 +70,12 @@ class PackedWriter {
   };
   void place_columns(std::span<const PackedColumn> columns);
   void write_column(int64_t row, int64_t column, MatrixView<const int32_t> integers, int64_t at,
-                    std::vector<PackedException>& exceptions);
+                    std::vector<PackedException>& exceptions);  // of its tile
 
   PackedMatrix M_;
   std::vector<PackedColumn> columns_;
-  std::vector<std::vector<Digit>> digits_;  // by column
+  std::vector<std::vector<Digit>> digits_;                // by column
+  std::vector<std::vector<PackedException>> exceptions_;  // by tile
   std::mutex mutex_;
 };
 

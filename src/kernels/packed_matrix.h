@@ -28,23 +28,38 @@ constexpr int64_t kBlockQuads = 16;  // whose inputs share a scale
 constexpr int kMaxPlaneWidth = 7;    // wider columns are split into digits of at most this
 
 // Quads of one width and group, at most kBlockQuads of them, as a product goes through them; their
-// inputs share a scale. The inputs of wide columns, whose errors weigh more, are taken in two
-// parts: two blocks on the same data, the second for what the first leaves.
+// inputs share a scale. The inputs of wide columns, whose errors weigh more, are taken in 16 bits.
 struct PackedBlock {
   int32_t width = 0;
   int32_t group = 0;  // of scales
-  int32_t part = 0;   // of the inputs: 0 or 1
   int32_t quads = 0;
-  int32_t limit = 0;   // inputs, as quantized, are integers of [-limit, limit]
+  bool wide = false;
   int64_t offset = 0;  // of its data in a tile, in bytes
   int64_t column = 0;  // the first of its packed columns
-  int64_t input = 0;   // where its inputs begin, as quantized
+  int64_t input = 0;   // of a token: where its quantized inputs begin, in bytes
+
+  int64_t columns() const { return 4 * int64_t{quads}; }
+  int64_t input_bytes() const { return wide ? 2 * columns() : columns(); }
+  // Quantized inputs are integers of [-limit, limit]. That of wide columns keeps sums in 32 bits.
+  int32_t limit() const { return wide ? 8191 : 127; }
 };
 
-struct PackedException {
-  int32_t row = 0;     // in the matrix
-  int32_t column = 0;  // the input
-  float value = 0;     // to be added to the integer that is held, times the column's scale
+// To be added to the integer that is held, times the column's scale.
+class PackedException {
+ public:
+  PackedException() = default;
+  PackedException(int64_t row, int64_t column, float addend)
+      : value(addend), place_(static_cast<uint32_t>(row * kMostColumns + column)) {}
+  int64_t row() const { return place_ / kMostColumns; }     // of the tile
+  int64_t column() const { return place_ % kMostColumns; }  // the input
+  // By row, then by column.
+  bool operator<(const PackedException& other) const { return place_ < other.place_; }
+
+  static constexpr uint32_t kMostColumns = 1U << 26;
+  float value = 0;
+
+ private:
+  uint32_t place_ = 0;
 };
 
 struct PackedMatrix {
@@ -59,11 +74,11 @@ struct PackedMatrix {
   std::vector<uint8_t> shift;  // of its digit in the whole integer; `scale` has it in it
 
   std::vector<PackedBlock> blocks;
-  int64_t quantized_inputs = 0;  // of a token: more than columns where there are second parts
+  int64_t input_bytes = 0;  // of a token's quantized inputs
   int64_t tile_bytes = 0;
   AlignedBytes data;  // tile after tile
 
-  std::vector<PackedException> exceptions;  // by row
+  std::vector<PackedException> exceptions;  // tile after tile
   std::vector<int64_t> exception_begin;     // of each tile's, and the end
   std::vector<float> column_scale;          // of each input, for exceptions; 0 where it is dead
 

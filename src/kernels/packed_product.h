@@ -8,8 +8,8 @@
 
 namespace watersic {
 
-// Tokens that a product takes at once, so that each unit is unpacked once for all of them.
-constexpr int64_t kProductTokens = 4;
+// Tokens that a product takes at once, so that each block is unpacked once for all of them.
+constexpr int64_t kProductTokens = 64;
 
 // out[token * 64 + row] = sum over columns of integer * input for the tile's rows and the tokens
 // [token, token + tokens), at most kProductTokens; times the group's scale of the row where there
@@ -20,6 +20,10 @@ void packed_product(const PackedMatrix& M, int64_t tile, const QuantizedInputs& 
                     int64_t tokens, float* out);
 void packed_product(const PackedMatrix& M, int64_t tile, const FloatInputs& x, int64_t token,
                     int64_t tokens, float* out);
+
+// What packed_product does for more than one token.
+void packed_batch_product(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x,
+                          int64_t token, int64_t tokens, float* out);
 
 // The reference, from the layout's definition.
 void packed_product_scalar(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x,

@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
 
 #include "kernels/packed_product.h"
 
@@ -13,7 +16,7 @@ void for_each_integer(const PackedMatrix& M, int64_t tile, const Add& add, const
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
     for (int64_t r = 0; r < kPackedRows; ++r) {
-      for (int64_t i = 0; i < 4 * int64_t{block.quads}; ++i) {
+      for (int64_t i = 0; i < block.columns(); ++i) {
         const auto quad =
             data.subspan(static_cast<size_t>(block.offset + i / 4 * quad_bytes(block.width)));
         add(block, i, packed_value(quad, block.width, r, i % 4));
@@ -26,6 +29,17 @@ void for_each_integer(const PackedMatrix& M, int64_t tile, const Add& add, const
   }
 }
 
+// Of column i of a block.
+int32_t quantized_input(const QuantizedInputs& x, const PackedBlock& block, int64_t token,
+                        int64_t i) {
+  const uint8_t* q = x.at(block, token);
+  if (!block.wide) return std::bit_cast<int8_t>(q[i]);
+  constexpr std::array<int64_t, 4> kPlace = {0, 2, 1, 3};
+  int16_t value = 0;
+  std::memcpy(&value, q + 2 * (i / 4 * 4 + kPlace[static_cast<size_t>(i % 4)]), 2);
+  return value;
+}
+
 }  // namespace
 
 void packed_product_scalar(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x,
@@ -36,11 +50,11 @@ void packed_product_scalar(const PackedMatrix& M, int64_t tile, const QuantizedI
     for_each_integer(
         M, tile,
         [&](const PackedBlock& block, int64_t i, int32_t value) {
-          sum += value * x.q(token + t, block.input + i);
+          sum += value * quantized_input(x, block, token + t, i);
         },
         [&](int64_t b, int64_t r, float scale) {
-          const auto total = static_cast<float>(sum + x.offset(token + t, b));
-          out[t * kPackedRows + r] += total * (scale * x.scale(token + t, b));
+          const auto total = static_cast<float>(sum + x.offset(b, token + t));
+          out[t * kPackedRows + r] += total * (scale * x.scale(b, token + t));
           sum = 0;
         });
   }
@@ -54,7 +68,7 @@ void packed_product_scalar(const PackedMatrix& M, int64_t tile, const FloatInput
     for_each_integer(
         M, tile,
         [&](const PackedBlock& block, int64_t i, int32_t value) {
-          if (block.part == 0) sum += static_cast<float>(value) * x.z(token + t, block.column + i);
+          sum += static_cast<float>(value) * x.z(token + t, block.column + i);
         },
         [&](int64_t b, int64_t r, float scale) {
           out[t * kPackedRows + r] += (sum + x.offset(token + t, b)) * scale;

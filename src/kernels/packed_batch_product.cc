@@ -1,0 +1,191 @@
+// Products for several tokens: a block is unpacked once for all of them, into the cache.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/packed_batch_product.cc"
+#include <hwy/foreach_target.h>  // compiles this file once for each target
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "kernels/packed_product.h"
+#include "kernels/packed_units-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace watersic::HWY_NAMESPACE {
+
+#if !WATERSIC_PACKED_VECTORS
+
+void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
+                   int64_t tokens, float* out) {
+  packed_product_scalar(M, tile, x, token, tokens, out);
+}
+
+#else
+
+// Bytes of an unpacked unit: of wide blocks even columns and odd ones, in 16 bits.
+constexpr int64_t unit_bytes(bool wide) { return wide ? 2 * kUnitBytes : kUnitBytes; }
+
+// Unit after unit, quad after quad.
+template <int kWidth>
+void Unpack(const PackedBlock& block, const uint8_t* HWY_RESTRICT data, uint8_t* HWY_RESTRICT out) {
+  const D8 d;
+  const auto store = [&](V8 w, int64_t half) {
+    if (block.wide) {
+      hn::StoreU(hn::BitCast(d, EvenColumns(w)), d, out + half * kBytes);
+      hn::StoreU(hn::BitCast(d, OddColumns(w)), d, out + kUnitBytes + half * kBytes);
+    } else {
+      hn::StoreU(w, d, out + half * kBytes);
+    }
+  };
+  for (int k = 0; k < block.quads; ++k) {
+    const uint8_t* quad = data + k * quad_bytes(kWidth);
+    [&]<size_t... kI>(std::index_sequence<kI...>) {
+      (
+          [&] {
+            for (int64_t half = 0; half < kHalves; ++half)
+              store(Unit<kWidth, static_cast<int>(kI)>(quad + half * kBytes), half);
+            out += unit_bytes(block.wide);
+          }(),
+          ...);
+    }(std::make_index_sequence<kPackedUnits>());
+  }
+}
+
+// Two units for up to four tokens: their sums are in registers.
+constexpr size_t kUnits = 2;
+constexpr int64_t kTogether = 4;
+template <int kTokens>
+using Totals = std::array<V32, kUnits * kTokens>;
+
+template <int kTokens>
+using Quantized = std::array<const uint8_t*, kTokens>;  // inputs of each token
+
+// sums += of quads [begin, end).
+template <int kTokens>
+HWY_INLINE void AddQuads(const uint8_t* HWY_RESTRICT units, const Quantized<kTokens>& q, int begin,
+                         int end, std::array<Sums, kUnits * kTokens>& sums) {
+  const D8 d;
+  for (int k = begin; k < end; ++k) {
+    const uint8_t* at = units + k * kPackedUnits * unit_bytes(false);
+    const V8 w0 = hn::LoadU(d, at), w1 = hn::LoadU(d, at + unit_bytes(false));
+    for (size_t t = 0; t < kTokens; ++t) {
+      const V8 x = hn::BitCast(d, Inputs(q[t] + 4 * k));
+      sums[t] = AddProducts(sums[t], w0, x);
+      sums[kTokens + t] = AddProducts(sums[kTokens + t], w1, x);
+      Pin(sums[t]);
+      Pin(sums[kTokens + t]);
+    }
+  }
+}
+
+template <int kTokens>
+HWY_INLINE Totals<kTokens> NarrowTotals(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
+                                        const Quantized<kTokens>& q) {
+  Totals<kTokens> totals;
+  for (auto& total : totals) total = hn::Zero(D32());
+  // As many quads at a time as sums have room for, in a number that the compiler knows.
+  const int safe = SafeQuads(block);
+  for (int k = 0; k < block.quads;) {
+    std::array<Sums, kUnits * kTokens> sums;
+    for (auto& sum : sums) sum = ZeroSums();
+    if (safe >= kBlockQuads) {
+      AddQuads<kTokens>(units, q, 0, block.quads, sums);
+      k = block.quads;
+    } else if (k + 4 <= block.quads) {
+      AddQuads<kTokens>(units, q, k, k + 4, sums);
+      k += 4;
+    } else {
+      AddQuads<kTokens>(units, q, k, block.quads, sums);
+      k = block.quads;
+    }
+    for (size_t i = 0; i < sums.size(); ++i) totals[i] = hn::Add(totals[i], Widened(sums[i]));
+  }
+  return totals;
+}
+
+template <int kTokens>
+HWY_INLINE Totals<kTokens> WideTotals(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
+                                      const Quantized<kTokens>& q) {
+  const D8 d8;
+  const D16 d;
+  Totals<kTokens> totals;
+  for (auto& total : totals) total = hn::Zero(D32());
+  for (int k = 0; k < block.quads; ++k) {
+    for (int64_t odd = 0; odd < 2; ++odd) {
+      const uint8_t* at = units + k * kPackedUnits * unit_bytes(true) + odd * kUnitBytes;
+      const V16 w0 = hn::BitCast(d, hn::LoadU(d8, at));
+      const V16 w1 = hn::BitCast(d, hn::LoadU(d8, at + unit_bytes(true)));
+      for (size_t t = 0; t < kTokens; ++t) {
+        const V16 x = hn::BitCast(d, Inputs(q[t] + 8 * k + 4 * odd));
+        totals[t] = AddPairs(totals[t], w0, x);
+        totals[kTokens + t] = AddPairs(totals[kTokens + t], w1, x);
+        Pin(totals[t]);
+        Pin(totals[kTokens + t]);
+      }
+    }
+  }
+  return totals;
+}
+
+template <int kTokens>
+void Rows(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
+          const std::array<Token, kTokens>& tokens, const float* group) {
+  Quantized<kTokens> q;
+  for (size_t t = 0; t < kTokens; ++t) q[t] = tokens[t].q;
+  for (int64_t unit = 0; unit < kPackedUnits; unit += int64_t{kUnits}) {
+    for (int64_t half = 0; half < kHalves; ++half) {
+      const uint8_t* at = units + unit * unit_bytes(block.wide) + half * kBytes;
+      const auto totals =
+          block.wide ? WideTotals<kTokens>(block, at, q) : NarrowTotals<kTokens>(block, at, q);
+      for (size_t i = 0; i < kUnits; ++i)
+        for (size_t t = 0; t < kTokens; ++t)
+          AddTo(tokens[t], 8 * (unit + static_cast<int64_t>(i)) + half * kLanes,
+                totals[i * kTokens + t], group);
+    }
+  }
+}
+
+void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
+                   int64_t tokens, float* out) {
+  std::fill_n(out, tokens * kPackedRows, 0.0F);
+  const uint8_t* data = M.tile(tile).data();
+  alignas(64) std::array<uint8_t, kBlockQuads * kPackedUnits * unit_bytes(true)> units;
+  for (size_t b = 0; b < M.blocks.size(); ++b) {
+    const PackedBlock& block = M.blocks[b];
+    const auto row = static_cast<int64_t>(b);
+    WithWidth(block.width,
+              [&]<int kWidth>() { Unpack<kWidth>(block, data + block.offset, units.data()); });
+    const float* group = Group(M, tile, block);
+    const auto several = [&]<int kTokens>(int64_t first) {
+      std::array<Token, kTokens> some;
+      for (int64_t t = 0; t < kTokens; ++t)
+        some[static_cast<size_t>(t)] = {.q = x.at(block, token + first + t),
+                                        .out = out + (first + t) * kPackedRows,
+                                        .scale = x.scale(row, token + first + t),
+                                        .offset = x.offset(row, token + first + t)};
+      Rows<kTokens>(block, units.data(), some, group);
+    };
+    int64_t t = 0;
+    for (; t + kTogether <= tokens; t += kTogether) several.template operator()<kTogether>(t);
+    for (; t < tokens; ++t) several.template operator()<1>(t);
+  }
+}
+
+#endif
+
+}  // namespace watersic::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace watersic {
+
+HWY_EXPORT(ProductOfMany);
+
+void packed_batch_product(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x,
+                          int64_t token, int64_t tokens, float* out) {
+  HWY_DYNAMIC_DISPATCH(ProductOfMany)(M, tile, x, token, tokens, out);
+}
+
+}  // namespace watersic
+#endif

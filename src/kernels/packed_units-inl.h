@@ -1,0 +1,198 @@
+// What the packed products are made of, for each target: a unit unpacked into bytes, and sums of
+// products with it.
+#if defined(WATERSIC_KERNELS_PACKED_UNITS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef WATERSIC_KERNELS_PACKED_UNITS_INL_H_
+#undef WATERSIC_KERNELS_PACKED_UNITS_INL_H_
+#else
+#define WATERSIC_KERNELS_PACKED_UNITS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstring>
+
+#include "kernels/packed_matrix.h"
+
+// Targets without products of bytes take the scalar reference.
+#undef WATERSIC_PACKED_VECTORS
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+#define WATERSIC_PACKED_VECTORS 0
+#else
+#define WATERSIC_PACKED_VECTORS 1
+
+HWY_BEFORE_NAMESPACE();
+namespace watersic::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// A unit of 32 bytes is one vector or two halves.
+using D8 = hn::CappedTag<uint8_t, kUnitBytes>;
+using D16 = hn::Repartition<int16_t, D8>;
+using D32 = hn::Repartition<int32_t, D8>;
+using DF = hn::Repartition<float, D8>;
+using V8 = hn::Vec<D8>;
+using V16 = hn::Vec<D16>;
+using V32 = hn::Vec<D32>;
+using VF = hn::Vec<DF>;
+constexpr int64_t kBytes = HWY_MAX_BYTES < kUnitBytes ? HWY_MAX_BYTES : kUnitBytes;
+constexpr int64_t kHalves = kUnitBytes / kBytes;
+constexpr int64_t kLanes = kBytes / 4;  // rows
+
+template <int kShift, int kMask>
+HWY_INLINE V8 Bits(V8 v) {
+  const D8 d8;
+  const hn::Repartition<uint16_t, D8> d16;
+  if constexpr (kShift > 0) v = hn::BitCast(d8, hn::ShiftRight<kShift>(hn::BitCast(d16, v)));
+  if constexpr (kShift < 0) v = hn::BitCast(d8, hn::ShiftLeft<-kShift>(hn::BitCast(d16, v)));
+  return hn::And(v, hn::Set(d8, static_cast<uint8_t>(kMask)));
+}
+
+// Half of unit kUnit of a quad of a width; `quad` points to the half of its first vector.
+template <int kWidth, int kUnit>
+HWY_INLINE V8 Unit(const uint8_t* HWY_RESTRICT quad) {
+  const D8 d;
+  V8 out = hn::Zero(d);
+  constexpr bool kFour = (kWidth & 4) != 0, kTwo = (kWidth & 2) != 0, kOne = (kWidth & 1) != 0;
+  constexpr int kFromTwo = kFour ? 4 : 0, kFromOne = kFromTwo + (kTwo ? 2 : 0);
+  if constexpr (kFour) out = Bits<kUnit / 4 * 4, 15>(hn::LoadU(d, quad + kUnit % 4 * kUnitBytes));
+  if constexpr (kTwo) {
+    const auto* plane = quad + (kFour ? 4 : 0) * kUnitBytes;
+    const V8 bits =
+        Bits<kUnit / 2 * 2 - kFromTwo, 3 << kFromTwo>(hn::LoadU(d, plane + kUnit % 2 * kUnitBytes));
+    out = kFour ? hn::Or(out, bits) : bits;
+  }
+  if constexpr (kOne) {
+    const auto* plane = quad + ((kFour ? 4 : 0) + (kTwo ? 2 : 0)) * kUnitBytes;
+    const V8 bits = Bits<kUnit - kFromOne, 1 << kFromOne>(hn::LoadU(d, plane));
+    out = kFour || kTwo ? hn::Or(out, bits) : bits;
+  }
+  return out;
+}
+
+// A unit's columns 0 and 2, and 1 and 3, in 16 bits.
+HWY_INLINE V16 EvenColumns(V8 w) {
+  return hn::And(hn::BitCast(D16(), w), hn::Set(D16(), int16_t{255}));
+}
+HWY_INLINE V16 OddColumns(V8 w) {
+  const hn::Repartition<uint16_t, D8> d;
+  return hn::BitCast(D16(), hn::ShiftRight<8>(hn::BitCast(d, w)));
+}
+
+// The same four bytes of quantized inputs in every lane.
+HWY_INLINE V32 Inputs(const uint8_t* q) {
+  int32_t four = 0;
+  std::memcpy(&four, q, 4);
+  return hn::Set(D32(), four);
+}
+
+// sums + products of pairs in 16 bits, pair by pair.
+HWY_INLINE V32 AddPairs(V32 sums, V16 w, V16 x) {
+#if HWY_TARGET == HWY_AVX3_DL
+  return V32{_mm256_dpwssd_epi32(sums.raw, w.raw, x.raw)};
+#elif HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
+  return hn::Add(sums, V32{_mm256_madd_epi16(w.raw, x.raw)});
+#elif HWY_ARCH_X86
+  return hn::Add(sums, V32{_mm_madd_epi16(w.raw, x.raw)});
+#elif HWY_ARCH_ARM
+  const int32x4_t low = vmull_s16(vget_low_s16(w.raw), vget_low_s16(x.raw));
+  const int32x4_t high = vmull_s16(vget_high_s16(w.raw), vget_high_s16(x.raw));
+  return hn::Add(sums, V32(vpaddq_s32(low, high)));
+#else
+#error "a target without products of pairs"
+#endif
+}
+
+// Sums of products of unsigned w with signed x in bytes. On most machines they are made of pairs in
+// 16 bits, of which only so many fit.
+#if HWY_TARGET == HWY_AVX3_DL
+using Sums = V32;
+HWY_INLINE Sums AddProducts(Sums sums, V8 w, V8 x) {
+  return Sums{_mm256_dpbusd_epi32(sums.raw, w.raw, x.raw)};
+}
+HWY_INLINE V32 Widened(Sums sums) { return sums; }
+HWY_INLINE int SafeQuads(const PackedBlock& block) { return block.quads; }
+#else
+using Sums = V16;
+HWY_INLINE Sums AddProducts(Sums sums, V8 w, V8 x) {
+#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
+  return hn::Add(sums, Sums{_mm256_maddubs_epi16(w.raw, x.raw)});
+#elif HWY_ARCH_X86
+  return hn::Add(sums, Sums{_mm_maddubs_epi16(w.raw, x.raw)});
+#elif HWY_ARCH_ARM
+  const int8x16_t a = vreinterpretq_s8_u8(w.raw), b = vreinterpretq_s8_u8(x.raw);
+  const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b));
+  const int16x8_t high = vmull_s8(vget_high_s8(a), vget_high_s8(b));
+  return hn::Add(sums, Sums(vpaddq_s16(low, high)));
+#else
+#error "a target without products of bytes"
+#endif
+}
+HWY_INLINE V32 Widened(Sums sums) {
+  return AddPairs(hn::Zero(D32()), sums, hn::Set(D16(), int16_t{1}));
+}
+// Quads whose pairs of products fit into 16 bits.
+HWY_INLINE int SafeQuads(const PackedBlock& block) {
+  return INT16_MAX / (2 * block.limit() * ((1 << block.width) - 1));
+}
+#endif
+HWY_INLINE Sums ZeroSums() { return hn::BitCast(hn::DFromV<Sums>(), hn::Zero(D32())); }
+
+// Keeps a sum in its register. GCC would put off the additions of a loop to its end, and run out of
+// registers.
+template <class V>
+HWY_INLINE void Pin(V& sum) {
+#if HWY_ARCH_X86 && HWY_COMPILER_GCC
+  asm("" : "+x"(sum.raw));
+#else
+  (void)sum;
+#endif
+}
+
+// A token's part in a block.
+struct Token {
+  const uint8_t* q;
+  float* out;  // of the tile's rows
+  float scale;
+  int32_t offset;
+};
+
+// out += the sums of rows [row, row + kLanes); `group`: the rows' scales, if any.
+HWY_INLINE void AddTo(const Token& token, int64_t row, V32 sums, const float* group) {
+  const DF df;
+  auto scale = hn::Set(df, token.scale);
+  if (group != nullptr) scale = hn::Mul(hn::LoadU(df, group + row), scale);
+  const auto total = hn::ConvertTo(df, hn::Add(sums, hn::Set(D32(), token.offset)));
+  float* out = token.out + row;
+  hn::StoreU(hn::Add(hn::LoadU(df, out), hn::Mul(total, scale)), df, out);
+}
+
+HWY_INLINE const float* Group(const PackedMatrix& M, int64_t tile, const PackedBlock& block) {
+  return M.groups == 0 ? nullptr
+                       : M.group_scale.data() + (tile * M.groups + block.group) * kPackedRows;
+}
+
+// f.operator()<width>().
+template <class F>
+HWY_INLINE void WithWidth(int width, const F& f) {
+  switch (width) {
+    case 1:
+      return f.template operator()<1>();
+    case 2:
+      return f.template operator()<2>();
+    case 3:
+      return f.template operator()<3>();
+    case 4:
+      return f.template operator()<4>();
+    case 5:
+      return f.template operator()<5>();
+    case 6:
+      return f.template operator()<6>();
+    default:
+      return f.template operator()<7>();
+  }
+}
+
+}  // namespace watersic::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // WATERSIC_PACKED_VECTORS
+#endif  // WATERSIC_KERNELS_PACKED_UNITS_INL_H_
