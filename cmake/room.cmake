@@ -1,15 +1,16 @@
-# watersic_room(NAME [LOOPS] [INTEGRATION] [GLUE] [ROOMS room...] [LINK lib...] [PUBLIC_LINK lib...]
-#               [TEST_ROOMS room...])
+# watersic_room(NAME [LOOPS] [RELEASE_TESTS | GLUE] [ROOMS room...] [LINK lib...]
+#               [PUBLIC_LINK lib...] [TEST_ROOMS room...] [SUITES suite...])
 #
 # One folder of src/ as one static library `watersic_NAME`, from its *.cc, one test program
 # `NAME_test`, from its *_test.cc, and, if asked for, one benchmark `NAME_bench`, from its
 # *_bench.cc. A room's headers are reached as "NAME/file.h" through an include root of the room's own
 # (a link in the build tree), so that a room sees only the rooms it names. LOOPS: how it is compiled
-# (cmake/compile.cmake). INTEGRATION, GLUE: when its tests run (watersic_tests). TEST_ROOMS:
-# rooms that its tests and benchmarks use besides, also such as come after it. What tests share is in
-# tests/support, "support/file.h".
+# (cmake/compile.cmake). RELEASE_TESTS, GLUE, SUITES: when its tests run, and how (watersic_tests).
+# TEST_ROOMS: rooms that its tests and benchmarks use besides, also such as come after it. What tests
+# share is in tests/support, "support/file.h".
 function(watersic_room name)
-  cmake_parse_arguments(ARG "LOOPS;GLUE;INTEGRATION" "" "ROOMS;LINK;PUBLIC_LINK;TEST_ROOMS" ${ARGN})
+  cmake_parse_arguments(ARG "LOOPS;GLUE;RELEASE_TESTS" ""
+                        "ROOMS;LINK;PUBLIC_LINK;TEST_ROOMS;SUITES" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})
   set(root ${PROJECT_BINARY_DIR}/rooms/${name})
   file(MAKE_DIRECTORY ${root})
@@ -46,13 +47,13 @@ function(watersic_room name)
     target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_link_libraries(${name}_test PRIVATE ${target} ${rooms} ${test_rooms} ${ARG_LINK}
                                                GTest::gtest_main)
-    if(ARG_INTEGRATION)
-      watersic_tests(${name} INTEGRATION)
+    set(when)
+    if(ARG_RELEASE_TESTS)
+      set(when RELEASE_TESTS)
     elseif(ARG_GLUE)
-      watersic_tests(${name} GLUE)
-    else()
-      watersic_tests(${name})
+      set(when GLUE)
     endif()
+    watersic_tests(${name} ${when} SUITES ${ARG_SUITES})
   endif()
   if(WATERSIC_BENCHMARKS AND benchmarks)
     add_executable(${name}_bench EXCLUDE_FROM_ALL ${benchmarks})
@@ -64,28 +65,36 @@ function(watersic_room name)
   endif()
 endfunction()
 
-# The tests of the program NAME_test, named NAME.*. INTEGRATION: they quantize whole models or run
-# the program; under the sanitizers that takes too long for every day, and so does building them.
-# GLUE: nothing in them depends on how it is optimized, and every day they run under the sanitizers
-# alone. What has Nightly in its name takes too long in any build. All are told by labels, for
-# CMakePresets.json.
+# The tests of the program NAME_test, named NAME.*, each by itself but for those of SUITES, which
+# share what takes long to set up. Every day they run in an optimized build and under the sanitizers.
+# RELEASE_TESTS: in the former alone; they quantize whole models, run the program, or only print, and
+# under the sanitizers it takes too long to build or to run them. GLUE: under the sanitizers alone;
+# nothing in them depends on how it is optimized. What has Nightly in its name takes too long in any
+# build. All are told by labels, for CMakePresets.json.
 function(watersic_tests name)
-  cmake_parse_arguments(ARG "INTEGRATION;GLUE" "" "" ${ARGN})
+  cmake_parse_arguments(ARG "RELEASE_TESTS;GLUE" "" "SUITES" ${ARGN})
   target_compile_definitions(${name}_test PRIVATE WATERSIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   watersic_compile_options(${name}_test test)
-  set(label)
-  if(ARG_INTEGRATION)
-    set(label PROPERTIES LABELS integration)
+  set(label daily)
+  if(ARG_RELEASE_TESTS)
+    set(label release)
   else()
     add_dependencies(unit_tests ${name}_test)
   endif()
   if(ARG_GLUE)
-    set(label PROPERTIES LABELS glue)
+    set(label glue)
   else()
     add_dependencies(optimized_tests ${name}_test)
   endif()
+  set(others -*Nightly*)
+  foreach(suite IN LISTS ARG_SUITES)
+    string(APPEND others :${suite}.*)
+    add_test(NAME ${name}.${suite} COMMAND ${name}_test --gtest_filter=${suite}.*)
+    set_tests_properties(${name}.${suite} PROPERTIES LABELS ${label})
+  endforeach()
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-                       TEST_FILTER "-*Nightly*" TEST_LIST ${name}_tests ${label})
+                       TEST_FILTER "${others}" TEST_LIST ${name}_tests
+                       PROPERTIES LABELS ${label})
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                        TEST_FILTER "*Nightly*" TEST_LIST ${name}_nightly_tests
                        PROPERTIES LABELS nightly)

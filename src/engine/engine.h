@@ -59,7 +59,7 @@ class Engine {
   // What a pass over `tokens` tokens takes at most, the last of them at `position`.
   static int64_t scratch_bytes(const ModelConfig& config, int threads, int64_t tokens,
                                int64_t position);
-  static constexpr int64_t kPassTokens = 512;
+  static constexpr int64_t kPassTokens = 256;
 
  private:
   struct Part;  // of a step, in a pass
