@@ -244,6 +244,89 @@ double payload_bits(const Histogram& h, const SymbolTable& table, int precision,
   return bits;
 }
 
+namespace {
+
+// Candidates of one window and one spacing of knots.
+struct Family {
+  Candidate best;
+  double least_bits = 0;  // no table of them takes fewer
+};
+
+// The most promising first. `precision`: that of the table, 0 if it may be chosen, and then begins
+// with `usual`.
+std::vector<Family> families_of(const std::vector<Window>& windows, int precision, int usual) {
+  std::vector<Family> families;
+  for (const Window& w : windows) {
+    Candidate c;
+    c.window = &w;
+    c.entropy = entropy_bits(w);
+    c.code.base = static_cast<int32_t>(w.base);
+    c.code.symbols = static_cast<int64_t>(w.counts.size());
+    c.code.escape = w.escape();
+    c.precision = std::max(usual, least_precision(c.code.alphabet()));
+    if (precision > 0 && c.precision > precision) continue;
+    const double least = c.entropy + static_cast<double>(w.total) * state_loss(c.precision) +
+                         static_cast<double>(w.cheapest_escapes());
+    for (c.code.spacing = 0; c.code.spacing <= 7; ++c.code.spacing) {
+      if (c.code.spacing > 0 && (c.code.alphabet() == 1 || c.code.symbols >> c.code.spacing < 3))
+        break;
+      const int64_t knots = c.code.alphabet() == 1 ? 0 : c.code.knot_count();  // a bit each
+      families.push_back({.best = c, .least_bits = least + static_cast<double>(knots)});
+    }
+  }
+  std::ranges::stable_sort(families, {}, &Family::least_bits);
+  return families;
+}
+
+// Tries knots in multiples of 2^shift for the shifts [first, last]. What costs more than `limit`
+// need not be found.
+void try_shifts(Family& family, int first, int last, double limit, SymbolTable& scratch) {
+  Candidate c = family.best;
+  const auto consider = [&] {
+    c.bits = cost(c, scratch, std::min(limit, family.best.bits));
+    if (c.bits < family.best.bits) family.best = c;
+  };
+  if (c.code.alphabet() == 1) {
+    consider();
+    return;
+  }
+  const std::vector<int64_t>& counts = c.window->counts;
+  std::vector<Levels> levels = {follow_counts(*c.window, c.code, false)};
+  if (c.code.spacing == 0 && std::find(counts.begin(), counts.end(), 0) != counts.end())
+    levels.push_back(follow_counts(*c.window, c.code, true));
+  for (c.code.shift = first; c.code.shift <= last; ++c.code.shift) {
+    for (const Levels& l : levels) {
+      place_knots(c.code, l);
+      choose_prediction(c.code);
+      consider();
+    }
+  }
+}
+
+// Families at two shifts, then the best few of them at all.
+std::vector<Family> best_few(std::vector<Family> families, SymbolTable& scratch) {
+  constexpr size_t kKept = 3;
+  constexpr std::array kUsual = {3, 5};
+  std::vector<Family> best;
+  for (Family& family : families) {
+    const double limit =
+        best.size() < kKept ? std::numeric_limits<double>::infinity() : best.back().best.bits;
+    if (family.least_bits >= limit) break;  // the others take as many at least
+    for (const int shift : kUsual) try_shifts(family, shift, shift, limit, scratch);
+    best.push_back(std::move(family));
+    std::ranges::stable_sort(best, {}, [](const Family& f) { return f.best.bits; });
+    if (best.size() > kKept) best.pop_back();
+  }
+  for (Family& family : best) {
+    try_shifts(family, 0, 2, family.best.bits, scratch);
+    try_shifts(family, 4, 4, family.best.bits, scratch);
+    try_shifts(family, 6, 6, family.best.bits, scratch);
+  }
+  return best;
+}
+
+}  // namespace
+
 FittedTable fit_table(const Histogram& h, int precision) {
   FittedTable result;
   if (precision > 0) result.precision = precision;
@@ -252,60 +335,21 @@ FittedTable fit_table(const Histogram& h, int precision) {
     return result;
   }
   const std::vector<Window> windows = make_windows(h);
-  constexpr size_t kKept = 3;
-  std::vector<Candidate> best;
   SymbolTable scratch;
-  const auto consider = [&](Candidate& c) {
-    const double limit =
-        best.size() < kKept ? std::numeric_limits<double>::infinity() : best.back().bits;
-    c.bits = cost(c, scratch, limit);
-    if (best.size() == kKept && !(c.bits < limit)) return;
-    const auto place = std::upper_bound(
-        best.begin(), best.end(), c, [](const auto& a, const auto& b) { return a.bits < b.bits; });
-    best.insert(place, c);
-    if (best.size() > kKept) best.pop_back();
-  };
-  for (const Window& w : windows) {
-    Candidate c;
-    c.window = &w;
-    c.entropy = entropy_bits(w);
-    c.code.base = static_cast<int32_t>(w.base);
-    c.code.symbols = static_cast<int64_t>(w.counts.size());
-    c.code.escape = w.escape();
-    c.precision = std::max(result.precision, least_precision(c.code.alphabet()));
-    if (precision > 0 && c.precision > precision) continue;
-    if (c.code.alphabet() == 1) {
-      consider(c);
-      continue;
+  Candidate c;
+  for (Family& family : best_few(families_of(windows, precision, result.precision), scratch)) {
+    Candidate& other = family.best;
+    if (other.code.alphabet() > 1) {
+      if (precision == 0) choose_precision(other, scratch);
+      descend(other, scratch);
+      if (precision == 0) choose_precision(other, scratch);
     }
-    const bool holes = std::find(w.counts.begin(), w.counts.end(), 0) != w.counts.end();
-    for (c.code.spacing = 0; c.code.spacing <= 7; ++c.code.spacing) {
-      if (c.code.spacing > 0 && c.code.symbols >> c.code.spacing < 3) break;
-      const bool filled = holes && c.code.spacing == 0;
-      const Levels levels = follow_counts(w, c.code, false),
-                   without_holes = filled ? follow_counts(w, c.code, true) : Levels();
-      for (c.code.shift = 0; c.code.shift <= 6; ++c.code.shift) {
-        for (const bool fill : {false, true}) {
-          if (fill && !filled) continue;
-          place_knots(c.code, fill ? without_holes : levels);
-          choose_prediction(c.code);
-          consider(c);
-        }
-      }
-    }
+    if (other.bits < c.bits) c = std::move(other);
   }
-  if (best.empty()) {  // more symbols than slots
+  if (c.window == nullptr) {  // more symbols than slots
     result.payload_bits = std::numeric_limits<double>::infinity();
     return result;
   }
-  for (Candidate& c : best) {
-    if (c.code.alphabet() == 1) continue;
-    if (precision == 0) choose_precision(c, scratch);
-    descend(c, scratch);
-    if (precision == 0) choose_precision(c, scratch);
-  }
-  const Candidate& c = *std::min_element(
-      best.begin(), best.end(), [](const auto& a, const auto& b) { return a.bits < b.bits; });
   result.code = c.code;
   result.precision = c.precision;
   expand_table(c.code, c.precision, result.table);
