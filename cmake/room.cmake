@@ -70,9 +70,12 @@ endfunction()
 # RELEASE_TESTS: in the former alone; they quantize whole models, run the program, or only print, and
 # under the sanitizers it takes too long to build or to run them. GLUE: under the sanitizers alone;
 # nothing in them depends on how it is optimized. What has Nightly in its name takes too long in any
-# build. All are told by labels, for CMakePresets.json.
+# build. All are told by labels, for CMakePresets.json. COST: those of more begin earlier.
 function(watersic_tests name)
-  cmake_parse_arguments(ARG "RELEASE_TESTS;GLUE" "" "SUITES" ${ARGN})
+  cmake_parse_arguments(ARG "RELEASE_TESTS;GLUE" "COST" "SUITES" ${ARGN})
+  if(NOT ARG_COST)
+    set(ARG_COST 0)
+  endif()
   target_compile_definitions(${name}_test PRIVATE WATERSIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   watersic_compile_options(${name}_test test)
   set(label daily)
@@ -90,11 +93,11 @@ function(watersic_tests name)
   foreach(suite IN LISTS ARG_SUITES)
     string(APPEND others :${suite}.*)
     add_test(NAME ${name}.${suite} COMMAND ${name}_test --gtest_filter=${suite}.*)
-    set_tests_properties(${name}.${suite} PROPERTIES LABELS ${label})
+    set_tests_properties(${name}.${suite} PROPERTIES LABELS ${label} COST ${ARG_COST})
   endforeach()
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                        TEST_FILTER "${others}" TEST_LIST ${name}_tests
-                       PROPERTIES LABELS ${label})
+                       PROPERTIES LABELS ${label} COST ${ARG_COST})
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                        TEST_FILTER "*Nightly*" TEST_LIST ${name}_nightly_tests
                        PROPERTIES LABELS nightly)

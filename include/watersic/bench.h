@@ -23,14 +23,15 @@ struct BenchOptions {
 // Speeds are medians over the repetitions.
 struct BenchResult {
   std::string model;
-  WeightFormat weights = WeightFormat::kPacked;
+  WeightFormat weights = WeightFormat::kPacked;  // as asked for; a checkpoint is not packed
   CacheType cache = CacheType::kFloat16;
   int threads = 0;
   int64_t prompt_tokens = 0, tokens = 0;
   double load_seconds = 0, prompt_tokens_per_second = 0, tokens_per_second = 0;
   int64_t weight_bytes = 0, cache_bytes = 0;
-  int64_t scratch_bytes = 0;  // at most, as estimated before
-  int64_t peak_bytes = 0;     // of the process, as measured; 0 where the system does not tell
+  double bits_per_weight = 0;  // in memory
+  int64_t scratch_bytes = 0;   // at most, as estimated before
+  int64_t peak_bytes = 0;      // of the process, as measured; 0 where the system does not tell
 };
 
 // Opens `model`, a checkpoint or a .wsic file; a tokenizer is not needed. Throws Error.

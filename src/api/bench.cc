@@ -55,6 +55,10 @@ BenchResult bench(const std::filesystem::path& path, const BenchOptions& options
   result.load_seconds = seconds_of([&] { network = &impl.load(context, options.cache, progress); });
   const MemoryUse use = impl.memory(context, options.cache);
   result.weight_bytes = use.weights;
+  int64_t weights = 0;
+  for (const ModelTensor& tensor : model_tensors(config))
+    weights += tensor.shape.rows * tensor.shape.cols;
+  result.bits_per_weight = 8 * static_cast<double>(use.weights) / static_cast<double>(weights);
   result.scratch_bytes = use.scratch;
 
   Engine engine(impl.pool, *network);
@@ -100,6 +104,7 @@ std::string to_json(const BenchResult& r) {
                {"prompt_tokens_per_second", r.prompt_tokens_per_second},
                {"tokens_per_second", r.tokens_per_second},
                {"weight_bytes", r.weight_bytes},
+               {"bits_per_weight", r.bits_per_weight},
                {"cache_bytes", r.cache_bytes},
                {"scratch_bytes", r.scratch_bytes},
                {"peak_bytes", r.peak_bytes}})

@@ -128,16 +128,25 @@ class Renderer {
       list = std::move(kept);
     }
     const size_t size = list.size();
+    // Made once and then changed, which is quicker.
+    Value state = {{"index", 0}, {"index0", 0}, {"revindex", 0}, {"revindex0", 0},
+                   {"first", 0}, {"last", 0},   {"length", size}};
     for (size_t i = 0; i < size; ++i) {
       count(s.line);
-      scopes_.back().clear();
-      Value state = {{"index", i + 1},       {"index0", i},
-                     {"revindex", size - i}, {"revindex0", size - i - 1},
-                     {"first", i == 0},      {"last", i + 1 == size},
-                     {"length", size}};
+      state["index"] = i + 1;
+      state["index0"] = i;
+      state["revindex"] = size - i;
+      state["revindex0"] = size - i - 1;
+      state["first"] = i == 0;
+      state["last"] = i + 1 == size;
       if (i > 0) state["previtem"] = list[i - 1];
-      if (i + 1 < size) state["nextitem"] = list[i + 1];
-      scopes_.back()["loop"] = std::move(state);
+      if (i + 1 < size) {
+        state["nextitem"] = list[i + 1];
+      } else {
+        state.erase("nextitem");
+      }
+      scopes_.back().clear();
+      scopes_.back()["loop"] = state;
       assign(s.names, list[i]);
       if (body(s.body) == Flow::kBreak) break;
     }

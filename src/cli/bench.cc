@@ -26,7 +26,8 @@ void run_bench(const BenchArguments& arguments) {
   fmt::print("{:<12}{:>10.1f} tokens a second, {} tokens\n", "generation", r.tokens_per_second,
              r.tokens);
   fmt::print("{:<12}{:>10.2f} s\n", "loading", r.load_seconds);
-  fmt::print("{:<12}{:>10.1f} MiB, {}\n", "weights", mib(r.weight_bytes), name_of(r.weights));
+  fmt::print("{:<12}{:>10.1f} MiB, {:.1f} bits a weight\n", "weights", mib(r.weight_bytes),
+             r.bits_per_weight);
   fmt::print("{:<12}{:>10.1f} MiB\n", "cache", mib(r.cache_bytes));
   fmt::print("{:<12}{:>10.1f} MiB at most\n", "activations", mib(r.scratch_bytes));
   fmt::print("{:<12}{:>10.1f} MiB\n", "peak", mib(r.peak_bytes));

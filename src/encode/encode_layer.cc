@@ -202,12 +202,20 @@ class LayerEncoder {
   bool is_of_use(const EncodedLayer& layer) const {
     if (layer.bits.pooled_entropy == 0) return false;
     const RowDequantizer values(layer.tensor);
-    std::vector<float> row(static_cast<size_t>(problem_.W.cols()));
-    double made = 0, given = 0;
-    for (int64_t k = 0; k < problem_.W.rows(); ++k) {
+    const int64_t rows = problem_.W.rows(), cols = problem_.W.cols();
+    // Squares of what each row is made to be and was given.
+    std::vector<std::pair<double, double>> squares(static_cast<size_t>(rows));
+    pool_.parallel_for(rows, [&](int64_t k) {
+      std::vector<float> row(static_cast<size_t>(cols));
       values.row(k, row);
+      auto& [made, given] = squares[static_cast<size_t>(k)];
       for (const float v : row) made += static_cast<double>(v) * v;
       for (const float w : problem_.W.row(k)) given += static_cast<double>(w) * w;
+    });
+    double made = 0, given = 0;
+    for (const auto& [m, g] : squares) {
+      made += m;
+      given += g;
     }
     return made < 16 * given;
   }

@@ -126,16 +126,19 @@ TEST(Packed, ATokenDependsOnNothingElse) {
   const Matrix<float> X = normal_matrix(71, 200, 6);
   const std::vector<float> bias(300, 0.25F);
   Matrix<float> all(71, 300), alone(1, 300);
-  for (const auto precision : {InputPrecision::kInt8, InputPrecision::kFloat}) {
-    std::ranges::fill(all.values(), 2.0F);
-    ThreadPool many(4), one(1);
-    packed_multiply(many, sample.packed, X, precision, bias, 1, all);
-    for (const int64_t t : {0, 1, 2, 3, 63, 64, 70}) {
-      std::ranges::fill(alone.values(), 2.0F);
-      packed_multiply(one, sample.packed, X.view().block(t, 0, 1, 200), precision, bias, 1, alone);
-      EXPECT_TRUE(std::ranges::equal(alone.row(0), all.row(t))) << t;
+  for_each_target([&] {
+    for (const auto precision : {InputPrecision::kInt8, InputPrecision::kFloat}) {
+      std::ranges::fill(all.values(), 2.0F);
+      ThreadPool many(4), one(1);
+      packed_multiply(many, sample.packed, X, precision, bias, 1, all);
+      for (const int64_t t : {0, 1, 2, 3, 63, 64, 70}) {
+        std::ranges::fill(alone.values(), 2.0F);
+        packed_multiply(one, sample.packed, X.view().block(t, 0, 1, 200), precision, bias, 1,
+                        alone);
+        EXPECT_TRUE(std::ranges::equal(alone.row(0), all.row(t))) << t;
+      }
     }
-  }
+  });
 }
 
 TEST(Packed, ColumnsTakeTheNarrowestWidth) {

@@ -176,18 +176,6 @@ void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, Matri
   tiled_solve(pool, op, L, X);
 }
 
-void multiply_right_lower(ThreadPool& pool, MatrixView<const double> L, MatrixView<double> X) {
-  assert(L.rows() == L.cols() && X.cols() == L.rows());
-  if (X.size() == 0) return;
-  one_blas_thread();
-  pool.parallel_for(tile_count(X.rows(), kTileRows), [&](int64_t tile) {
-    const int64_t i = tile * kTileRows;
-    cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit,
-                narrow(std::min(kTileRows, X.rows() - i)), narrow(X.cols()), 1.0, L.data(),
-                narrow(L.stride()), X.data() + i * X.stride(), narrow(X.stride()));
-  });
-}
-
 // Right-looking, by panels: factor the diagonal block, solve the column below it, update the rest.
 int64_t cholesky(ThreadPool& pool, MatrixView<double> A) {
   assert(A.rows() == A.cols());

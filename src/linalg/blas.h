@@ -36,9 +36,6 @@ int64_t cholesky(ThreadPool& pool, MatrixView<double> A);
 void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const double> L, MatrixView<double> X);
 void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, MatrixView<float> X);
 
-// X := X L, L lower triangular.
-void multiply_right_lower(ThreadPool& pool, MatrixView<const double> L, MatrixView<double> X);
-
 // tr(E S E^T) for E (a x n) and symmetric S (n x n).
 double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<const double> S);
 

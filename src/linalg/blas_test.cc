@@ -78,8 +78,8 @@ TEST(Linalg, CholeskyAndTriangularProducts) {
   EXPECT_LT(relative_difference(product, S), 1e-13);
 
   const auto W = random_matrix<double>(270, n, 6);
-  Matrix<double> Y = W;
-  multiply_right_lower(pool, L, Y);
+  Matrix<double> Y(W.rows(), n);
+  gemm(pool, Op::kNone, Op::kNone, 1.0, W, L, 0.0, Y);
   solve_right_lower(pool, Op::kNone, L, Y);
   EXPECT_LT(relative_difference(Y, W), 1e-11);
 }

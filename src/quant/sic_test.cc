@@ -24,8 +24,9 @@ Factored factored(ThreadPool& pool, const LayerData& layer) {
   for (int64_t i = 0; i < f.L.rows(); ++i)
     f.L(i, i) += 1e-4 * trace / static_cast<double>(f.L.rows());
   EXPECT_EQ(cholesky(pool, f.L), -1);
-  std::copy(layer.W.values().begin(), layer.W.values().end(), f.Y.data());
-  multiply_right_lower(pool, f.L, f.Y);
+  Matrix<double> W(layer.W.rows(), layer.W.cols());
+  std::copy(layer.W.values().begin(), layer.W.values().end(), W.data());
+  gemm(pool, Op::kNone, Op::kNone, 1.0, W, f.L, 0.0, f.Y);
   for (int64_t i = 0; i < f.L.rows(); ++i) f.diagonal.push_back(f.L(i, i));
   return f;
 }

@@ -11,6 +11,8 @@
 
 namespace watersic {
 
+constexpr float kMostMagnitude = 0x1p29F;  // y beyond is held to it
+
 // Quantizes columns. It holds scratch memory: one object serves one caller at a time. The result is
 // the same bytes on every CPU and with any number of threads.
 class Viterbi {

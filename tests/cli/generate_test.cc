@@ -75,6 +75,7 @@ TEST_F(GenerateText, ABenchmarkPrintsATableAndWritesJson) {
   EXPECT_EQ(json["tokens"], 8);
   EXPECT_EQ(json["threads"], 1);
   EXPECT_EQ(json["weights"], "packed");
+  EXPECT_EQ(json["bits_per_weight"], 16);  // a checkpoint runs as it is stored
   bad({"bench", bundled(), "--prompt", "300", "-q"}, {"256"});
 }
 
