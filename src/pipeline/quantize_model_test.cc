@@ -508,6 +508,7 @@ TEST_F(QuantizeModel, AnEmbeddingNeedsNoCalibrationAndLeavesRoomInTheFile) {
 
   some = options(Method::kHuffmanRtn, 2, Source::kNone);
   some.embedding_bits = 2;
+  some.head_bits.reset();
   some.file_size = 80'000;
   const QuantizePlan plan = plan_quantization(model, some);
   ASSERT_EQ(plan.embeddings.size(), 1U);
