@@ -3,7 +3,10 @@
 // are worth. So each weight moves by seeded noise, uniform within half a step of its block: a model
 // of the same quality that no format fits by birth, as a checkpoint in BF16.
 //
-//   study_off_grid MODEL.gguf OUT_DIR [SEED]
+//   study_off_grid MODEL.gguf OUT_DIR [SEED [SHARE]]
+//
+// SHARE of that noise, 1 by default. Of a model that 4 bits have hurt it is not small:
+// SmolLM2-135M's Q4_1 has a perplexity of 45.2 on held-out books, and 58.9 with all of the noise.
 //
 // For files of Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, whose blocks of 32 begin with their step; what is
 // in F32, F16 or BF16 stays as it is. Only tests and measurements want this.
@@ -45,7 +48,8 @@ std::vector<float> steps(const GgufFile& file, const GgufFile::Tensor& tensor, i
 }
 
 // In the order of the file.
-Matrix<float> moved(const GgufFile& file, const GgufFile::Tensor& tensor, uint64_t seed) {
+Matrix<float> moved(const GgufFile& file, const GgufFile::Tensor& tensor, uint64_t seed,
+                    double share) {
   Matrix<float> values = file.read(tensor);
   if (!is_quantized(tensor.type)) return values;
   if (!begins_with_its_step(tensor.type))
@@ -57,12 +61,12 @@ Matrix<float> moved(const GgufFile& file, const GgufFile::Tensor& tensor, uint64
     const std::vector<float> step = steps(file, tensor, i);
     for (int64_t j = 0; j < values.cols(); ++j)
       values(i, j) += step[static_cast<size_t>(j / block_values(tensor.type))] *
-                      static_cast<float>(rng.uniform() - 0.5);
+                      static_cast<float>(share * (rng.uniform() - 0.5));
   }
   return values;
 }
 
-void run(const std::string& model, const std::string& folder, uint64_t seed) {
+void run(const std::string& model, const std::string& folder, uint64_t seed, double share) {
   const auto checkpoint = open_checkpoint(model);
   const ModelConfig& config = checkpoint->config();
   const GgufFile file(model);
@@ -73,7 +77,7 @@ void run(const std::string& model, const std::string& folder, uint64_t seed) {
     const std::string& name = out.tensors[k].name;
     const GgufFile::Tensor* tensor = file.find(gguf_name(name));
     if (tensor == nullptr) throw Error(model + ": found no tensor '" + gguf_name(name) + "'");
-    const Matrix<float> values = moved(file, *tensor, seed + k);
+    const Matrix<float> values = moved(file, *tensor, seed + k, share);
     const bool permuted = is_permuted(config, name) && !tensor->is_vector;
     for (int64_t i = 0; i < values.rows(); ++i)
       writer.write(values.row(permuted ? gguf_row(config, i) : i));
@@ -83,12 +87,12 @@ void run(const std::string& model, const std::string& folder, uint64_t seed) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3 || argc > 4) {
-    std::cerr << "usage: study_off_grid MODEL.gguf OUT_DIR [SEED]\n";
+  if (argc < 3 || argc > 5) {
+    std::cerr << "usage: study_off_grid MODEL.gguf OUT_DIR [SEED [SHARE]]\n";
     return 2;
   }
   try {
-    run(argv[1], argv[2], argc > 3 ? std::stoull(argv[3]) : 1);
+    run(argv[1], argv[2], argc > 3 ? std::stoull(argv[3]) : 1, argc > 4 ? std::stod(argv[4]) : 1);
   } catch (const std::exception& error) {
     std::cerr << "study_off_grid: " << error.what() << '\n';
     return 1;
