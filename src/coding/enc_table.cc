@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "coding/enc_window.h"
 
@@ -278,9 +279,9 @@ std::vector<Family> families_of(const std::vector<Window>& windows, int precisio
   return families;
 }
 
-// Tries knots in multiples of 2^shift for the shifts [first, last]. What costs more than `limit`
-// need not be found.
-void try_shifts(Family& family, int first, int last, double limit, SymbolTable& scratch) {
+// Tries knots in multiples of 2^shift for some shifts. What costs more than `limit` need not be
+// found.
+void try_shifts(Family& family, std::span<const int> shifts, double limit, SymbolTable& scratch) {
   Candidate c = family.best;
   const auto consider = [&] {
     c.bits = cost(c, scratch, std::min(limit, family.best.bits));
@@ -294,7 +295,8 @@ void try_shifts(Family& family, int first, int last, double limit, SymbolTable& 
   std::vector<Levels> levels = {follow_counts(*c.window, c.code, false)};
   if (c.code.spacing == 0 && std::find(counts.begin(), counts.end(), 0) != counts.end())
     levels.push_back(follow_counts(*c.window, c.code, true));
-  for (c.code.shift = first; c.code.shift <= last; ++c.code.shift) {
+  for (const int shift : shifts) {
+    c.code.shift = shift;
     for (const Levels& l : levels) {
       place_knots(c.code, l);
       choose_prediction(c.code);
@@ -307,21 +309,18 @@ void try_shifts(Family& family, int first, int last, double limit, SymbolTable& 
 std::vector<Family> best_few(std::vector<Family> families, SymbolTable& scratch) {
   constexpr size_t kKept = 3;
   constexpr std::array kUsual = {3, 5};
+  constexpr std::array kOthers = {0, 1, 2, 4, 6};
   std::vector<Family> best;
   for (Family& family : families) {
     const double limit =
         best.size() < kKept ? std::numeric_limits<double>::infinity() : best.back().best.bits;
     if (family.least_bits >= limit) break;  // the others take as many at least
-    for (const int shift : kUsual) try_shifts(family, shift, shift, limit, scratch);
+    try_shifts(family, kUsual, limit, scratch);
     best.push_back(std::move(family));
     std::ranges::stable_sort(best, {}, [](const Family& f) { return f.best.bits; });
     if (best.size() > kKept) best.pop_back();
   }
-  for (Family& family : best) {
-    try_shifts(family, 0, 2, family.best.bits, scratch);
-    try_shifts(family, 4, 4, family.best.bits, scratch);
-    try_shifts(family, 6, 6, family.best.bits, scratch);
-  }
+  for (Family& family : best) try_shifts(family, kOthers, family.best.bits, scratch);
   return best;
 }
 

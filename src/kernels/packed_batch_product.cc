@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
+#include "kernels/packed_layout.h"
 #include "kernels/packed_product.h"
 #include "kernels/packed_units-inl.h"
 
@@ -30,25 +30,21 @@ constexpr int64_t unit_bytes(bool wide) { return wide ? 2 * kUnitBytes : kUnitBy
 template <int kWidth>
 void Unpack(const PackedBlock& block, const uint8_t* HWY_RESTRICT data, uint8_t* HWY_RESTRICT out) {
   const D8 d;
-  const auto store = [&](V8 w, int64_t half) {
+  const auto store = [&](V8 w, uint8_t* to) {
     if (block.wide) {
-      hn::StoreU(hn::BitCast(d, EvenColumns(w)), d, out + half * kBytes);
-      hn::StoreU(hn::BitCast(d, OddColumns(w)), d, out + kUnitBytes + half * kBytes);
+      hn::StoreU(hn::BitCast(d, EvenColumns(w)), d, to);
+      hn::StoreU(hn::BitCast(d, OddColumns(w)), d, to + kUnitBytes);
     } else {
-      hn::StoreU(w, d, out + half * kBytes);
+      hn::StoreU(w, d, to);
     }
   };
   for (int k = 0; k < block.quads; ++k) {
     const uint8_t* quad = data + k * quad_bytes(kWidth);
-    [&]<size_t... kI>(std::index_sequence<kI...>) {
-      (
-          [&] {
-            for (int64_t half = 0; half < kHalves; ++half)
-              store(Unit<kWidth, static_cast<int>(kI)>(quad + half * kBytes), half);
-            out += unit_bytes(block.wide);
-          }(),
-          ...);
-    }(std::make_index_sequence<kPackedUnits>());
+    for (int64_t half = 0; half < kHalves; ++half)
+      ForEachUnit<kWidth>(quad + half * kBytes, [&](size_t i, V8 w) {
+        store(w, out + static_cast<int64_t>(i) * unit_bytes(block.wide) + half * kBytes);
+      });
+    out += kPackedUnits * unit_bytes(block.wide);
   }
 }
 
@@ -84,17 +80,16 @@ HWY_INLINE Totals<kTokens> NarrowTotals(const PackedBlock& block, const uint8_t*
                                         const Quantized<kTokens>& q) {
   Totals<kTokens> totals;
   for (auto& total : totals) total = hn::Zero(D32());
-  // As many quads at a time as sums have room for, in a number that the compiler knows.
-  const int safe = SafeQuads(block);
+  // All quads if sums have room for them; or else in fours, a number that the compiler knows.
+  constexpr int kFew = 4;
+  static_assert(kFew * 2 * 127 * ((1 << (kWideWidth - 1)) - 1) <= INT16_MAX);
+  const bool all = SafeQuads(block) >= kBlockQuads;
   for (int k = 0; k < block.quads;) {
     std::array<Sums, kUnits * kTokens> sums;
     for (auto& sum : sums) sum = ZeroSums();
-    if (safe >= kBlockQuads) {
-      AddQuads<kTokens>(units, q, 0, block.quads, sums);
-      k = block.quads;
-    } else if (k + 4 <= block.quads) {
-      AddQuads<kTokens>(units, q, k, k + 4, sums);
-      k += 4;
+    if (!all && k + kFew <= block.quads) {
+      AddQuads<kTokens>(units, q, k, k + kFew, sums);
+      k += kFew;
     } else {
       AddQuads<kTokens>(units, q, k, block.quads, sums);
       k = block.quads;
@@ -153,17 +148,14 @@ void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x
   alignas(64) std::array<uint8_t, kBlockQuads * kPackedUnits * unit_bytes(true)> units;
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
-    const auto row = static_cast<int64_t>(b);
     WithWidth(block.width,
               [&]<int kWidth>() { Unpack<kWidth>(block, data + block.offset, units.data()); });
     const float* group = Group(M, tile, block);
     const auto several = [&]<int kTokens>(int64_t first) {
       std::array<Token, kTokens> some;
       for (int64_t t = 0; t < kTokens; ++t)
-        some[static_cast<size_t>(t)] = {.q = x.at(block, token + first + t),
-                                        .out = out + (first + t) * kPackedRows,
-                                        .scale = x.scale(row, token + first + t),
-                                        .offset = x.offset(row, token + first + t)};
+        some[static_cast<size_t>(t)] = PartOf(x, block, static_cast<int64_t>(b), token + first + t,
+                                              out + (first + t) * kPackedRows);
       Rows<kTokens>(block, units.data(), some, group);
     };
     int64_t t = 0;

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 #include "kernels/packed_product.h"
 #include "kernels/packed_units-inl.h"
@@ -37,19 +36,15 @@ void FloatBlock(const PackedBlock& block, const uint8_t* data, const float* z, f
       const uint8_t* at = data + half * kBytes + k * quad_bytes(kWidth);
       const std::array<VF, 4> x = {hn::Set(df, z[4 * k]), hn::Set(df, z[4 * k + 1]),
                                    hn::Set(df, z[4 * k + 2]), hn::Set(df, z[4 * k + 3])};
-      [&]<size_t... kI>(std::index_sequence<kI...>) {
-        (
-            [&] {
-              const auto w = hn::BitCast(d32, Unit<kWidth, static_cast<int>(kI)>(at));
-              const auto f = [&](auto v) { return hn::ConvertTo(df, v); };
-              const auto even = hn::Add(hn::Mul(f(hn::And(w, low)), x[0]),
-                                        hn::Mul(f(hn::And(hn::ShiftRight<16>(w), low)), x[2]));
-              const auto odd = hn::Add(hn::Mul(f(hn::And(hn::ShiftRight<8>(w), low)), x[1]),
-                                       hn::Mul(f(hn::ShiftRight<24>(w)), x[3]));
-              sums[kI] = hn::Add(sums[kI], hn::Add(even, odd));
-            }(),
-            ...);
-      }(std::make_index_sequence<kPackedUnits>());
+      ForEachUnit<kWidth>(at, [&](size_t i, V8 unit) {
+        const auto w = hn::BitCast(d32, unit);
+        const auto f = [&](auto v) { return hn::ConvertTo(df, v); };
+        const auto even = hn::Add(hn::Mul(f(hn::And(w, low)), x[0]),
+                                  hn::Mul(f(hn::And(hn::ShiftRight<16>(w), low)), x[2]));
+        const auto odd = hn::Add(hn::Mul(f(hn::And(hn::ShiftRight<8>(w), low)), x[1]),
+                                 hn::Mul(f(hn::ShiftRight<24>(w)), x[3]));
+        sums[i] = hn::Add(sums[i], hn::Add(even, odd));
+      });
     }
     for (int64_t unit = 0; unit < kPackedUnits; ++unit) {
       const int64_t row = 8 * unit + half * kLanes;

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 #include "kernels/packed_product.h"
 #include "kernels/packed_units-inl.h"
@@ -30,14 +29,6 @@ template <int kWidth>
 HWY_INLINE void Prefetch(const uint8_t* quad) {
   for (int64_t line = 0; line < quad_bytes(kWidth); line += 64)
     __builtin_prefetch(quad + kAhead + line);
-}
-
-// Calls f(unit's index, unit) for all units of a quad.
-template <int kWidth, class F>
-HWY_INLINE void ForEachUnit(const uint8_t* HWY_RESTRICT quad, const F& f) {
-  [&]<size_t... kI>(std::index_sequence<kI...>) {
-    (f(kI, Unit<kWidth, static_cast<int>(kI)>(quad)), ...);
-  }(std::make_index_sequence<kPackedUnits>());
 }
 
 using Totals = std::array<V32, kPackedUnits>;
@@ -95,11 +86,7 @@ void ProductOfOne(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x,
   const uint8_t* data = M.tile(tile).data();
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
-    const auto row = static_cast<int64_t>(b);
-    const Token part = {.q = x.at(block, token),
-                        .out = out,
-                        .scale = x.scale(row, token),
-                        .offset = x.offset(row, token)};
+    const Token part = PartOf(x, block, static_cast<int64_t>(b), token, out);
     WithWidth(block.width, [&]<int kWidth>() {
       Block<kWidth>(block, data + block.offset, part, Group(M, tile, block));
     });

@@ -10,7 +10,9 @@
 #include <hwy/highway.h>
 
 #include <cstring>
+#include <utility>
 
+#include "kernels/packed_inputs.h"
 #include "kernels/packed_matrix.h"
 
 // Targets without products of bytes take the scalar reference.
@@ -66,6 +68,14 @@ HWY_INLINE V8 Unit(const uint8_t* HWY_RESTRICT quad) {
     out = kFour || kTwo ? hn::Or(out, bits) : bits;
   }
   return out;
+}
+
+// Calls f(unit's index, unit) for all units of a quad, a half of each as in Unit.
+template <int kWidth, class F>
+HWY_INLINE void ForEachUnit(const uint8_t* HWY_RESTRICT quad, const F& f) {
+  [&]<size_t... kI>(std::index_sequence<kI...>) {
+    (f(kI, Unit<kWidth, static_cast<int>(kI)>(quad)), ...);
+  }(std::make_index_sequence<kPackedUnits>());
 }
 
 // A unit's columns 0 and 2, and 1 and 3, in 16 bits.
@@ -154,6 +164,15 @@ struct Token {
   float scale;
   int32_t offset;
 };
+
+// Of block number b; `out` of this token.
+HWY_INLINE Token PartOf(const QuantizedInputs& x, const PackedBlock& block, int64_t b,
+                        int64_t token, float* out) {
+  return {.q = x.at(block, token),
+          .out = out,
+          .scale = x.scale(b, token),
+          .offset = x.offset(b, token)};
+}
 
 // out += the sums of rows [row, row + kLanes); `group`: the rows' scales, if any.
 HWY_INLINE void AddTo(const Token& token, int64_t row, V32 sums, const float* group) {
