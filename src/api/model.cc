@@ -29,7 +29,8 @@ std::vector<int32_t> tokenize(const std::filesystem::path& model, const std::str
 std::string sample_text(const std::filesystem::path& path, int64_t tokens, uint64_t seed,
                         int threads, const ProgressFn& progress) {
   ThreadPool pool(threads);
-  const auto model = open_model(path, pool, progress);
+  const Context context(pool, progress);
+  const auto model = open_model(path, context);
   const ModelConfig& config = model->config();
   const Tokenizer tokenizer = model->tokenizer();
   const auto first = config.first_token();
@@ -45,7 +46,7 @@ std::string sample_text(const std::filesystem::path& path, int64_t tokens, uint6
                               .seed = seed};
   std::string text;
   int64_t left = tokens;
-  for (const auto& sequence : sample_sequences(pool, config, model->weights(), options, progress)) {
+  for (const auto& sequence : sample_sequences(context, config, model->weights(), options)) {
     const auto count = static_cast<size_t>(std::min<int64_t>(left, length - 1));
     // A token may be cut inside a character, and the model may put bytes together that are none.
     text += replace_invalid_utf8(tokenizer.decode(std::span(sequence).subspan(1, count), true));
@@ -63,13 +64,13 @@ void verify(const std::filesystem::path& file) {
 void export_safetensors(const std::filesystem::path& model, const std::filesystem::path& folder,
                         ExportType type, const ProgressFn& progress) {
   ThreadPool pool;
-  write_safetensors(*open_model(model, pool, progress), folder, type, progress);
+  write_safetensors(*open_model(model, {pool, progress}), folder, type, progress);
 }
 
 void export_gguf(const std::filesystem::path& model, const std::filesystem::path& file,
                  ExportType type, const std::string& pre, const ProgressFn& progress) {
   ThreadPool pool;
-  write_gguf(*open_model(model, pool, progress), file, type, pre, progress);
+  write_gguf(*open_model(model, {pool, progress}), file, type, pre, progress);
 }
 
 void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,

@@ -152,17 +152,15 @@ const Network& Model::Impl::load(int64_t context, CacheType cache, const Progres
         opened->name(), gib(use.machine), gib(use.total()), gib(use.weights), context,
         gib(use.cache), gib(use.scratch)));
   }
+  const Context told(pool, progress);
   tell(opened->note(), progress);
-  if (progress) {
-    progress({.stage = "loading",
-              .unit = "blocks",
-              .detail = fmt::format("memory: weights {:.3f} GiB, keys and values of {} tokens "
-                                    "{:.3f} GiB, activations {:.3f} GiB",
-                                    gib(use.weights), context, gib(use.cache), gib(use.scratch))});
-  }
+  told.tell("loading", "blocks", 0, 0,
+            fmt::format("memory: weights {:.3f} GiB, keys and values of {} tokens {:.3f} GiB, "
+                        "activations {:.3f} GiB",
+                        gib(use.weights), context, gib(use.cache), gib(use.scratch)));
   const std::lock_guard lock(mutex_);
   if (!network_) {
-    network_ = load_network(*opened, format, progress);
+    network_ = load_network(told, *opened, format);
     network_->use(vector_operators());
   }
   return *network_;

@@ -42,14 +42,15 @@ void rotate_model(const std::filesystem::path& model, const std::filesystem::pat
     throw Error("the principal basis needs calibration, found none");
   ThreadPool pool(options.threads);
   const auto checkpoint = open_checkpoint(model, progress);
-  const auto windows = calibration_windows(pool,
+  const Context context(pool, progress);
+  const auto windows = calibration_windows(context,
                                            {.name = checkpoint->name(),
                                             .config = checkpoint->config(),
                                             .weights = checkpoint->weights(),
                                             .tokenizer = [&] { return checkpoint->tokenizer(); }},
-                                           options.calibration, options.seed, progress);
+                                           options.calibration, options.seed);
   Rotation rotation =
-      principal_axes(pool, checkpoint->config(), checkpoint->weights(), windows, [] {}).rotation;
+      principal_axes(context, checkpoint->config(), checkpoint->weights(), windows).rotation;
   if (!options.stream) rotation.stream = {};
   if (!options.heads) rotation.heads = {};
   write_safetensors(RotatedModel(pool, *checkpoint, rotation), folder, options.type, progress);

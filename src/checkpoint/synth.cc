@@ -155,8 +155,8 @@ Json synth_config(const std::string& like, std::optional<int64_t> layers) {
   return config;
 }
 
-void synthesize(ThreadPool& pool, const Json& config, const fs::path& dir,
-                const SynthOptions& options, const ProgressFn& progress) {
+void synthesize(const Context& context, const Json& config, const fs::path& dir,
+                const SynthOptions& options) {
   CheckpointFolder folder{.tensors = model_tensors(parse_config(config, "config.json")),
                           .shard_bytes = options.shard_bytes};
   folder.texts["config.json"] = config.dump(2) + "\n";
@@ -170,9 +170,9 @@ void synthesize(ThreadPool& pool, const Json& config, const fs::path& dir,
   write_checkpoint(
       dir, folder,
       [&](size_t k, SafetensorsWriter& writer) {
-        weights.write(pool, folder.tensors[k], k, writer);
+        weights.write(context.pool(), folder.tensors[k], k, writer);
       },
-      progress);
+      context.progress());
 }
 
 }  // namespace watersic

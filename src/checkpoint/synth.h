@@ -8,9 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "io/json.h"
-#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -40,7 +39,7 @@ struct SynthOptions {
 // rows and columns of trained layers differ; z heavier in the tails than a Gaussian. Norms are
 // log-normal. What random weights do not have are the correlations of trained ones: rates and
 // distortions measured on them mean little.
-void synthesize(ThreadPool& pool, const Json& config, const std::filesystem::path& dir,
-                const SynthOptions& options = {}, const ProgressFn& progress = {});
+void synthesize(const Context& context, const Json& config, const std::filesystem::path& dir,
+                const SynthOptions& options = {});
 
 }  // namespace watersic

@@ -52,7 +52,7 @@ class Engines : public ::testing::TestWithParam<std::string> {
     return config;
   }();
   MemorySource source_ = random_model(config_, 1);
-  Network network_ = dense_network(config_, source_);
+  Network network_ = dense_network(pool_, config_, source_);
 };
 INSTANTIATE_TEST_SUITE_P(Architectures, Engines, ::testing::ValuesIn(tiny_kinds()),
                          [](const auto& test) { return test.param; });
@@ -224,7 +224,7 @@ TEST_P(Engines, AnErrorLeavesTheSequencesAsTheyWere) {
   Matrix<float> values = spoilt.matrix(name);
   for (float& value : values.values()) value *= std::numeric_limits<float>::infinity();
   spoilt.set(name, std::move(values));
-  const Network broken = dense_network(config_, spoilt);
+  const Network broken = dense_network(pool_, config_, spoilt);
   Engine wrong(pool_, broken);
   const std::string error =
       error_of([&] { wrong.advance({.sequence = &a, .ids = std::span(text).first(2)}); });
@@ -285,7 +285,7 @@ TEST(Caches, CostLittleOnTheBundledModel) {
   const auto texts = sample_sequences(
       pool, config, source,
       {.count = 24, .length = 64, .first_token = config.first_token().value_or(0), .seed = 4});
-  const Network network = dense_network(config, source);
+  const Network network = dense_network(pool, config, source);
   Engine engine(pool, network);
   const auto log_probabilities = [&](CacheType type) {
     std::vector<Sequence> sequences;

@@ -28,8 +28,8 @@ Matrix<float> Network::logits(ThreadPool& pool, MatrixView<const float> X) const
   return logits;
 }
 
-Network make_network(const ModelConfig& config, const WeightSource& source, const MakeLayerFn& make,
-                     const ProgressFn& progress) {
+Network make_network(const Context& context, const ModelConfig& config, const WeightSource& source,
+                     const MakeLayerFn& make) {
   Network network;
   network.config_ = config;
   network.embedding_ = make(kEmbedding, "");
@@ -43,23 +43,18 @@ Network make_network(const ModelConfig& config, const WeightSource& source, cons
       block->linear[static_cast<size_t>(site.linear)] =
           make(site.name, site.bias ? site.bias_name() : "");
     network.blocks_.push_back(std::move(block));
-    if (progress)
-      progress({.stage = "loading",
-                .unit = "blocks",
-                .done = index + 1,
-                .total = config.blocks,
-                .detail = ""});
+    context.tell("loading", "blocks", index + 1, config.blocks);
   }
   return network;
 }
 
-Network dense_network(const ModelConfig& config, const WeightSource& source,
-                      const ProgressFn& progress) {
+Network dense_network(const Context& context, const ModelConfig& config,
+                      const WeightSource& source) {
   const auto dense = [&](const std::string& weight, const std::string& bias) {
     return std::make_shared<DenseLayer>(source.matrix(weight),
                                         bias.empty() ? std::vector<float>() : source.vector(bias));
   };
-  return make_network(config, source, dense, progress);
+  return make_network(context, config, source, dense);
 }
 
 }  // namespace watersic

@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "base/context.h"
 #include "base/threads.h"
 #include "model/block.h"
 #include "model/config.h"
 #include "model/forward.h"
 #include "model/linear_layer.h"
 #include "model/weights.h"
-#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -41,8 +41,8 @@ class Network final : public ForwardModel {
   void use(const Operators& operators);  // the reference's at first
 
  private:
-  friend Network make_network(const ModelConfig&, const WeightSource&, const MakeLayerFn&,
-                              const ProgressFn&);
+  friend Network make_network(const Context&, const ModelConfig&, const WeightSource&,
+                              const MakeLayerFn&);
   ModelConfig config_;
   std::shared_ptr<const LinearLayer> embedding_;  // vocabulary x hidden
   std::vector<std::shared_ptr<LayerBlock>> blocks_;
@@ -51,12 +51,12 @@ class Network final : public ForwardModel {
   std::shared_ptr<const LinearLayer> head_;  // vocabulary x hidden; the embedding itself where tied
 };
 
-// All layers of a model by `make`, norms from `source`; `progress` by blocks.
-Network make_network(const ModelConfig& config, const WeightSource& source, const MakeLayerFn& make,
-                     const ProgressFn& progress = {});
+// All layers of a model by `make`, norms from `source`; progress by blocks.
+Network make_network(const Context& context, const ModelConfig& config, const WeightSource& source,
+                     const MakeLayerFn& make);
 
 // In float32.
-Network dense_network(const ModelConfig& config, const WeightSource& source,
-                      const ProgressFn& progress = {});
+Network dense_network(const Context& context, const ModelConfig& config,
+                      const WeightSource& source);
 
 }  // namespace watersic

@@ -12,10 +12,11 @@
 
 namespace watersic {
 
-std::vector<std::vector<int32_t>> sample_sequences(ThreadPool& pool, const ModelConfig& config,
+std::vector<std::vector<int32_t>> sample_sequences(const Context& context,
+                                                   const ModelConfig& config,
                                                    const WeightSource& source,
-                                                   const SampleOptions& options,
-                                                   const ProgressFn& progress) {
+                                                   const SampleOptions& options) {
+  ThreadPool& pool = context.pool();
   if (options.length < 1 || options.length > config.max_positions) {
     throw Error(
         fmt::format("expected a sequence length from 1 to {}, the model's context, found {}",
@@ -51,19 +52,15 @@ std::vector<std::vector<int32_t>> sample_sequences(ThreadPool& pool, const Model
       steps.push_back({.sequence = &sequences[i], .ids = std::span(ids).subspan(i, 1)});
     }
     for (int64_t t = 1; t < options.length; ++t) {
+      context.check();
       const Matrix<float> logits = engine.advance(steps);
       pool.parallel_for(active, [&](int64_t i) {
         const auto at = static_cast<size_t>(i);
         ids[at] = choose_token(logits.row(i), sampler, rngs[at].uniform());
         texts[static_cast<size_t>(begin) + at].push_back(ids[at]);
       });
-      if (progress) {
-        progress({.stage = "sampling",
-                  .unit = "tokens",
-                  .done = begin * (options.length - 1) + active * t,
-                  .total = options.count * (options.length - 1),
-                  .detail = ""});
-      }
+      context.tell("sampling", "tokens", begin * (options.length - 1) + active * t,
+                   options.count * (options.length - 1));
     }
   }
   return texts;

@@ -4,10 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "model/config.h"
 #include "model/weights.h"
-#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -24,9 +23,9 @@ struct SampleOptions {
 // on `count` nor on the number of threads. An end-of-text token is a token as any other: what
 // follows it is sampled on, as in the packed windows that models are trained on, so that every
 // sequence is full.
-std::vector<std::vector<int32_t>> sample_sequences(ThreadPool& pool, const ModelConfig& config,
+std::vector<std::vector<int32_t>> sample_sequences(const Context& context,
+                                                   const ModelConfig& config,
                                                    const WeightSource& source,
-                                                   const SampleOptions& options,
-                                                   const ProgressFn& progress = {});
+                                                   const SampleOptions& options);
 
 }  // namespace watersic

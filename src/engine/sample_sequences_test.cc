@@ -64,14 +64,14 @@ TEST(Sampling, TheBundledModelFindsItsOwnTextLikely) {
   const CheckpointSource source(dir);
   ThreadPool pool(2);
   int64_t reported = 0;
+  const Context context(pool, [&](const ProgressEvent& event) {
+    EXPECT_GT(event.done, reported);
+    EXPECT_EQ(event.total, 32 * 63);
+    reported = event.done;
+  });
   const auto sequences = sample_sequences(
-      pool, config, source,
-      {.count = 32, .length = 64, .first_token = config.first_token().value_or(0), .seed = 1},
-      [&](const ProgressEvent& event) {
-        EXPECT_GT(event.done, reported);
-        EXPECT_EQ(event.total, 32 * 63);
-        reported = event.done;
-      });
+      context, config, source,
+      {.count = 32, .length = 64, .first_token = config.first_token().value_or(0), .seed = 1});
   EXPECT_EQ(reported, 32 * 63);
   const Matrix<float> logits =
       OutputHead(config, source).logits(pool, forward_all(pool, config, source, sequences));

@@ -67,9 +67,10 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
                         const ProgressFn& progress) {
   const auto start = std::chrono::steady_clock::now();
   ThreadPool pool(options.threads);
-  const auto model = open_model(model_path, pool, progress);
+  const Context context(pool, progress);
+  const auto model = open_model(model_path, context);
   const auto reference =
-      options.reference.empty() ? nullptr : open_model(options.reference, pool, progress);
+      options.reference.empty() ? nullptr : open_model(options.reference, context);
   std::string text = read_text(text_path);
   if (options.wikitext) text = wikitext_as_scored(text);
   // llama.cpp's perplexity tool drops the newline that ends a file.
@@ -111,13 +112,13 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
     }
   }
 
-  const auto running = forward_model(*model, options.weights, progress);
+  const auto running = forward_model(context, *model, options.weights);
   const ScoredModel scored{running.get()};
   std::unique_ptr<const ForwardModel> running_reference;
   ScoredModel scored_reference;
   std::optional<StateFile> states;
   if (reference) {
-    running_reference = forward_model(*reference, WeightFormat::kFloat32);
+    running_reference = forward_model(pool, *reference, WeightFormat::kFloat32);
     scored_reference = {running_reference.get()};
     if (!options.reference_states.empty()) {
       const int64_t rows = result.windows * windows.length;
@@ -127,7 +128,7 @@ EvaluateResult evaluate(const std::filesystem::path& model_path,
     }
   }
   const std::vector<TokenScore> scores =
-      score_windows(pool, windows, scored, reference ? &scored_reference : nullptr, progress);
+      score_windows(context, windows, scored, reference ? &scored_reference : nullptr);
   summarise(scores, windows, result);
 
   // Over the whole text, so that what tokenizers cut differently is counted alike.

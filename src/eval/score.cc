@@ -12,13 +12,9 @@ namespace {
 constexpr int64_t kLogitRows = 256;  // positions whose logits are in memory at once
 
 struct Steps {
-  const ProgressFn& progress;
+  const Context& context;
   int64_t total = 0, done = 0;
-  void next() {
-    ++done;
-    if (!progress) return;
-    progress({.stage = "evaluating", .unit = "blocks", .done = done, .total = total, .detail = ""});
-  }
+  void next() { context.tell("evaluating", "blocks", ++done, total); }
 };
 
 class Runner {
@@ -33,7 +29,7 @@ class Runner {
     if (stored())
       return states_->read(row, static_cast<int64_t>(windows.size() * windows[0].size()));
     Matrix<float> hidden =
-        forward_all(pool, model_, windows, {}, [&](const ProgressEvent&) { steps.next(); });
+        forward_all({pool, [&](const ProgressEvent&) { steps.next(); }}, model_, windows);
     if (states_ != nullptr) states_->append(hidden);
     return hidden;
   }
@@ -79,9 +75,10 @@ TokenScore score_token(std::span<const float> logits, std::span<const float> ref
   return score;
 }
 
-std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& windows,
+std::vector<TokenScore> score_windows(const Context& context, const ScoredWindows& windows,
                                       const ScoredModel& model, const ScoredModel* reference,
-                                      const ProgressFn& progress, int64_t hidden_values) {
+                                      int64_t hidden_values) {
+  ThreadPool& pool = context.pool();
   const Runner runner(model);
   const std::optional<Runner> other =
       reference != nullptr ? std::optional<Runner>(*reference) : std::nullopt;
@@ -92,7 +89,7 @@ std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& win
 
   // The output heads count as a block: with a large vocabulary they cost as much.
   Steps steps{
-      .progress = progress,
+      .context = context,
       .total = tile_count(count, part) * (1 + runner.blocks() + (other ? other->blocks() : 0))};
   std::vector<TokenScore> scores;
   scores.reserve(static_cast<size_t>(windows.scored()));

@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "eval/state_file.h"
 #include "eval/windows.h"
 #include "model/forward.h"
-#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -39,9 +38,8 @@ constexpr int64_t kHiddenValues = int64_t{1} << 26;
 // through both models some at a time, as many as kHiddenValues allows, and logits are computed for
 // a few hundred tokens at a time: what is stored for good is the scores. No score depends on
 // `hidden_values`.
-std::vector<TokenScore> score_windows(ThreadPool& pool, const ScoredWindows& windows,
+std::vector<TokenScore> score_windows(const Context& context, const ScoredWindows& windows,
                                       const ScoredModel& model, const ScoredModel* reference,
-                                      const ProgressFn& progress,
                                       int64_t hidden_values = kHiddenValues);
 
 }  // namespace watersic

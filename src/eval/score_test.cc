@@ -85,7 +85,7 @@ TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
 
   for (const int64_t first : {0, kLength / 2}) {
     windows.first = first;
-    const auto scores = score_windows(pool, windows, model, &reference, {});
+    const auto scores = score_windows(pool, windows, model, &reference);
     ASSERT_EQ(static_cast<int64_t>(scores.size()), windows.scored());
     size_t at = 0;
     for (size_t w = 0; w < 3; ++w) {
@@ -99,14 +99,13 @@ TEST(ScoreWindows, AgreesWithOneTokenAtATime) {
       }
     }
     // Neither the threads nor how many windows are in memory change a bit; one or two here.
-    const auto serial = score_windows(single, windows, model, &reference, {}, 1),
-               pairs =
-                   score_windows(pool, windows, model, &reference, {}, 2 * kLength * config.hidden);
+    const auto serial = score_windows(single, windows, model, &reference, 1),
+               pairs = score_windows(pool, windows, model, &reference, 2 * kLength * config.hidden);
     for (size_t i = 0; i < scores.size(); ++i) {
       EXPECT_EQ(scores[i].kl, serial[i].kl);
       EXPECT_EQ(scores[i].kl, pairs[i].kl);
     }
-    const auto alone = score_windows(pool, windows, model, nullptr, {});
+    const auto alone = score_windows(pool, windows, model, nullptr);
     for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].nll, alone[i].nll);
   }
 }
@@ -121,7 +120,7 @@ TEST(ScoreWindows, StoredStatesGiveTheSameScores) {
   ThreadPool pool(1);
   const LoadedModel other(config, other_source);
   const ScoredModel plain{&other};
-  const auto expected = score_windows(pool, windows, model, &plain, {});
+  const auto expected = score_windows(pool, windows, model, &plain);
   const auto states = [&](const std::string& identity, int64_t rows = 60) {
     return StateFile(folder / "states", identity, rows, config.hidden);
   };
@@ -133,8 +132,8 @@ TEST(ScoreWindows, StoredStatesGiveTheSameScores) {
     const LoadedModel stored(config, head);
     const ScoredModel reference{there ? &stored : &other, &file};
     int64_t steps = 0;
-    const auto scores = score_windows(
-        pool, windows, model, &reference, [&](const ProgressEvent& e) { steps = e.total; }, 1);
+    const Context context(pool, [&](const ProgressEvent& event) { steps = event.total; });
+    const auto scores = score_windows(context, windows, model, &reference, 1);
     EXPECT_EQ(steps, 3 * (1 + (there ? 1 : 2) * config.blocks));
     ASSERT_EQ(scores.size(), expected.size());
     for (size_t i = 0; i < scores.size(); ++i) {
@@ -154,13 +153,11 @@ TEST(ScoreWindows, TellsOfEachBlock) {
   const ScoredWindows windows{.ids = random_windows(config, 3, 8, 3), .length = 8};
   ThreadPool pool(1);
   int64_t done = 0, total = 0;
-  score_windows(
-      pool, windows, model, &model,
-      [&](const ProgressEvent& event) {
-        EXPECT_EQ(event.done, ++done);
-        total = event.total;
-      },
-      1);
+  const Context context(pool, [&](const ProgressEvent& event) {
+    EXPECT_EQ(event.done, ++done);
+    total = event.total;
+  });
+  score_windows(context, windows, model, &model, 1);
   EXPECT_EQ(done, total);
   EXPECT_EQ(total, 3 * (1 + 2 * config.blocks));
 }

@@ -99,15 +99,14 @@ int64_t largest(const std::vector<double>& values) {
   return std::ranges::max_element(values) - values.begin();
 }
 
-Answers answers_of(ThreadPool& pool, const OpenModel& model, WeightFormat format,
-                   std::vector<Asked> all, bool bos, const ProgressFn& progress) {
+Answers answers_of(const Context& context, const OpenModel& model, WeightFormat format,
+                   std::vector<Asked> all, bool bos) {
   const Encoder encoder(model, bos);
-  pool.parallel_for(static_cast<int64_t>(all.size()),
-                    [&](int64_t i) { encoder.encode(all[static_cast<size_t>(i)]); });
+  context.pool().parallel_for(static_cast<int64_t>(all.size()),
+                              [&](int64_t i) { encoder.encode(all[static_cast<size_t>(i)]); });
   std::vector<ScoredSequence> sequences;
   for (Asked& asked : all) std::ranges::move(asked.sequences, std::back_inserter(sequences));
-  const auto scores =
-      log_probabilities(pool, *forward_model(model, format, progress), sequences, progress);
+  const auto scores = log_probabilities(context, *forward_model(context, model, format), sequences);
 
   Answers answers{.bos = encoder.begins_with_bos()};
   size_t at = 0;
@@ -180,9 +179,10 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
   if (options.shots < 0 || options.limit < 0) throw Error("expected shots and limit of at least 0");
   ThreadPool pool(options.threads);
   const std::vector<QuestionGroup> groups = read_questions(options);
-  const auto model = open_model(model_path, pool, progress);
+  const Context context(pool, progress);
+  const auto model = open_model(model_path, context);
   const auto reference =
-      options.reference.empty() ? nullptr : open_model(options.reference, pool, progress);
+      options.reference.empty() ? nullptr : open_model(options.reference, context);
 
   TaskResult result{.task = options.task,
                     .model = model_path.string(),
@@ -206,14 +206,7 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
   result.prompts_hash = hex_hash(text);
   result.questions = static_cast<int64_t>(all.size());
 
-  const auto staged = [&](const std::string& stage) -> ProgressFn {
-    if (!progress) return {};
-    return [&progress, stage](ProgressEvent event) {
-      event.stage = stage;
-      progress(event);
-    };
-  };
-  Answers answers = answers_of(pool, *model, options.weights, all, options.bos, staged("model")),
+  Answers answers = answers_of(context.as("model"), *model, options.weights, all, options.bos),
           others;
   result.bos = answers.bos;
   result.truncated = answers.truncated;
@@ -222,7 +215,7 @@ TaskResult run_task(const std::filesystem::path& model_path, const TaskOptions& 
     result.reference = options.reference.string();
     result.reference_id = reference->model_id();
     others =
-        answers_of(pool, *reference, WeightFormat::kFloat32, all, options.bos, staged("reference"));
+        answers_of(context.as("reference"), *reference, WeightFormat::kFloat32, all, options.bos);
   }
 
   // Right or wrong, and agreeing or not, by metric, group and question.

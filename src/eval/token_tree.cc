@@ -146,8 +146,9 @@ std::vector<TokenTree::Segment> TokenTree::before(const Segment& segment) const 
   return ranges;
 }
 
-Matrix<float> forward_tree(ThreadPool& pool, const ForwardModel& model, const TokenTree& tree,
-                           const ProgressFn& progress) {
+Matrix<float> forward_tree(const Context& context, const ForwardModel& model,
+                           const TokenTree& tree) {
+  ThreadPool& pool = context.pool();
   const ModelConfig& config = model.config();
   const int64_t rows = tree.rows();
   Matrix<float> X = model.embed(pool, tree.ids());
@@ -156,19 +157,14 @@ Matrix<float> forward_tree(ThreadPool& pool, const ForwardModel& model, const To
   TreeAttention attention(config, tree);
   for (int64_t block = 0; block < config.blocks; ++block) {
     forward_block(pool, config, rope, *model.block(pool, block), rows, attention, X);
-    if (progress)
-      progress({.stage = "forward",
-                .unit = "blocks",
-                .done = block + 1,
-                .total = config.blocks,
-                .detail = ""});
+    context.tell("forward", "blocks", block + 1, config.blocks);
   }
   return X;
 }
 
-std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const ForwardModel& model,
+std::vector<std::vector<double>> log_probabilities(const Context& context,
+                                                   const ForwardModel& model,
                                                    std::span<const ScoredSequence> sequences,
-                                                   const ProgressFn& progress,
                                                    int64_t tree_values) {
   // How many sequences go into each tree, and how many rows there will be in all.
   const int64_t most = std::max<int64_t>(1, tree_values / model.config().hidden);
@@ -206,15 +202,15 @@ std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const Forwa
         targets.push_back({rows[t - 1], tokens[t], &result[i][t - first]});
       }
     }
-    const ProgressFn each_block = [&](const ProgressEvent& event) {
-      progress({.stage = "answering",
-                .unit = "tokens",
-                .done = done + tree.rows() * event.done / event.total,
-                .total = total,
-                .detail = ""});
-    };
-    const Matrix<float> X = forward_tree(pool, model, tree, progress ? each_block : ProgressFn());
-    score_targets(pool, model, X, std::move(targets));
+    const Context answering = context.changed([&](ProgressEvent& event) {
+      event = {.stage = "answering",
+               .unit = "tokens",
+               .done = done + tree.rows() * event.done / event.total,
+               .total = total,
+               .detail = ""};
+    });
+    const Matrix<float> X = forward_tree(answering, model, tree);
+    score_targets(context.pool(), model, X, std::move(targets));
     done += tree.rows();
     begin = end;
   }

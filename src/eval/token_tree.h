@@ -11,9 +11,8 @@
 #include <span>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "model/forward.h"
-#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -50,10 +49,10 @@ class TokenTree {
   std::vector<int64_t> last_;  // rows of the sequence added last
 };
 
-// The last block's output for all rows: rows x hidden. `progress`, if any, is told of each block.
+// The last block's output for all rows: rows x hidden. The context is told of each block.
 // Values may depend in their last bit on what else is in the tree, never on the threads.
-Matrix<float> forward_tree(ThreadPool& pool, const ForwardModel& model, const TokenTree& tree,
-                           const ProgressFn& progress = {});
+Matrix<float> forward_tree(const Context& context, const ForwardModel& model,
+                           const TokenTree& tree);
 
 // Tokens from `first` (at least 1) on are scored, each given all before it.
 struct ScoredSequence {
@@ -66,10 +65,11 @@ struct ScoredSequence {
 constexpr int64_t kTreeValues = int64_t{1} << 25;
 
 // ln p of each scored token, for each sequence. Sequences share their beginnings with the one
-// before them. `progress`: in tokens that are computed.
-std::vector<std::vector<double>> log_probabilities(ThreadPool& pool, const ForwardModel& model,
+// before them. Progress is in tokens
+// that are computed.
+std::vector<std::vector<double>> log_probabilities(const Context& context,
+                                                   const ForwardModel& model,
                                                    std::span<const ScoredSequence> sequences,
-                                                   const ProgressFn& progress = {},
                                                    int64_t tree_values = kTreeValues);
 
 }  // namespace watersic

@@ -100,7 +100,7 @@ TEST(LogProbabilities, AreThoseOfEachSequenceAlone) {
     // The threads change nothing; the size of a tree rounding only.
     EXPECT_EQ(scores, log_probabilities(single, model, sequences));
     for (const int64_t rows : {1, 200, 400}) {
-      const auto parts = log_probabilities(pool, model, sequences, {}, rows * config.hidden);
+      const auto parts = log_probabilities(pool, model, sequences, rows * config.hidden);
       for (size_t s = 0; s < sequences.size(); ++s)
         for (size_t t = 0; t < scores[s].size(); ++t)
           EXPECT_NEAR(parts[s][t], scores[s][t], 2e-4) << rows;
@@ -117,9 +117,8 @@ TEST(LogProbabilities, TellHowManyTokensAreComputed) {
       {{3, 4, 5, 6}, 2}, {{3, 4, 5, 7}, 3}, {{3, 4, 6, 6, 6}, 2}};
   const auto total = [&](int64_t rows) {
     ProgressEvent last;
-    log_probabilities(
-        pool, LoadedModel(config, source), sequences,
-        [&](const ProgressEvent& event) { last = event; }, rows * config.hidden);
+    const Context context(pool, [&](const ProgressEvent& event) { last = event; });
+    log_probabilities(context, LoadedModel(config, source), sequences, rows * config.hidden);
     EXPECT_EQ(last.done, last.total);
     return last.total;
   };

@@ -71,11 +71,11 @@ class Finetuner {
   Finetuner(const std::filesystem::path& input, const FinetuneOptions& options,
             const ProgressFn& progress)
       : options_(options),
-        progress_(progress),
         pool_(options.threads),
+        context_(pool_, progress),
         reader_(input),
         model_(open_model(input, pool_)),
-        reference_(open_model(options.reference, pool_, progress_)),
+        reference_(open_model(options.reference, context_)),
         tuned_(reader_, model_->config(), pool_),
         head_(model_->config(), tuned_.weights()),
         reference_head_(reference_->config(), reference_->weights()) {
@@ -119,12 +119,12 @@ class Finetuner {
   void load_windows() {
     CalibrationOptions wanted = options_.calibration;
     wanted.samples += options_.held_out;
-    Windows all = calibration_windows(pool_,
+    Windows all = calibration_windows(context_,
                                       {.name = reference_->name(),
                                        .config = reference_->config(),
                                        .weights = reference_->weights(),
                                        .tokenizer = [this] { return reference_->tokenizer(); }},
-                                      wanted, options_.seed, progress_);
+                                      wanted, options_.seed);
     const auto count = static_cast<int64_t>(all.size());
     length_ = static_cast<int64_t>(all.front().size());
     if (count <= options_.held_out) {
@@ -143,8 +143,8 @@ class Finetuner {
       to.windows.push_back(std::move(all[static_cast<size_t>(i)]));
     }
     for (Data* data : {&training_, &held_out_}) {
-      data->hidden = forward_all(pool_, reference_->config(), reference_->weights(), data->windows,
-                                 {}, renamed("original model"));
+      data->hidden = forward_all(context_.as("original model"), reference_->config(),
+                                 reference_->weights(), data->windows);
     }
     report_.windows = static_cast<int64_t>(training_.windows.size());
     report_.held_out_windows = static_cast<int64_t>(held_out_.windows.size());
@@ -277,24 +277,12 @@ class Finetuner {
   }
 
   void tell(int64_t step, const std::string& detail) const {
-    if (progress_)
-      progress_({.stage = "fine-tuning",
-                 .unit = "steps",
-                 .done = step,
-                 .total = report_.steps,
-                 .detail = detail});
-  }
-  ProgressFn renamed(const std::string& stage) const {
-    if (!progress_) return {};
-    return [this, stage](ProgressEvent event) {
-      event.stage = stage;
-      progress_(event);
-    };
+    context_.tell("fine-tuning", "steps", step, report_.steps, detail);
   }
 
   FinetuneOptions options_;
-  const ProgressFn& progress_;
   ThreadPool pool_;
+  const Context context_;
   ContainerReader reader_;
   std::unique_ptr<OpenModel> model_, reference_;
   TunedModel tuned_;

@@ -79,10 +79,11 @@ Matrix<float> LoadedModel::logits(ThreadPool& pool, MatrixView<const float> X) c
   return head_->logits(pool, X);
 }
 
-Matrix<float> forward_all(ThreadPool& pool, const ForwardModel& model,
-                          std::span<const std::vector<int32_t>> windows, const ObserverFn& observer,
-                          const ProgressFn& progress) {
+Matrix<float> forward_all(const Context& context, const ForwardModel& model,
+                          std::span<const std::vector<int32_t>> windows,
+                          const ObserverFn& observer) {
   if (windows.empty()) return {};
+  ThreadPool& pool = context.pool();
   const ModelConfig& config = model.config();
   const auto count = static_cast<int64_t>(windows.size());
   const auto length = static_cast<int64_t>(windows.front().size());
@@ -106,20 +107,15 @@ Matrix<float> forward_all(ThreadPool& pool, const ForwardModel& model,
                     X.view().block(begin * length, 0, tokens, config.hidden),
                     observer ? capture : CaptureFn());
     }
-    if (progress)
-      progress({.stage = "forward",
-                .unit = "blocks",
-                .done = block + 1,
-                .total = config.blocks,
-                .detail = ""});
+    context.tell("forward", "blocks", block + 1, config.blocks);
   }
   return X;
 }
 
-Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-                          std::span<const std::vector<int32_t>> windows, const ObserverFn& observer,
-                          const ProgressFn& progress) {
-  return forward_all(pool, LoadedModel(config, source), windows, observer, progress);
+Matrix<float> forward_all(const Context& context, const ModelConfig& config,
+                          const WeightSource& source, std::span<const std::vector<int32_t>> windows,
+                          const ObserverFn& observer) {
+  return forward_all(context, LoadedModel(config, source), windows, observer);
 }
 
 }  // namespace watersic

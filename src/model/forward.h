@@ -10,12 +10,12 @@
 #include <span>
 #include <vector>
 
+#include "base/context.h"
 #include "base/threads.h"
 #include "model/block.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "watersic/matrix.h"
-#include "watersic/progress.h"
 
 namespace watersic {
 
@@ -87,11 +87,11 @@ using ObserverFn = std::function<void(int64_t block, Capture, MatrixView<const f
 // length. They run in batches of about kBatchTokens tokens, which bounds the temporaries and
 // changes no value.
 constexpr int64_t kBatchTokens = 4096;
-Matrix<float> forward_all(ThreadPool& pool, const ForwardModel& model,
+Matrix<float> forward_all(const Context& context, const ForwardModel& model,
                           std::span<const std::vector<int32_t>> windows,
-                          const ObserverFn& observer = {}, const ProgressFn& progress = {});
-Matrix<float> forward_all(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-                          std::span<const std::vector<int32_t>> windows,
-                          const ObserverFn& observer = {}, const ProgressFn& progress = {});
+                          const ObserverFn& observer = {});
+Matrix<float> forward_all(const Context& context, const ModelConfig& config,
+                          const WeightSource& source, std::span<const std::vector<int32_t>> windows,
+                          const ObserverFn& observer = {});
 
 }  // namespace watersic

@@ -14,10 +14,10 @@
 
 namespace watersic {
 
-std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool,
+std::vector<std::vector<int32_t>> calibration_windows(const Context& context,
                                                       const CalibratedModel& model,
                                                       const CalibrationOptions& options,
-                                                      uint64_t seed, const ProgressFn& progress) {
+                                                      uint64_t seed) {
   const ModelConfig& config = model.config;
   using Source = CalibrationOptions::Source;
   if (options.source == Source::kNone) return {};
@@ -39,16 +39,9 @@ std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool,
                     "calibrate on a text",
                     model.name));
   }
-  ProgressFn sampling;
-  if (progress) {
-    sampling = [&progress](ProgressEvent event) {
-      event.stage = "sampling calibration text";
-      progress(event);
-    };
-  }
   return sample_sequences(
-      pool, config, model.weights,
-      {.count = options.samples, .length = length, .first_token = *first, .seed = seed}, sampling);
+      context.as("sampling calibration text"), config, model.weights,
+      {.count = options.samples, .length = length, .first_token = *first, .seed = seed});
 }
 
 std::vector<std::vector<int32_t>> shared_windows(

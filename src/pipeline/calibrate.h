@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "io/json.h"
 #include "model/config.h"
 #include "model/weights.h"
@@ -26,10 +26,10 @@ struct CalibratedModel {
 
 // Windows of one length; none for Source::kNone. Throws Error where the options ask for more than
 // the model's context, or the text is too short.
-std::vector<std::vector<int32_t>> calibration_windows(ThreadPool& pool,
+std::vector<std::vector<int32_t>> calibration_windows(const Context& context,
                                                       const CalibratedModel& model,
                                                       const CalibrationOptions& options,
-                                                      uint64_t seed, const ProgressFn& progress);
+                                                      uint64_t seed);
 
 // The windows that runs share in a file: from there, or made and put there. Throws Error where they
 // were made for another `identity`, a JSON object.

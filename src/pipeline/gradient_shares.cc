@@ -78,14 +78,15 @@ void fill_water(std::span<const LayerParts> parts, double bits, std::span<const 
   settle_level(bits * weights, spent);
 }
 
-std::vector<LayerSensitivity> share_by_gradients(
-    ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-    std::span<const std::vector<int32_t>> windows, const std::vector<std::vector<LayerPlan>>& plan,
-    const OutputGradients& gradients, bool weighted, double bits, std::span<const double> floors,
-    const std::function<void()>& tick, const ProgressFn& progress) {
-  Streams streams(pool, config, static_cast<int64_t>(windows.front().size()),
+std::vector<LayerSensitivity> share_by_gradients(const Context& context, const ModelConfig& config,
+                                                 const WeightSource& source,
+                                                 std::span<const std::vector<int32_t>> windows,
+                                                 const std::vector<std::vector<LayerPlan>>& plan,
+                                                 const OutputGradients& gradients, bool weighted,
+                                                 double bits, std::span<const double> floors) {
+  ThreadPool& pool = context.pool();
+  Streams streams(context, config, static_cast<int64_t>(windows.front().size()),
                   embed_windows(config, source, windows), false);
-  streams.set_tick(tick);
   std::vector<LayerSensitivity> out;
   std::vector<LayerParts> parts;
   for (int64_t block = 0; block < config.blocks; ++block) {
@@ -99,19 +100,14 @@ std::vector<LayerSensitivity> share_by_gradients(
           column_weights(pool, weighted ? statistics.weighted.S : statistics.plain.S);
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
-        tick();
+        context.check();
         out.push_back({.name = layer.site.name, .weights = layer.weights()});
         parts.push_back(parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
                                  metrics[layer.site.linear], layer.site.heads));
       }
     }
     streams.end_block();
-    if (progress)
-      progress({.stage = "sensitivity",
-                .unit = "blocks",
-                .done = block + 1,
-                .total = config.blocks,
-                .detail = ""});
+    context.tell("sensitivity", "blocks", block + 1, config.blocks);
   }
   fill_water(parts, bits, floors, out);
   return out;

@@ -1,16 +1,14 @@
 // The bits shared among the layers as the gradients of the original model tell.
 #pragma once
 
-#include <functional>
 #include <span>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
-#include "watersic/progress.h"
 #include "watersic/quantize.h"
 
 namespace watersic {
@@ -32,10 +30,11 @@ void fill_water(std::span<const LayerParts> parts, double bits, std::span<const 
 // The layers' parts from the Cholesky factors of second moments (all windows, tokens weighted or
 // not) and of the metrics of the outputs; in the order of the plan, without layers that don't share
 // the budget.
-std::vector<LayerSensitivity> share_by_gradients(
-    ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-    std::span<const std::vector<int32_t>> windows, const std::vector<std::vector<LayerPlan>>& plan,
-    const OutputGradients& gradients, bool weighted, double bits, std::span<const double> floors,
-    const std::function<void()>& tick, const ProgressFn& progress);
+std::vector<LayerSensitivity> share_by_gradients(const Context& context, const ModelConfig& config,
+                                                 const WeightSource& source,
+                                                 std::span<const std::vector<int32_t>> windows,
+                                                 const std::vector<std::vector<LayerPlan>>& plan,
+                                                 const OutputGradients& gradients, bool weighted,
+                                                 double bits, std::span<const double> floors);
 
 }  // namespace watersic

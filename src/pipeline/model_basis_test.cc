@@ -22,7 +22,7 @@ class TiedModel : public testing::Test {
     return OutputHead(config, source).logits(pool_, forward_all(pool_, config, source, windows_));
   }
   SavedBasis saved() {
-    auto [rotation, variances] = principal_axes(pool_, config_, source_, windows_, [] {});
+    auto [rotation, variances] = principal_axes(pool_, config_, source_, windows_);
     SavedBasis out{.rotation = std::move(rotation), .axes = {}};
     out.axes = encode_axes(pool_, out.rotation.stream, variances);
     out.rotation.stream = decode_axes(pool_, out.axes);
@@ -61,8 +61,7 @@ TEST_F(TiedModel, KeepsItsTieInTheFileAndItsLogits) {
 }
 
 TEST_F(TiedModel, CodedAxesAreNearTheOnesGivenAndTheFirstNearest) {
-  const Matrix<float> given =
-      principal_axes(pool_, config_, source_, windows_, [] {}).rotation.stream;
+  const Matrix<float> given = principal_axes(pool_, config_, source_, windows_).rotation.stream;
   std::vector<double> variances, errors;
   for (int64_t j = 0; j < given.cols(); ++j) variances.push_back(std::exp2(-0.25 * j));
   const Matrix<float> found = decode_axes(pool_, encode_axes(pool_, given, variances));

@@ -89,14 +89,13 @@ TokenWeights token_weights(const ModelConfig& config,
 
 }  // namespace
 
-OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
+OutputGradients::OutputGradients(const Context& context, const ModelConfig& config,
                                  const WeightSource& source,
-                                 std::span<const std::vector<int32_t>> windows, uint64_t seed,
-                                 std::function<void()> tick)
-    : pool_(pool),
+                                 std::span<const std::vector<int32_t>> windows, uint64_t seed)
+    : context_(context),
+      pool_(context.pool()),
       config_(config),
       source_(source),
-      tick_(std::move(tick)),
       length_(static_cast<int64_t>(windows.front().size())),
       tokens_(token_count(config, windows)),
       batch_(std::max<int64_t>(1, kBatchTokens / length_) * length_),
@@ -113,7 +112,7 @@ OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
     inputs_[block] = X;
     const BlockWeights weights = load_block(pool_, config_, source_, static_cast<int64_t>(block));
     for (Matrix<float>& batch : X) {
-      tick_();
+      context_.check();
       forward_block(pool_, config_, rope_, weights, length_, batch);
     }
   }
@@ -124,7 +123,7 @@ OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
              .metric = Matrix<double>(1, config_.vocabulary)};
     for (Matrix<float>& batch : X) {
       for (int64_t first = 0; first < batch.rows(); first += kLossRows) {
-        tick_();
+        context_.check();
         const int64_t rows = std::min(kLossRows, batch.rows() - first);
         const MatrixView<float> some = batch.view().block(first, 0, rows, batch.cols());
         Matrix<float> logits = head.logits(pool_, some);
@@ -145,7 +144,7 @@ OutputGradients::OutputGradients(ThreadPool& pool, const ModelConfig& config,
     if (block == 0) break;
     const BlockWeights weights = load_block(pool_, config_, source_, static_cast<int64_t>(block));
     for (size_t b = 0; b < X.size(); ++b) {
-      tick_();
+      context_.check();
       backward_block(pool_, config_, rope_, weights, length_, inputs_[block][b], X[b], {});
     }
   }
@@ -156,7 +155,7 @@ Matrix<double> OutputGradients::stream() const {
   const BlockWeights weights = load_block(pool_, config_, source_, 0);
   std::vector<Matrix<float>> gradients = gradients_.front();
   for (size_t b = 0; b < gradients.size(); ++b) {
-    tick_();
+    context_.check();
     backward_block(pool_, config_, rope_, weights, length_, inputs_.front()[b], gradients[b], {});
     add_gram(pool_, gradients[b], out);
   }
@@ -171,7 +170,7 @@ BlockGradients OutputGradients::of_block(int64_t block) const {
   const auto& inputs = inputs_[static_cast<size_t>(block)];
   std::vector<Matrix<float>> gradients = gradients_[static_cast<size_t>(block)];
   for (size_t b = 0; b < inputs.size(); ++b) {
-    tick_();
+    context_.check();
     backward_block(pool_, config_, rope_, weights, length_, inputs[b], gradients[b],
                    [&](Linear linear, const LinearGradient& layer) {
                      const int64_t a = layer.dY.cols();

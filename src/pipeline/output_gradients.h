@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/context.h"
 #include "base/threads.h"
 #include "model/config.h"
 #include "model/rope.h"
@@ -44,11 +45,9 @@ class OutputGradients {
  public:
   static constexpr int64_t kMostRows = 8192, kTokens = 16384, kBytes = int64_t{2} << 30;
 
-  // `tick` is called between steps and may throw to stop. All must outlive the object but
-  // `windows`.
-  OutputGradients(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
-                  std::span<const std::vector<int32_t>> windows, uint64_t seed,
-                  std::function<void()> tick);
+  // May be stopped between steps. `config` and `source` must outlive the object.
+  OutputGradients(const Context& context, const ModelConfig& config, const WeightSource& source,
+                  std::span<const std::vector<int32_t>> windows, uint64_t seed);
 
   // Runs the block's backward pass again.
   BlockGradients of_block(int64_t block) const;
@@ -59,10 +58,10 @@ class OutputGradients {
   int64_t tokens() const { return tokens_; }
 
  private:
+  Context context_;
   ThreadPool& pool_;
   const ModelConfig& config_;
   const WeightSource& source_;
-  std::function<void()> tick_;
   int64_t length_, tokens_, batch_;  // tokens of a window, of all, and of a batch of windows
   RopeTable rope_;
   std::vector<std::vector<Matrix<float>>> inputs_;     // by block and batch: the stream before it

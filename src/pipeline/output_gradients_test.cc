@@ -29,9 +29,7 @@ class OutputGradientsTest : public testing::Test {
             static_cast<int32_t>(rng.below(static_cast<uint64_t>(config_.vocabulary))));
     }
   }
-  OutputGradients gradients(uint64_t seed) {
-    return {pool_, config_, source_, windows_, seed, [] {}};
-  }
+  OutputGradients gradients(uint64_t seed) { return {pool_, config_, source_, windows_, seed}; }
 
   ThreadPool pool_{2};
   ModelConfig config_ = parse_config(tiny_config("llama"), "config.json");

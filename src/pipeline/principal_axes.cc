@@ -75,18 +75,16 @@ std::vector<Matrix<float>> head_axes(const ModelConfig& config, const Matrix<flo
 
 }  // namespace
 
-PrincipalAxes principal_axes(ThreadPool& pool, const ModelConfig& config,
+PrincipalAxes principal_axes(const Context& context, const ModelConfig& config,
                              const WeightSource& source,
-                             std::span<const std::vector<int32_t>> windows,
-                             const std::function<void()>& tick) {
-  Streams streams(pool, config, static_cast<int64_t>(windows.front().size()),
+                             std::span<const std::vector<int32_t>> windows) {
+  Streams streams(context, config, static_cast<int64_t>(windows.front().size()),
                   embed_windows(config, source, windows), false);
-  streams.set_tick(tick);
   constexpr Linear kAttention[] = {kQuery, kKey, kValue}, kMlp[] = {kGate, kUp};
   PrincipalAxes axes;
   Matrix<double> sum(config.hidden, config.hidden);
   for (int64_t block = 0; block < config.blocks; ++block) {
-    const BlockWeights weights = load_block(pool, config, source, block);
+    const BlockWeights weights = load_block(context.pool(), config, source, block);
     streams.begin_block(weights);
     add_readers(weights, kAttention, weights.attention_norm,
                 streams.statistics(Capture::kQkv, {}).plain.S, sum);

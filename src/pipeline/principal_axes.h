@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "model/rotated_source.h"
 
 namespace watersic {
@@ -15,15 +14,14 @@ namespace watersic {
 // Eigenvectors by falling variance. Of the stream: of the sum over the layers that read it of
 // |W D|^2 Sx / tr Sx, Sx = D^{-1} S D^{-1} the second moment of x / rms(x), D the gain of the norm
 // before them. Of a key-value head: of the sum over the query heads that it serves of |W_h|^2 S_h,
-// S_h the second moment of what o reads of the head and W_h what reads it. One forward pass;
-// `tick` is called before every batch and may throw to stop.
+// S_h the second moment of what o reads of the head and W_h what reads it. One forward pass,
+// which may be stopped before every batch.
 struct PrincipalAxes {
   Rotation rotation;
   std::vector<double> variances;  // of the stream's axes, up to a factor
 };
-PrincipalAxes principal_axes(ThreadPool& pool, const ModelConfig& config,
+PrincipalAxes principal_axes(const Context& context, const ModelConfig& config,
                              const WeightSource& source,
-                             std::span<const std::vector<int32_t>> windows,
-                             const std::function<void()>& tick);
+                             std::span<const std::vector<int32_t>> windows);
 
 }  // namespace watersic

@@ -15,7 +15,7 @@ TEST(PrincipalAxes, AreOrthogonalAndOrderTheSpreadOfWhatIsRead) {
   const ModelConfig config = parse_config(tiny_config("llama"), "config.json");
   const MemorySource source = random_model(config, 1);
   const auto windows = random_windows(config, 8, 64, 3);
-  const Rotation axes = principal_axes(pool, config, source, windows, [] {}).rotation;
+  const Rotation axes = principal_axes(pool, config, source, windows).rotation;
   const auto expect_orthogonal = [&](const Matrix<float>& Q) {
     Matrix<double> gram(Q.cols(), Q.cols());
     add_gram(pool, Q, gram);
@@ -32,7 +32,7 @@ TEST(PrincipalAxes, AreOrthogonalAndOrderTheSpreadOfWhatIsRead) {
   // The same axes again, from the rotated model: nothing is left to turn.
   const RotatedSource rotated(pool, config, source, axes);
   const Rotation again =
-      principal_axes(pool, rotated_config(config, axes), rotated, windows, [] {}).rotation;
+      principal_axes(pool, rotated_config(config, axes), rotated, windows).rotation;
   const auto expect_identity = [](const Matrix<float>& Q) {
     for (int64_t i = 0; i < Q.rows(); ++i)
       for (int64_t j = 0; j < Q.cols(); ++j) EXPECT_NEAR(Q(i, j), i == j, 0.02);

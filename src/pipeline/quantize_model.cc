@@ -44,10 +44,14 @@ class ModelQuantizer {
                  const QuantizeOptions& options, const ProgressFn& progress, const StopFn& stop)
       : output_(output),
         options_(options),
-        progress_(progress),
-        stop_(stop),
         pool_(options.threads),
-        checkpoint_(open_checkpoint(model_dir, progress_)),
+        context_(pool_, progress,
+                 [this, &stop] {
+                   if (stop && stop())
+                     throw Interrupted(fmt::format("{}: stopped; a run with resume continues it",
+                                                   output_.string()));
+                 }),
+        checkpoint_(open_checkpoint(model_dir, progress)),
         config_(checkpoint_->config()),
         basis_(pool_, config_, checkpoint_->weights()),
         file_(output_, *checkpoint_, basis_) {
@@ -109,19 +113,17 @@ class ModelQuantizer {
     if (metrics_minded() || *options_.model.token_weighting ||
         allocation == Allocation::kGradient || (length > 0 && embeddings_left)) {
       watch_.stage("gradients");
-      gradients_ =
-          std::make_unique<OutputGradients>(pool_, basis_.config(), basis_.weights(), windows,
-                                            options_.seed, [this] { check_stop(); });
+      gradients_ = std::make_unique<OutputGradients>(context_, basis_.config(), basis_.weights(),
+                                                     windows, options_.seed);
     }
     if (allocation != Allocation::kUniform) share_bits_unevenly(windows, work);
 
     watch_.stage("statistics");
     std::optional<Streams> streams;
     if (length > 0) {
-      streams.emplace(pool_, basis_.config(), length,
+      streams.emplace(context_, basis_.config(), length,
                       embed_windows(basis_.config(), basis_.weights(), windows),
                       *options_.model.drift);
-      streams->set_tick([this] { check_stop(); });
     }
     for (const EmbeddingPlan& plan : embeddings_) {
       if (plan.is_head()) continue;
@@ -152,7 +154,7 @@ class ModelQuantizer {
 
   void quantize_embedding(const EmbeddingPlan& plan, const WorkFolder& work,
                           const std::function<EmbeddingProblem()>& problem_of) {
-    check_stop();
+    context_.check();
     auto saved = work.matrix(plan.name);
     if (!saved) {
       watch_.stage("gradients");
@@ -174,7 +176,7 @@ class ModelQuantizer {
     auto saved = work.basis();
     if (!saved) {
       auto [rotation, variances] =
-          principal_axes(pool_, config_, checkpoint_->weights(), windows, [this] { check_stop(); });
+          principal_axes(context_, config_, checkpoint_->weights(), windows);
       saved = SavedBasis{.rotation = std::move(rotation), .axes = {}};
       Matrix<float>& stream = saved->rotation.stream;
       if (*options_.model.basis == Basis::kHeads) {
@@ -198,15 +200,12 @@ class ModelQuantizer {
     auto saved = work.sensitivities();
     if (!saved) {
       const std::vector<double> floors = least_shares(pool_, plan_, bits);
-      const auto tick = [this] { check_stop(); };
       if (*options_.model.allocation == Allocation::kGradient) {
-        saved = share_by_gradients(pool_, basis_.config(), basis_.weights(), windows, plan_,
-                                   *gradients_, *options_.model.token_weighting, bits, floors, tick,
-                                   progress_);
+        saved = share_by_gradients(context_, basis_.config(), basis_.weights(), windows, plan_,
+                                   *gradients_, *options_.model.token_weighting, bits, floors);
       } else {
-        saved = measure_sensitivities(pool_, basis_.config(), basis_.weights(), windows, plan_,
-                                      metrics_minded() ? gradients_.get() : nullptr, bits, tick,
-                                      progress_);
+        saved = measure_sensitivities(context_, basis_.config(), basis_.weights(), windows, plan_,
+                                      metrics_minded() ? gradients_.get() : nullptr, bits);
         share_by_sensitivity(*saved, bits, floors);
       }
       work.save_sensitivities(*saved);
@@ -216,25 +215,15 @@ class ModelQuantizer {
   }
   bool metrics_minded() const { return *options_.model.output_metric; }
 
-  void check_stop() const {
-    if (stop_ && stop_())
-      throw Interrupted(
-          fmt::format("{}: stopped; a run with resume continues it", output_.string()));
-  }
-
   std::vector<std::vector<int32_t>> windows_of(const WorkFolder& work) {
     if (auto saved = work.windows()) return *saved;
     const auto make = [this] {
-      return calibration_windows(pool_,
+      return calibration_windows(context_,
                                  {.name = checkpoint_->name(),
                                   .config = config_,
                                   .weights = checkpoint_->weights(),
                                   .tokenizer = [this] { return checkpoint_->tokenizer(); }},
-                                 options_.calibration, options_.seed,
-                                 [this](const ProgressEvent& event) {
-                                   if (progress_) progress_(event);
-                                   check_stop();
-                                 });
+                                 options_.calibration, options_.seed);
     };
     // Of a run's identity they depend on the version, the model and the calibration, and on the
     // seed.
@@ -259,7 +248,7 @@ class ModelQuantizer {
     const double before = report_bits_;
     int64_t block_weights = 0;
     for (const Capture stage : kStages) {
-      check_stop();
+      context_.check();
       std::vector<LayerPlan> layers;
       for (const LayerPlan& layer : plan_[static_cast<size_t>(block)])
         if (layer.site.input == stage) layers.push_back(layer);
@@ -274,9 +263,8 @@ class ModelQuantizer {
           if (!metrics_minded()) gradients.metrics = {};
           measured = true;
         }
-        finished =
-            StageQuantizer(pool_, options_, budget_, weights, gradients, streams, watch_, progress_)
-                .run(stage, layers);
+        finished = StageQuantizer(context_, options_, budget_, weights, gradients, streams, watch_)
+                       .run(stage, layers);
         work.save_stage(block, stage, finished);
       }
       install(layers, finished, weights, streams);
@@ -290,9 +278,9 @@ class ModelQuantizer {
     }
     watch_.stage("statistics");
     if (streams != nullptr) streams->end_block();
-    tell("quantizing", "blocks", block + 1, config_.blocks,
-         fmt::format("block {}: {:.4f} bits a weight", block,
-                     (report_bits_ - before) / static_cast<double>(block_weights)));
+    context_.tell("quantizing", "blocks", block + 1, config_.blocks,
+                  fmt::format("block {}: {:.4f} bits a weight", block,
+                              (report_bits_ - before) / static_cast<double>(block_weights)));
   }
 
   double counted_bits(const LayerReport& layer) const {
@@ -317,17 +305,10 @@ class ModelQuantizer {
     }
   }
 
-  void tell(const char* stage, const char* unit, int64_t done, int64_t total,
-            const std::string& detail) const {
-    if (progress_)
-      progress_({.stage = stage, .unit = unit, .done = done, .total = total, .detail = detail});
-  }
-
   std::filesystem::path output_;
   QuantizeOptions options_;
-  const ProgressFn& progress_;
-  const StopFn& stop_;
   ThreadPool pool_;
+  const Context context_;
   std::unique_ptr<Checkpoint> checkpoint_;
   const ModelConfig& config_;  // of the checkpoint, and of the file
   ModelBasis basis_;

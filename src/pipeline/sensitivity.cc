@@ -27,9 +27,10 @@ struct Variant {
 
 class SensitivityMeter {
  public:
-  SensitivityMeter(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,
+  SensitivityMeter(const Context& context, const ModelConfig& config, const WeightSource& source,
                    std::span<const std::vector<int32_t>> windows)
-      : pool_(pool),
+      : context_(context),
+        pool_(context.pool()),
         config_(config),
         source_(source),
         length_(static_cast<int64_t>(windows.front().size())),
@@ -44,11 +45,11 @@ class SensitivityMeter {
 
   // The model's next block; all variants of it.
   void judge(const BlockWeights& weights, std::vector<Variant>& variants,
-             std::span<LayerSensitivity> layers, const std::function<void()>& tick) {
+             std::span<LayerSensitivity> layers) {
     for (int64_t block = weights.block + 1; block < config_.blocks && !variants.empty(); ++block) {
       const BlockWeights later = load_block(pool_, config_, source_, block);
       for (Variant& variant : variants) {
-        tick();
+        context_.check();
         forward(later, variant.X);
       }
     }
@@ -64,7 +65,7 @@ class SensitivityMeter {
             kl_loss(pool_, 1, reference, mine) /
             (static_cast<double>(last_.rows()) * std::numbers::ln2);
       }
-      tick();
+      context_.check();
     }
     forward(weights, original_);
   }
@@ -89,6 +90,7 @@ class SensitivityMeter {
     forward_block(pool_, config_, rope_, weights, length_, X);
   }
 
+  const Context& context_;
   ThreadPool& pool_;
   const ModelConfig& config_;
   const WeightSource& source_;
@@ -100,16 +102,15 @@ class SensitivityMeter {
 
 }  // namespace
 
-std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const ModelConfig& config,
+std::vector<LayerSensitivity> measure_sensitivities(const Context& context,
+                                                    const ModelConfig& config,
                                                     const WeightSource& source,
                                                     std::span<const std::vector<int32_t>> windows,
                                                     const std::vector<std::vector<LayerPlan>>& plan,
-                                                    const OutputGradients* gradients, double bits,
-                                                    const std::function<void()>& tick,
-                                                    const ProgressFn& progress) {
-  SensitivityMeter meter(pool, config, source, windows);
-  Streams streams(pool, config, meter.length(), meter.embedded(windows), false);
-  streams.set_tick(tick);
+                                                    const OutputGradients* gradients, double bits) {
+  ThreadPool& pool = context.pool();
+  SensitivityMeter meter(context, config, source, windows);
+  Streams streams(context, config, meter.length(), meter.embedded(windows), false);
   std::vector<LayerSensitivity> out;
   for (int64_t block = 0; block < config.blocks; ++block) {
     const BlockWeights weights = load_block(pool, config, source, block);
@@ -125,7 +126,7 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
         measured.kl_bits.resize(2);
         BlockWeights changed = weights;
         for (int rate = 0; rate < 2; ++rate) {
-          tick();
+          context.check();
           QuantizerOptions options = layer.options;
           options.bits = std::clamp(bits + (rate == 0 ? -0.25 : 0.75), 0.5, 8.0);
           measured.bits.push_back(options.bits);
@@ -142,13 +143,8 @@ std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const Mode
       }
     }
     streams.end_block();
-    meter.judge(weights, variants, out, tick);
-    if (progress)
-      progress({.stage = "sensitivity",
-                .unit = "blocks",
-                .done = block + 1,
-                .total = config.blocks,
-                .detail = ""});
+    meter.judge(weights, variants, out);
+    context.tell("sensitivity", "blocks", block + 1, config.blocks);
   }
   return out;
 }

@@ -7,12 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
-#include "watersic/progress.h"
 #include "watersic/quantize.h"
 
 namespace watersic {
@@ -21,15 +20,14 @@ namespace watersic {
 // statistics of all windows), and runs the rest of the model on some of the windows: the KL of the
 // original's next-token distributions against those. In the order of the plan; layers that don't
 // share the budget, because they are kept or have a rate of their own, are left out.
-// `gradients`: null without a metric of the outputs. `tick` is called between steps and may throw
-// to stop.
-std::vector<LayerSensitivity> measure_sensitivities(ThreadPool& pool, const ModelConfig& config,
+// `gradients`: null without a metric of the outputs. May be stopped between
+// steps.
+std::vector<LayerSensitivity> measure_sensitivities(const Context& context,
+                                                    const ModelConfig& config,
                                                     const WeightSource& source,
                                                     std::span<const std::vector<int32_t>> windows,
                                                     const std::vector<std::vector<LayerPlan>>& plan,
-                                                    const OutputGradients* gradients, double bits,
-                                                    const std::function<void()>& tick,
-                                                    const ProgressFn& progress);
+                                                    const OutputGradients* gradients, double bits);
 
 // What both ways of sharing have in common. No layer gets less than kLeastPart of `bits`, the
 // average, nor than its floor, nor kMostExtra more than it.

@@ -140,9 +140,7 @@ void StageQuantizer::search(Capture stage, const std::vector<LayerPlan>& layers)
       if (tried == 0) first[i] = std::move(draft);
     }
     ++tried;
-    if (progress_)
-      progress_(
-          {.stage = "mixing", .unit = "points", .done = tried, .total = points, .detail = ""});
+    context_.tell("mixing", "points", tried, points);
     return streams_->next_input_error(stage, kMixingTokens);
   });
 }
@@ -230,7 +228,7 @@ FinishedStage StageQuantizer::run(Capture stage, const std::vector<LayerPlan>& l
   if (stage == Capture::kDown && streams_ != nullptr) out.outliers = outliers();
   RateBudget budget = budget_;
   for (const LayerPlan& layer : layers) {
-    if (streams_ != nullptr) streams_->tick();
+    context_.check();
     out.tensors.emplace_back();
     if (layer.keep) {
       out.layers.push_back(kept(layer));

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/context.h"
 #include "base/threads.h"
 #include "encode/encode_layer.h"
 #include "model/block.h"
@@ -14,7 +15,6 @@
 #include "pipeline/stopwatch.h"
 #include "pipeline/streams.h"
 #include "pipeline/work_folder.h"
-#include "watersic/progress.h"
 #include "watersic/quantize.h"
 
 namespace watersic {
@@ -41,17 +41,17 @@ class StageQuantizer {
   // `weights`: the original block's. `gradients`: of its layers' outputs; empty ones without.
   // `streams`: null without calibration. `options.model` must be resolved. All must outlive the
   // object.
-  StageQuantizer(ThreadPool& pool, const QuantizeOptions& options, const RateBudget& budget,
+  StageQuantizer(const Context& context, const QuantizeOptions& options, const RateBudget& budget,
                  const BlockWeights& weights, const BlockGradients& gradients, Streams* streams,
-                 Stopwatch& watch, const ProgressFn& progress)
-      : pool_(pool),
+                 Stopwatch& watch)
+      : context_(context),
+        pool_(context.pool()),
         options_(options),
         budget_(budget),
         weights_(weights),
         gradients_(gradients),
         streams_(streams),
-        watch_(watch),
-        progress_(progress) {}
+        watch_(watch) {}
 
   // `layers`: those of the stage. Leaves the streams as after the stage.
   FinishedStage run(Capture stage, const std::vector<LayerPlan>& layers);
@@ -68,6 +68,7 @@ class StageQuantizer {
   void set_limit(const LayerPlan& layer, double variance, LayerReport& report) const;
   std::vector<OutlierReport> outliers() const;
 
+  const Context& context_;
   ThreadPool& pool_;
   const QuantizeOptions& options_;
   const RateBudget& budget_;
@@ -75,7 +76,6 @@ class StageQuantizer {
   const BlockGradients& gradients_;
   Streams* streams_;
   Stopwatch& watch_;
-  const ProgressFn& progress_;
 
   StageStatistics statistics_;
   Moments mixed_;

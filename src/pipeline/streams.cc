@@ -11,9 +11,10 @@
 
 namespace watersic {
 
-Streams::Streams(ThreadPool& pool, const ModelConfig& config, int64_t length, Matrix<float> X,
+Streams::Streams(const Context& context, const ModelConfig& config, int64_t length, Matrix<float> X,
                  bool two)
-    : pool_(pool),
+    : context_(context),
+      pool_(context.pool()),
       config_(config),
       rope_(config, length),
       length_(length),
@@ -25,7 +26,7 @@ Streams::Streams(ThreadPool& pool, const ModelConfig& config, int64_t length, Ma
 void Streams::for_each_batch(const std::function<void(const Batch&)>& body) {
   const int64_t windows = std::max<int64_t>(1, kBatchTokens / length_), step = windows * length_;
   for (int64_t row = 0; row < X_.rows(); row += step) {
-    tick();
+    context_.check();
     const Batch batch{row, std::min(step, X_.rows() - row)};
     try {
       body(batch);

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/context.h"
 #include "base/threads.h"
 #include "calibration/stage_moments.h"
 #include "model/block.h"
@@ -31,8 +32,10 @@ struct StageWanted {
 class Streams {
  public:
   // X: the embedded windows, each of `length` tokens. `two`: whether the quantized model's stream
-  // is followed as well; without it there are x and its moments alone.
-  Streams(ThreadPool& pool, const ModelConfig& config, int64_t length, Matrix<float> X, bool two);
+  // is followed as well; without it there are x and its moments alone. Work may be
+  // stopped before every batch.
+  Streams(const Context& context, const ModelConfig& config, int64_t length, Matrix<float> X,
+          bool two);
 
   // Before the first block: where the quantized model's stream begins, if not where the original's
   // does.
@@ -40,11 +43,6 @@ class Streams {
 
   bool two() const { return two_; }
   int64_t tokens() const { return X_.rows(); }
-  // Called before every batch; may throw to stop.
-  void set_tick(std::function<void()> tick) { tick_ = std::move(tick); }
-  void tick() const {
-    if (tick_) tick_();
-  }
 
   void begin_block(BlockWeights original);
   const BlockWeights& original() const { return original_; }
@@ -81,12 +79,12 @@ class Streams {
   void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
   void bring_up_to(Capture stage, const Batch& batch);
 
+  Context context_;
   ThreadPool& pool_;
   const ModelConfig& config_;
   RopeTable rope_;
   int64_t length_;
   bool two_;
-  std::function<void()> tick_;
   Matrix<float> X_, Xq_;
   BlockWeights original_, quantized_;
   std::vector<Matrix<float>> next_inputs_;  // u of next_input_error, by batch, until the next stage

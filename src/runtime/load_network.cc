@@ -2,13 +2,11 @@
 
 namespace watersic {
 
-Network load_network(const OpenModel& model, WeightFormat format, const ProgressFn& progress) {
-  return make_network(
-      model.config(), model.weights(),
-      [&](const std::string& weight, const std::string& bias) {
-        return model.layer(weight, bias, format);
-      },
-      progress);
+Network load_network(const Context& context, const OpenModel& model, WeightFormat format) {
+  return make_network(context, model.config(), model.weights(),
+                      [&](const std::string& weight, const std::string& bias) {
+                        return model.layer(weight, bias, format);
+                      });
 }
 
 int64_t network_bytes(const OpenModel& model, WeightFormat format) {
@@ -19,11 +17,11 @@ int64_t network_bytes(const OpenModel& model, WeightFormat format) {
   return bytes;
 }
 
-std::unique_ptr<const ForwardModel> forward_model(const OpenModel& model, WeightFormat format,
-                                                  const ProgressFn& progress) {
+std::unique_ptr<const ForwardModel> forward_model(const Context& context, const OpenModel& model,
+                                                  WeightFormat format) {
   if (format == WeightFormat::kFloat32)
     return std::make_unique<LoadedModel>(model.config(), model.weights());
-  return std::make_unique<Network>(load_network(model, format, progress));
+  return std::make_unique<Network>(load_network(context, model, format));
 }
 
 }  // namespace watersic

@@ -182,11 +182,10 @@ Tokenizer OpenModel::tokenizer() const {
                           name_ + ": tokenizer.json");
 }
 
-std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool,
-                                      const ProgressFn& progress) {
+std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, const Context& context) {
   if (std::filesystem::is_directory(path) || GgufFile::is_gguf(path))
-    return std::make_unique<Unquantized>(path, progress);
-  return std::make_unique<Container>(path, pool);
+    return std::make_unique<Unquantized>(path, context.progress());
+  return std::make_unique<Container>(path, context.pool());
 }
 
 }  // namespace watersic

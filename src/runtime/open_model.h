@@ -8,12 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/context.h"
 #include "model/config.h"
 #include "model/linear_layer.h"
 #include "model/weights.h"
 #include "tokenizer/tokenizer.h"
-#include "watersic/progress.h"
 #include "watersic/running.h"
 
 namespace watersic {
@@ -57,7 +56,6 @@ class OpenModel {
 
 // The shapes of all tensors are checked. `pool` must outlive the model. `progress` gets the note,
 // if there is one. Throws Error.
-std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, ThreadPool& pool,
-                                      const ProgressFn& progress = {});
+std::unique_ptr<OpenModel> open_model(const std::filesystem::path& path, const Context& context);
 
 }  // namespace watersic

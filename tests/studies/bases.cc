@@ -47,7 +47,7 @@ class Study {
                                     .config = config(),
                                     .weights = checkpoint_->weights(),
                                     .tokenizer = [this] { return checkpoint_->tokenizer(); }},
-                                   options, 1, {});
+                                   options, 1);
     gather();
   }
 
@@ -88,7 +88,7 @@ class Study {
 
   void inputs() {
     const auto rotation =
-        principal_axes(pool_, config(), checkpoint_->weights(), windows_, [] {}).rotation;
+        principal_axes(pool_, config(), checkpoint_->weights(), windows_).rotation;
     for (const bool down : {false, true}) {
       const auto& layers = down ? down_ : o_;
       const int64_t n = layers.front().S.cols();
