@@ -14,6 +14,10 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 // after it.
 void check_writable(const std::filesystem::path& path);
 
+// Removes the files and folders under temporary names that this process has made so far, for a
+// program that ends on a signal: may be called from its handler, just before it ends.
+void remove_temporary_files() noexcept;
+
 // The whole file; it must be valid UTF-8 and not empty. Throws Error with the offset of a bad byte.
 std::string read_text(const std::filesystem::path& path);
 

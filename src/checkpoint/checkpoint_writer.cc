@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/atomic_file.h"
 #include "io/json.h"
+#include "io/temporary.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -41,7 +41,7 @@ std::vector<size_t> shard_bounds(const CheckpointFolder& folder) {
 
 void write_files(const fs::path& dir, const CheckpointFolder& folder,
                  const std::function<void(size_t, SafetensorsWriter&)>& fill,
-                 const ProgressFn& progress, std::vector<fs::path>& written) {
+                 const ProgressFn& progress, std::vector<Temporary>& written) {
   const std::vector<size_t> bounds = shard_bounds(folder);
   const size_t shards = bounds.size() - 1;
   Json weight_map = Json::object();
@@ -67,7 +67,7 @@ void write_files(const fs::path& dir, const CheckpointFolder& folder,
       }
     }
     writer.commit();
-    written.push_back(dir / name);
+    written.emplace_back(dir / name);
   }
   std::map<std::string, std::string> texts = folder.texts;
   if (shards > 1) {
@@ -76,7 +76,7 @@ void write_files(const fs::path& dir, const CheckpointFolder& folder,
   }
   for (const auto& [name, text] : texts) {
     write_file(dir / name, text);
-    written.push_back(dir / name);
+    written.emplace_back(dir / name);
   }
 }
 
@@ -86,19 +86,21 @@ void write_checkpoint(const fs::path& dir, const CheckpointFolder& folder,
                       const std::function<void(size_t k, SafetensorsWriter& writer)>& fill,
                       const ProgressFn& progress) {
   std::error_code failed;
-  const bool existed = fs::exists(dir, failed);
-  fs::create_directories(dir, failed);
-  if (failed) throw Error(fmt::format("{}: cannot be created: {}", dir.string(), failed.message()));
-  if (!fs::is_empty(dir))
+  if (fs::exists(dir, failed) && !fs::is_empty(dir, failed))
     throw Error(fmt::format("{}: expected a new or an empty folder", dir.string()));
-  std::vector<fs::path> written;
-  try {
-    write_files(dir, folder, fill, progress, written);
-  } catch (...) {
-    for (const fs::path& path : written) fs::remove(path, failed);
-    if (!existed) fs::remove(dir, failed);
-    throw;
-  }
+  const fs::path target = dir.has_filename() ? dir : dir.parent_path();  // "folder/"
+  if (target.has_parent_path()) fs::create_directories(target.parent_path(), failed);
+  if (failed) throw Error(fmt::format("{}: cannot be created: {}", dir.string(), failed.message()));
+  Temporary temporary(target, Temporary::Kind::kFolder);
+  std::vector<Temporary> written;
+  write_files(temporary.path(), folder, fill, progress, written);
+  fs::rename(temporary.path(), target, failed);
+  if (failed)
+    throw Error(
+        fmt::format("{}: cannot be renamed into place: {}", dir.string(), failed.message()));
+  temporary.keep();
+  for (Temporary& file : written) file.keep();
+  sync_folder(target.has_parent_path() ? target.parent_path() : ".");
 }
 
 }  // namespace watersic

@@ -50,7 +50,8 @@ void add_options(CLI::App& command, Options& options, const std::set<std::string
 // `--calibration`, `--samples` and `--sequence-length`
 void add_calibration_options(CLI::App& command, CalibrationOptions& options);
 
-// True once SIGTERM or SIGINT has come: a run stops where it can be resumed.
+// True once SIGINT, SIGTERM or SIGHUP has come: a run stops where it can be resumed; at once when
+// it comes again.
 StopFn stop_on_signals();
 
 // Progress on stderr: a line that rewrites itself on a terminal, plain lines elsewhere; nothing

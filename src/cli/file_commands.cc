@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "console.h"
 #include "watersic/file.h"
 #include "watersic/model.h"
 
@@ -24,7 +25,7 @@ void add_inspect(CLI::App& program) {
   command->callback([arguments] {
     const Inspection inspection = inspect(arguments->file);
     if (!arguments->json.empty()) write_file(arguments->json, to_json(inspection));
-    fmt::print("{}", to_text(inspection));
+    print_printable(to_text(inspection));
   });
 }
 

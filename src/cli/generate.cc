@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "console.h"
 #include "watersic/file.h"
 
 namespace watersic::cli {
@@ -24,7 +25,7 @@ void run_generate(const GenerateArguments& arguments) {
   const auto print = [&](std::string_view piece) {
     if (arguments.ids) return true;
     fmt::print("{}", piece);
-    return std::fflush(stdout) == 0;
+    return stdout_is_written();
   };
   const GenerateResult r = generate(arguments.model, prompt, arguments.options, print,
                                     progress_printer(arguments.quiet));
@@ -33,15 +34,15 @@ void run_generate(const GenerateArguments& arguments) {
   } else {
     fmt::print("\n");
   }
-  std::fflush(stdout);
   if (arguments.quiet) return;
   const auto rate = [](size_t tokens, double seconds) {
     return fmt::format("{} tokens in {:.2f} s, {:.1f} a second", tokens, seconds,
                        static_cast<double>(tokens) / std::max(seconds, 1e-9));
   };
-  fmt::print(stderr, "loaded in {:.2f} s; prompt: {}; text: {}; {}\n", r.load_seconds,
-             rate(r.prompt.size(), r.prompt_seconds), rate(r.ids.size(), r.seconds),
-             r.ended ? "ended by the model" : "not ended by the model");
+  std::fflush(stdout);  // before what follows it on a terminal
+  say(fmt::format("loaded in {:.2f} s; prompt: {}; text: {}; {}\n", r.load_seconds,
+                  rate(r.prompt.size(), r.prompt_seconds), rate(r.ids.size(), r.seconds),
+                  r.ended ? "ended by the model" : "not ended by the model"));
 }
 
 }  // namespace

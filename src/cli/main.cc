@@ -1,18 +1,21 @@
 // watersic: the command line. Results go to stdout, messages to stderr; exit codes are 0, 1 for an
-// error, 2 for wrong usage, 75 for a run that was stopped and can be resumed.
+// error, 2 for wrong usage, 75 for a run that was stopped and can be resumed, 128 and its number
+// for a signal.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <exception>
 #include <new>
 
 #include "commands.h"
+#include "console.h"
 #include "help.h"
 #include "watersic/quantize.h"
 #include "watersic/version.h"
 
 int main(int argc, char** argv) {
   using namespace watersic::cli;
+  open_standard_streams();
+  end_on_signals();
   CLI::App program(
       "Quantizes large language models to 1-8 bits a weight, close to the information-theoretic "
       "limit,\n"
@@ -42,18 +45,18 @@ int main(int argc, char** argv) {
   program.footer("Each has its own --help: watersic quantize --help");
   try {
     program.parse(argc, argv);
-    if (std::fflush(stdout) == 0) return 0;
-    fmt::print(stderr, "watersic: error: the standard output cannot be written\n");
+    if (stdout_is_written()) return 0;
+    say_message("error: the standard output cannot be written");
   } catch (const CLI::ParseError& e) {
     const int code = program.exit(e);
     return code == 0 ? 0 : 2;
   } catch (const watersic::Interrupted& e) {
-    fmt::print(stderr, "watersic: {}\n", e.what());
+    say_message(e.what());
     return 75;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "watersic: error: out of memory\n");
+    say_message("error: out of memory");
   } catch (const std::exception& e) {
-    fmt::print(stderr, "watersic: error: {}\n", e.what());
+    say_message(fmt::format("error: {}", e.what()));
   }
   return 1;
 }

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "commands.h"
+#include "console.h"
 #include "watersic/error.h"
 
 namespace watersic::cli {
@@ -76,13 +77,16 @@ namespace {
 
 std::atomic<bool> stopped = false;
 static_assert(std::atomic<bool>::is_always_lock_free);
-extern "C" void stop_run(int /*signal*/) { stopped = true; }
+// Who asks twice doesn't wait for the next step.
+extern "C" void stop_run(int signal) {
+  if (stopped.exchange(true)) end_program(signal);
+}
 
 }  // namespace
 
 StopFn stop_on_signals() {
-  std::signal(SIGTERM, stop_run);
-  std::signal(SIGINT, stop_run);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+    if (std::signal(signal, stop_run) == SIG_IGN) std::signal(signal, SIG_IGN);
   return [] { return stopped.load(); };
 }
 

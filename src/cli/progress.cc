@@ -3,10 +3,10 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <memory>
 
 #include "commands.h"
+#include "console.h"
 
 namespace watersic::cli {
 namespace {
@@ -37,7 +37,7 @@ class Printer {
     }
     if (!event.detail.empty()) {
       clear();
-      fmt::print(stderr, "{}\n", event.detail);
+      say(printable(event.detail) + "\n");
     }
     // A terminal is refreshed ten times a second; a log gets a line every ten seconds.
     const auto interval = terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(10);
@@ -62,17 +62,16 @@ class Printer {
     }
     clear();
     if (terminal_ && event.done < event.total) {
-      fmt::print(stderr, "{}", line);
+      say(line);
       width_ = line.size();
     } else {
-      fmt::print(stderr, "{}\n", line);
+      say(line + "\n");
     }
-    std::fflush(stderr);
   }
 
  private:
   void clear() {
-    if (width_ > 0) fmt::print(stderr, "\r{:{}}\r", "", width_);
+    if (width_ > 0) say(fmt::format("\r{:{}}\r", "", width_));
     width_ = 0;
   }
 

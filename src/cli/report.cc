@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "console.h"
 #include "watersic/file.h"
 
 namespace watersic::cli {
@@ -25,7 +26,7 @@ void run_report(const ReportArguments& arguments) {
   write_file(arguments.output, report.html);
   fmt::print("{}: {}, {}\n", arguments.output.string(), counted(report.runs, "run"),
              counted(report.evaluations, "evaluation"));
-  for (const std::string& note : report.notes) fmt::print(stderr, "{}\n", note);
+  for (const std::string& note : report.notes) say(printable(note) + "\n");
 }
 
 }  // namespace

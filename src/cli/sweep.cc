@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "console.h"
 
 namespace watersic::cli {
 namespace {
@@ -26,7 +27,7 @@ void run_sweep(SweepArguments& arguments) {
   const SweepResult r = sweep(arguments.model, arguments.text, arguments.folder, options,
                               progress_printer(arguments.quiet), stop_on_signals());
   if (arguments.quiet) return;
-  for (const std::string& note : r.notes) fmt::print(stderr, "{}\n", note);
+  for (const std::string& note : r.notes) say(printable(note) + "\n");
   fmt::print("{:<14}{:>6}{:>10}{:>10}{:>12}{:>12}{:>11}{:>10}\n", "method", "bits", "in file",
              "MiB", "perplexity", "bits/byte", "KL, bits", "same top");
   for (const SweepRow& row : r.rows) {

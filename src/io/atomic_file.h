@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "io/temporary.h"
 #include "watersic/file.h"
 
 namespace watersic {
@@ -16,9 +17,6 @@ class AtomicFile {
   // Creates a temporary file in the directory of `path`. Throws Error, naming the path.
   explicit AtomicFile(const std::filesystem::path& path);
   // Without commit() the temporary file is removed and `path` is as it was.
-  ~AtomicFile();
-  AtomicFile(const AtomicFile&) = delete;
-  AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
@@ -31,8 +29,8 @@ class AtomicFile {
  private:
   [[noreturn]] void fail(const char* what) const;
 
-  std::filesystem::path path_, temporary_;
-  int file_ = -1;
+  std::filesystem::path path_;
+  Temporary temporary_;
   uint64_t size_ = 0;
 };
 

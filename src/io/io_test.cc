@@ -1,5 +1,7 @@
 // Reading what others wrote, and writing so that half a file is never seen.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -7,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/atomic_file.h"
+#include "io/file_lock.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
 #include "io/text.h"
@@ -53,6 +56,61 @@ TEST_F(Io, AnAtomicFileAppearsWholeOrNotAtAll) {
   }
   EXPECT_EQ(read_text(path), "second");
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_), fs::directory_iterator()), 1);
+}
+
+// What runs in a process that ends at once.
+void in_a_process(const std::function<void()>& run) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    run();
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+}
+
+TEST_F(Io, TemporaryFilesGoOnASignal) {
+  in_a_process([&] {
+    const AtomicFile file(dir_ / "a");
+    const Temporary folder(dir_ / "b", Temporary::Kind::kFolder);
+    write_file(folder.path() / "whole", "x");
+    const Temporary inside(folder.path() / "whole");
+    AtomicFile half(folder.path() / "half");
+    half.write("x");
+    write_file(dir_ / "kept", "x");
+    remove_temporary_files();
+  });
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_), fs::directory_iterator()), 1);
+  EXPECT_TRUE(fs::exists(dir_ / "kept"));
+}
+
+TEST_F(Io, WhatADeadProcessLeftGoesWithTheNextOfItsName) {
+  const AtomicFile mine(dir_ / "a");
+  in_a_process([&] {
+    new AtomicFile(dir_ / "a");
+    new Temporary(dir_ / "b", Temporary::Kind::kFolder);
+  });
+  const auto count = [&] {
+    return std::distance(fs::directory_iterator(dir_), fs::directory_iterator());
+  };
+  EXPECT_EQ(count(), 3);
+  write_file(dir_ / "a", "x");  // a living one's stays
+  EXPECT_EQ(count(), 3);
+  { const Temporary folder(dir_ / "b", Temporary::Kind::kFolder); }
+  EXPECT_EQ(count(), 2);
+}
+
+TEST_F(Io, OneAtATimeHoldsALock) {
+  {
+    const FileLock lock(dir_ / "lock");
+    EXPECT_NE(
+        error_of([&] { const FileLock second(dir_ / "lock"); }).find("lock: is held by process"),
+        std::string::npos);
+  }
+  in_a_process([&] { new FileLock(dir_ / "lock"); });  // which ends without letting go
+  const FileLock again(dir_ / "lock");
 }
 
 TEST_F(Io, WritingWhereOneCannotIsAnError) {
@@ -131,6 +189,15 @@ TEST_F(Io, JsonFieldsNameFileAndField) {
   EXPECT_NE(
       error_of([&] { read_json(file("d.json", "{\"a\": ")); }).find("d.json: is not valid JSON"),
       std::string::npos);
+  for (const char* twice : {R"({"a": 1, "b": 2, "a": 3})", R"([{"x": {"a": 1, "\u0061": 1}}])"}) {
+    EXPECT_EQ(error_of([&] { parse_json(twice, "twice"); }),
+              "twice: expected each name once in an object, found \"a\" twice");
+  }
+  EXPECT_EQ(parse_json(R"([{"a": {"a": 1}}, {"a": 2}])", "once").size(), 2U);
+  const std::string long_one =
+      error_of([&] { parse_json("\"" + std::string(1000000, 'a'), "long"); });
+  EXPECT_LT(long_one.size(), 300U);
+  EXPECT_EQ(long_one.find("json.exception"), std::string::npos) << long_one;
   EXPECT_NE(error_of([&] { parse_json(std::string(100000, '['), "deep"); }).find("nested deeper"),
             std::string::npos);
 }

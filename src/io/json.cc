@@ -4,8 +4,11 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
+#include <vector>
 
 #include "io/mapped_file.h"
+#include "io/text.h"
 
 namespace watersic {
 namespace {
@@ -15,38 +18,38 @@ constexpr int kMaxJsonDepth = 64;
 // A value as an error shows it: short.
 std::string shown(const Json& value) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  if (text.size() > 60) text = replace_invalid_utf8(text.substr(0, 57)) + "...";
   return text;
+}
+
+// What the parser says, without its own numbering, and without all that it has read.
+std::string shortened(std::string what) {
+  if (const size_t end = what.find("] "); what.starts_with("[json.exception") && end != what.npos)
+    what.erase(0, end + 2);
+  if (what.size() > 200) what = what.substr(0, 200) + "...";
+  return replace_invalid_utf8(what);
 }
 
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& name) {
-  // The depth is checked as the text is scanned, before a tree of it exists: destroying one
-  // recurses.
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_string = false;
-      }
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxJsonDepth)
-        throw Error(fmt::format("{}: JSON nested deeper than {} levels", name, kMaxJsonDepth));
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
+  std::vector<std::unordered_set<std::string>> names;  // of the objects that are open
+  // Throws before there is a tree of any depth: destroying one recurses.
+  const auto check = [&](int depth, Json::parse_event_t event, Json& value) {
+    using Event = Json::parse_event_t;
+    if ((event == Event::object_start || event == Event::array_start) && depth >= kMaxJsonDepth)
+      throw Error(fmt::format("{}: JSON nested deeper than {} levels", name, kMaxJsonDepth));
+    if (event == Event::object_start) names.emplace_back();
+    if (event == Event::object_end) names.pop_back();
+    if (event == Event::key && !names.back().insert(value.get<std::string>()).second)
+      throw Error(fmt::format("{}: expected each name once in an object, found {} twice", name,
+                              shown(value)));
+    return true;
+  };
   try {
-    return Json::parse(text);
+    return Json::parse(text, check);
   } catch (const Json::exception& e) {
-    throw Error(fmt::format("{}: is not valid JSON: {}", name, e.what()));
+    throw Error(fmt::format("{}: is not valid JSON: {}", name, shortened(e.what())));
   }
 }
 

@@ -12,7 +12,8 @@ namespace watersic {
 
 using Json = nlohmann::json;
 
-// Reads the file as UTF-8 JSON. At most `max_bytes` long and 64 levels deep. Throws Error.
+// Reads the file as UTF-8 JSON, at most `max_bytes` long and 64 levels deep, no name twice in an
+// object. Throws Error.
 Json read_json(const std::filesystem::path& path, size_t max_bytes = size_t{256} << 20);
 
 // The same from memory; `name` is what errors call it.

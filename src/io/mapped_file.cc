@@ -15,7 +15,8 @@
 namespace watersic {
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe opens at once, and is refused below.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0)
     throw Error(fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
   struct stat status = {};

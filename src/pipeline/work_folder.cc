@@ -16,6 +16,7 @@
 namespace watersic {
 namespace {
 
+constexpr const char* kLock = "lock";
 constexpr const char* kIdentity = "run.json";
 constexpr const char* kWindows = "windows.json";
 constexpr const char* kSensitivities = "sensitivities.json";
@@ -30,11 +31,15 @@ void write_blob(const std::filesystem::path& file, std::span<const std::byte> by
   out.commit();
 }
 
+Error damaged(const std::filesystem::path& file, const std::string& expected,
+              const std::string& found) {
+  return Error(fmt::format("{}: is damaged: expected the hash {}, found {}", file.string(),
+                           expected, found));
+}
+
 void check_hash(const MappedFile& file, const std::string& expected) {
   const std::string found = hex_hash(file.bytes());
-  if (found != expected)
-    throw Error(fmt::format("{}: is damaged: expected the hash {}, found {}", file.path().string(),
-                            expected, found));
+  if (found != expected) throw damaged(file.path(), expected, found);
 }
 
 std::vector<std::byte> read_blob(const std::filesystem::path& file, const std::string& expected) {
@@ -43,17 +48,69 @@ std::vector<std::byte> read_blob(const std::filesystem::path& file, const std::s
   return {mapped.bytes().begin(), mapped.bytes().end()};
 }
 
-std::optional<FinishedStage> read_stage(const std::filesystem::path& file,
-                                        const std::filesystem::path& folder) {
+}  // namespace
+
+WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity, bool resume)
+    : path_(output.string() + ".work"),
+      removed_(output.string() + ".work.removed"),
+      run_(hex_hash(identity.dump())) {
+  std::error_code error;
+  if (resume && !std::filesystem::exists(path_ / kIdentity, error))
+    throw Error(fmt::format("{}: resume: expected an unfinished run, found none", path_.string()));
+  std::filesystem::create_directories(path_, error);
+  if (error) throw Error(fmt::format("{}: cannot be created: {}", path_.string(), error.message()));
+  lock_.emplace(path_ / kLock);
+  std::filesystem::remove_all(removed_, error);  // of a run that was killed as it ended
+  const std::filesystem::path file = path_ / kIdentity;
+  if (std::filesystem::exists(file)) {
+    if (!resume) {
+      throw Error(fmt::format("{}: holds an unfinished run; resume it, or remove the folder",
+                              path_.string()));
+    }
+    if (const auto found = first_difference(read_json(file), identity))
+      throw Error(fmt::format("{}: resume: {}", path_.string(), *found));
+    return;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+    const std::string name = entry.path().filename().string();
+    if (name == kLock || name.starts_with(std::string(kIdentity) + ".tmp-")) continue;
+    throw Error(
+        fmt::format("{}: expected a new folder or one with a {}, found {}; remove the folder",
+                    path_.string(), kIdentity, name));
+  }
+  write_file(file, identity.dump(2) + "\n");
+}
+
+std::optional<Json> WorkFolder::read(const std::filesystem::path& file) const {
   if (!std::filesystem::exists(file)) return std::nullopt;
-  const Json json = read_json(file);
+  Json json = read_json(file, size_t{4} << 30);
   const JsonFields fields(json, file.string());
+  if (const std::string run = fields.text("run"); run != run_)
+    throw Error(
+        fmt::format("{}: belongs to another run: expected {}, found {}", file.string(), run_, run));
+  const std::string expected = fields.text("hash");
+  if (!json.contains("data")) fields.fail("data", "what was finished");
+  const std::string found = hex_hash(json["data"].dump());
+  if (found != expected) throw damaged(file, expected, found);
+  return std::move(json["data"]);
+}
+
+void WorkFolder::write(const std::filesystem::path& file, const Json& data) const {
+  // The data whole, not copied: windows may be large.
+  write_file(file, fmt::format("{{\"run\": \"{}\", \"hash\": \"{}\", \"data\":\n{}}}\n", run_,
+                               hex_hash(data.dump()), data.dump(1)));
+}
+
+std::optional<FinishedStage> WorkFolder::read_stage(const std::filesystem::path& file) const {
+  const auto data = read(file);
+  if (!data) return std::nullopt;
+  const JsonFields fields(*data, file.string());
   FinishedStage out;
   for (const Json& entry : fields.array("layers")) {
     out.layers.push_back(layer_from_json(entry, file.string() + ": layers"));
     out.tensors.emplace_back();
     if (out.layers.back().kept) continue;
-    out.tensors.back() = read_blob(folder / (out.layers.back().name + ".tensor"),
+    out.tensors.back() = read_blob(path_ / (out.layers.back().name + ".tensor"),
                                    JsonFields(entry, file.string() + ": layers").text("hash"));
   }
   for (const Json& entry : fields.array("outliers")) {
@@ -65,65 +122,43 @@ std::optional<FinishedStage> read_stage(const std::filesystem::path& file,
   return out;
 }
 
-void write_stage(const std::filesystem::path& file, const std::filesystem::path& folder,
-                 const FinishedStage& finished) {
+void WorkFolder::write_stage(const std::filesystem::path& file,
+                             const FinishedStage& finished) const {
   Json json = {{"layers", Json::array()}, {"outliers", Json::array()}};
   for (size_t i = 0; i < finished.layers.size(); ++i) {
     const LayerReport& layer = finished.layers[i];
     Json entry = layer_json(layer);
     if (!layer.kept) {
-      write_blob(folder / (layer.name + ".tensor"), finished.tensors[i]);
+      write_blob(path_ / (layer.name + ".tensor"), finished.tensors[i]);
       entry["hash"] = hex_hash(finished.tensors[i]);
     }
     json["layers"].push_back(entry);
   }
   for (const OutlierReport& o : finished.outliers)
     json["outliers"].push_back({{"block", o.block}, {"row", o.row}, {"ratio", o.ratio}});
-  write_file(file, json.dump(1) + "\n");
-}
-
-}  // namespace
-
-WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity, bool resume)
-    : path_(output.string() + ".work") {
-  const std::filesystem::path file = path_ / kIdentity;
-  if (std::filesystem::exists(file)) {
-    if (!resume) {
-      throw Error(fmt::format("{}: holds an unfinished run; resume it, or remove the folder",
-                              path_.string()));
-    }
-    if (const auto found = first_difference(read_json(file), identity))
-      throw Error(fmt::format("{}: resume: {}", path_.string(), *found));
-    return;
-  }
-  if (resume)
-    throw Error(fmt::format("{}: resume: expected an unfinished run, found none", path_.string()));
-  std::error_code error;
-  std::filesystem::create_directories(path_, error);
-  if (error) throw Error(fmt::format("{}: cannot be created: {}", path_.string(), error.message()));
-  write_file(file, identity.dump(2) + "\n");
+  write(file, json);
 }
 
 std::optional<std::vector<std::vector<int32_t>>> WorkFolder::windows() const {
   const std::filesystem::path file = path_ / kWindows;
-  if (!std::filesystem::exists(file)) return std::nullopt;
-  const Json json = read_json(file, size_t{4} << 30);
+  const auto data = read(file);
+  if (!data) return std::nullopt;
   try {
-    return json.get<std::vector<std::vector<int32_t>>>();
+    return data->get<std::vector<std::vector<int32_t>>>();
   } catch (const Json::exception&) {
     throw Error(fmt::format("{}: expected arrays of token ids", file.string()));
   }
 }
 
 void WorkFolder::save_windows(const std::vector<std::vector<int32_t>>& windows) const {
-  write_file(path_ / kWindows, Json(windows).dump() + "\n");
+  write(path_ / kWindows, windows);
 }
 
 std::optional<SavedBasis> WorkFolder::basis() const {
   const std::filesystem::path file = path_ / kBasis, matrices = path_ / kRotation;
-  if (!std::filesystem::exists(file)) return std::nullopt;
-  const Json json = read_json(file);
-  const JsonFields fields(json, file.string());
+  const auto data = read(file);
+  if (!data) return std::nullopt;
+  const JsonFields fields(*data, file.string());
   check_hash(MappedFile(matrices), fields.text("rotation"));
   SavedBasis out;
   if (fields.has("axes")) out.axes = read_blob(path_ / kAxes, fields.text("axes"));
@@ -159,17 +194,18 @@ void WorkFolder::save_basis(const SavedBasis& basis) const {
     write_blob(path_ / kAxes, basis.axes);
     json["axes"] = hex_hash(basis.axes);
   }
-  write_file(path_ / kBasis, json.dump(1) + "\n");
+  write(path_ / kBasis, json);
 }
 
 std::optional<std::vector<LayerSensitivity>> WorkFolder::sensitivities() const {
   const std::filesystem::path file = path_ / kSensitivities;
-  if (!std::filesystem::exists(file)) return std::nullopt;
-  return sensitivities_from_json(read_json(file), file.string());
+  const auto data = read(file);
+  if (!data) return std::nullopt;
+  return sensitivities_from_json(*data, file.string());
 }
 
 void WorkFolder::save_sensitivities(const std::vector<LayerSensitivity>& layers) const {
-  write_file(path_ / kSensitivities, sensitivities_json(layers).dump(1) + "\n");
+  write(path_ / kSensitivities, sensitivities_json(layers));
 }
 
 std::filesystem::path WorkFolder::stage_file(int64_t block, Capture stage) const {
@@ -181,22 +217,28 @@ std::filesystem::path WorkFolder::matrix_file(const std::string& name) const {
 }
 
 std::optional<FinishedStage> WorkFolder::stage(int64_t block, Capture stage) const {
-  return read_stage(stage_file(block, stage), path_);
+  return read_stage(stage_file(block, stage));
 }
 
 std::optional<FinishedStage> WorkFolder::matrix(const std::string& name) const {
-  return read_stage(matrix_file(name), path_);
+  return read_stage(matrix_file(name));
 }
 
 void WorkFolder::save_stage(int64_t block, Capture stage, const FinishedStage& finished) const {
-  write_stage(stage_file(block, stage), path_, finished);
+  write_stage(stage_file(block, stage), finished);
 }
 
 void WorkFolder::save_matrix(const std::string& name, const FinishedStage& finished) const {
-  write_stage(matrix_file(name), path_, finished);
+  write_stage(matrix_file(name), finished);
 }
 
-void WorkFolder::remove() const { std::filesystem::remove_all(path_); }
+void WorkFolder::remove() const {
+  std::error_code error;
+  std::filesystem::remove_all(removed_, error);
+  std::filesystem::rename(path_, removed_, error);
+  if (!error) std::filesystem::remove_all(removed_, error);
+  // What stays is of no harm: the run is done, and the next one takes it away.
+}
 
 void WorkFolder::remove_if_unused() const {
   for (const auto& entry : std::filesystem::directory_iterator(path_)) {

@@ -1,0 +1,155 @@
+#include "io/temporary.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "watersic/error.h"
+#include "watersic/file.h"
+
+namespace watersic {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kMark = ".tmp-";
+
+[[noreturn]] void fail(const fs::path& path, const char* what) {
+  throw Error(fmt::format("{}: {}: {}", path.string(), what, std::strerror(errno)));
+}
+
+// Takes the lock of an open file or folder, if nobody has it.
+bool lock(int file) {
+  int result = 0;
+  do result = ::flock(file, LOCK_EX | LOCK_NB);
+  while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
+void remove_stale(const fs::path& path) {
+  const std::string begin = path.filename().string() + kMark;
+  const fs::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(parent, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() != begin.size() + 6 || !name.starts_with(begin)) continue;
+    const int file = ::open(entry.path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0) continue;
+    if (lock(file)) fs::remove_all(entry.path(), ignored);
+    ::close(file);
+  }
+}
+
+}  // namespace
+
+// One of a list that a signal's handler walks: entries are used again, never freed.
+struct Temporary::Entry {
+  static std::atomic<Entry*> first;
+
+  std::atomic<bool> taken = false, live = false;
+  Kind kind = Kind::kFile;
+  std::string path;
+  Entry* next = nullptr;
+};
+std::atomic<Temporary::Entry*> Temporary::Entry::first = nullptr;
+
+Temporary::Entry* Temporary::enter(const fs::path& path, Kind kind) {
+  Entry* entry = Entry::first;
+  while (entry != nullptr && entry->taken.exchange(true)) entry = entry->next;
+  if (entry == nullptr) {
+    entry = new Entry;
+    entry->taken = true;
+    entry->next = Entry::first;
+    while (!Entry::first.compare_exchange_weak(entry->next, entry)) {
+    }
+  }
+  entry->kind = kind;
+  entry->path = path.string();
+  entry->live = true;
+  return entry;
+}
+
+Temporary::Temporary(const fs::path& path, Kind kind) : kind_(kind) {
+  remove_stale(path);
+  for (;;) {
+    std::string name = path.string() + kMark + "XXXXXX";
+    if (kind == Kind::kFile) {
+      file_ = ::mkostemp(name.data(), O_CLOEXEC);
+    } else if (::mkdtemp(name.data()) != nullptr) {
+      file_ = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (file_ < 0) fail(path, "cannot be created");
+    struct stat named {};
+    // Another process may have taken it for a dead one's before it was locked.
+    if (lock(file_) && ::stat(name.c_str(), &named) == 0) {
+      path_ = name;
+      entry_ = enter(path_, kind);
+      ::fchmod(file_, kind == Kind::kFile ? 0644 : 0755);
+      return;
+    }
+    ::close(file_);
+    file_ = -1;
+  }
+}
+
+Temporary::Temporary(const fs::path& existing)
+    : path_(existing), entry_(enter(existing, Kind::kFile)) {}
+
+Temporary::Temporary(Temporary&& other) noexcept
+    : path_(std::move(other.path_)),
+      kind_(other.kind_),
+      file_(std::exchange(other.file_, -1)),
+      entry_(std::exchange(other.entry_, nullptr)) {}
+
+Temporary::~Temporary() {
+  if (entry_ != nullptr) {
+    if (kind_ == Kind::kFile) {
+      ::unlink(path_.c_str());
+    } else {
+      ::rmdir(path_.c_str());
+    }
+    keep();
+  }
+  if (file_ >= 0) ::close(file_);
+}
+
+void Temporary::keep() {
+  if (entry_ == nullptr) return;
+  entry_->live = false;
+  entry_->taken = false;
+  entry_ = nullptr;
+}
+
+void remove_temporary_files() noexcept {
+  for (const bool folders : {false, true}) {
+    for (Temporary::Entry* entry = Temporary::Entry::first; entry != nullptr; entry = entry->next) {
+      if (!entry->live || (entry->kind == Temporary::Kind::kFolder) != folders) continue;
+      if (folders) {
+        ::rmdir(entry->path.c_str());
+      } else {
+        ::unlink(entry->path.c_str());
+      }
+    }
+  }
+}
+
+void sync_folder(const fs::path& folder) {
+  const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) fail(folder, "cannot be opened");
+  const int result = ::fsync(file), why = errno;
+  ::close(file);
+  errno = why;
+  // Not every file system lets a folder be synced.
+  if (result != 0 && why != EINVAL && why != ENOSYS) fail(folder, "cannot be synced");
+}
+
+}  // namespace watersic
