@@ -31,13 +31,15 @@ std::string joined(const std::vector<int32_t>& list, size_t begin, size_t end) {
   return text;
 }
 
+// Python counts the separators of ASCII as white space, too.
+bool is_space(int32_t c) { return is_white_space(c) || (c >= 0x1C && c <= 0x1F); }
+
 // Without what is in `set` (null: white space) at its start or its end.
 std::string stripped(const std::string& text, const Value& set, bool start, bool end) {
   const auto list = characters(text);
   const auto unwanted = set.is_null() ? std::vector<int32_t>() : characters(string(set, "strip"));
   const auto drops = [&](int32_t c) {
-    // Python counts the separators of ASCII as white space, too.
-    if (set.is_null()) return is_white_space(c) || (c >= 0x1C && c <= 0x1F);
+    if (set.is_null()) return is_space(c);
     return std::ranges::find(unwanted, c) != unwanted.end();
   };
   size_t from = 0, to = list.size();
@@ -78,15 +80,15 @@ std::string replaced(const std::string& text, const std::string& from, const std
 Value split(const std::string& text, const Value& separator, int64_t most) {
   Value list = Value::array();
   if (separator.is_null()) {
-    std::string rest = stripped(text, nullptr, true, false);
-    for (; !rest.empty(); --most) {
-      const auto all = characters(rest);
-      size_t end = most == 0 ? all.size() : 0;
-      while (end < all.size() && !is_white_space(all[end])) ++end;
-      list.push_back(joined(all, 0, end));
-      rest = stripped(joined(all, end, all.size()), nullptr, true, false);
+    const auto all = characters(text);
+    for (size_t at = 0;; --most) {
+      while (at < all.size() && is_space(all[at])) ++at;
+      if (at == all.size()) return list;
+      size_t end = most == 0 ? all.size() : at;
+      while (end < all.size() && !is_space(all[end])) ++end;
+      list.push_back(joined(all, at, end));
+      at = end;
     }
-    return list;
   }
   const std::string& mark = string(separator, "split");
   if (mark.empty()) throw Failure("split expects a separator that is not empty");
@@ -126,6 +128,14 @@ Value pairs(const Value& object) {
   Value list = Value::array();
   for (const auto& [key, x] : object.items()) list.push_back(Value::array({key, x}));
   return list;
+}
+
+// The first (0) or the last (-1) of what a loop would go over.
+Value at_end(const Value& v, int index) {
+  if (v.is_array() || v.is_string()) return element(v, index);
+  const auto list = elements(v);
+  if (list.empty()) return undefined();
+  return index == 0 ? list.front() : list.back();
 }
 
 // Filters --------------------------------------------------------------------------------------
@@ -267,14 +277,8 @@ const std::map<std::string_view, Signature>& filters() {
     f["join"] = {2, {"d", "attribute"}, [](const Value& v, const Arguments& a) -> Value {
                    return join(v, a);
                  }};
-    f["first"] = {0, {}, [](const Value& v, const Arguments&) {
-                    const auto list = elements(v);
-                    return list.empty() ? undefined() : list.front();
-                  }};
-    f["last"] = {0, {}, [](const Value& v, const Arguments&) {
-                   const auto list = elements(v);
-                   return list.empty() ? undefined() : list.back();
-                 }};
+    f["first"] = {0, {}, [](const Value& v, const Arguments&) { return at_end(v, 0); }};
+    f["last"] = {0, {}, [](const Value& v, const Arguments&) { return at_end(v, -1); }};
     f["reverse"] = {
         0, {}, [](const Value& v, const Arguments&) { return slice(v, nullptr, nullptr, -1); }};
     f["list"] = {0, {}, [](const Value& v, const Arguments&) { return list_of(elements(v)); }};

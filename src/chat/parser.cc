@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <initializer_list>
 #include <optional>
@@ -12,6 +13,7 @@ namespace watersic::jinja {
 namespace {
 
 constexpr int kMaxDepth = 200;  // of expressions and statements inside each other
+constexpr int kMaxExpressionDepth = 400;
 
 class Parser {
   using Kind = Expression::Kind;
@@ -206,13 +208,23 @@ class Parser {
     end_statement();
   }
 
-  static Expression make(Kind kind, int line, std::string name, std::vector<Expression> parts) {
-    return {.kind = kind, .line = line, .name = std::move(name), .parts = std::move(parts)};
+  static Expression make(Kind kind, int line, std::string name) {
+    return {.kind = kind, .line = line, .calls = kind == Kind::kCall, .name = std::move(name)};
   }
-  static Expression make(Kind kind, int line, std::string name, Expression first) {
-    Expression out{.kind = kind, .line = line, .name = std::move(name)};
-    out.parts.push_back(std::move(first));
+  Expression make(Kind kind, int line, std::string name, Expression first) const {
+    Expression out = make(kind, line, std::move(name));
+    add(out, std::move(first));
     return out;
+  }
+  // Chains of operators, members and filters are as deep as they are long.
+  void add(Expression& to, Expression part) const {
+    to.depth = std::max(to.depth, part.depth + 1);
+    to.calls |= part.calls;
+    if (to.depth > kMaxExpressionDepth)
+      fail(name_, to.line,
+           fmt::format("expected expressions of at most {} levels, found more",
+                       kMaxExpressionDepth));
+    to.parts.push_back(std::move(part));
   }
   static Expression literal(int line, Value value) {
     return {.kind = Kind::kLiteral, .line = line, .literal = std::move(value)};
@@ -225,7 +237,7 @@ class Parser {
     Expression first = conditions ? expression() : disjunction();
     if (!is(",")) return first;
     Expression list = make(Kind::kList, line, "", std::move(first));
-    while (take(",")) list.parts.push_back(conditions ? expression() : disjunction());
+    while (take(",")) add(list, conditions ? expression() : disjunction());
     return list;
   }
 
@@ -235,8 +247,8 @@ class Parser {
     while (is("if")) {
       const int line = tokens_[at_++].line;
       Expression out = make(Kind::kCondition, line, "", std::move(value));
-      out.parts.push_back(disjunction());
-      if (take("else")) out.parts.push_back(expression());
+      add(out, disjunction());
+      if (take("else")) add(out, expression());
       value = std::move(out);
     }
     return value;
@@ -253,7 +265,7 @@ class Parser {
       if (!found) return left;
       ++at_;
       left = make(Kind::kBinary, t.line, t.text, std::move(left));
-      left.parts.push_back(next());
+      add(left, next());
     }
   }
   Expression disjunction() {
@@ -283,7 +295,7 @@ class Parser {
     const auto name = comparison_operator();
     if (!name) return left;
     Expression out = make(Kind::kBinary, line, *name, std::move(left));
-    out.parts.push_back(sum());
+    add(out, sum());
     if (comparison_operator()) fail(name_, line, "chains of comparisons are not implemented");
     return out;
   }
@@ -320,7 +332,7 @@ class Parser {
       if (t.text == "true" || t.text == "True") return literal(t.line, true);
       if (t.text == "false" || t.text == "False") return literal(t.line, false);
       if (t.text == "none" || t.text == "None") return literal(t.line, nullptr);
-      return make(Kind::kName, t.line, t.text, std::vector<Expression>());
+      return make(Kind::kName, t.line, t.text);
     }
     if (t.kind == Token::Kind::kString) {
       std::string text;
@@ -332,11 +344,11 @@ class Parser {
       return literal(t.line, number(t));
     }
     if (take("(")) {
-      if (take(")")) return make(Kind::kList, t.line, "", std::vector<Expression>());
+      if (take(")")) return make(Kind::kList, t.line, "");
       Expression inner = expression();
       if (is(",")) {
         inner = make(Kind::kList, t.line, "", std::move(inner));
-        while (take(",") && !is(")")) inner.parts.push_back(expression());
+        while (take(",") && !is(")")) add(inner, expression());
       }
       expect(")");
       return inner;
@@ -356,14 +368,14 @@ class Parser {
     return whole ? Value(integer) : Value(real);
   }
   Expression sequence(int line, Kind kind, std::string_view end) {
-    Expression out = make(kind, line, "", std::vector<Expression>());
+    Expression out = make(kind, line, "");
     while (!take(end)) {
       if (!out.parts.empty()) expect(",");
       if (take(end)) break;
-      out.parts.push_back(expression());
+      add(out, expression());
       if (kind == Kind::kList) continue;
       expect(":");
-      out.parts.push_back(expression());
+      add(out, expression());
     }
     return out;
   }
@@ -374,7 +386,7 @@ class Parser {
       if (take(".")) {
         if (token().kind == Token::Kind::kInteger) {
           value = make(Kind::kIndex, line, "", std::move(value));
-          value.parts.push_back(literal(line, number(tokens_[at_++])));
+          add(value, literal(line, number(tokens_[at_++])));
         } else {
           std::string name = identifier();
           value = make(Kind::kAttribute, line, std::move(name), std::move(value));
@@ -391,9 +403,7 @@ class Parser {
   }
   Expression subscript(int line, Expression value) {
     Expression out = make(Kind::kIndex, line, "", std::move(value));
-    const auto part = [&] {
-      out.parts.push_back(is(":") || is("]") ? literal(line, nullptr) : expression());
-    };
+    const auto part = [&] { add(out, is(":") || is("]") ? literal(line, nullptr) : expression()); };
     if (is("]")) fail_here("an index");
     part();
     if (is(":")) {
@@ -402,7 +412,7 @@ class Parser {
         if (take(":")) {
           part();
         } else {
-          out.parts.push_back(literal(line, nullptr));
+          add(out, literal(line, nullptr));
         }
       }
     }
@@ -420,7 +430,7 @@ class Parser {
       } else if (!out.named.empty()) {
         fail_here("a named argument, as the one before");
       }
-      out.parts.push_back(expression());
+      add(out, expression());
     }
   }
 
@@ -436,7 +446,7 @@ class Parser {
         if (take("(")) {
           arguments(value);
         } else if (begins_argument()) {
-          value.parts.push_back(postfix(primary()));
+          add(value, postfix(primary()));
         }
         if (negated) value = make(Kind::kUnary, line, "not", std::move(value));
       } else {

@@ -29,6 +29,8 @@ struct Expression {
   };
   Kind kind = Kind::kLiteral;
   int line = 0;
+  int depth = 1;       // of expressions inside each other, this one included
+  bool calls = false;  // whether there is a kCall among them
   std::string name;
   Value literal;
   std::vector<Expression> parts;   // the arguments follow parts[0]

@@ -13,17 +13,55 @@
 namespace watersic::jinja {
 namespace {
 
-constexpr int64_t kMaxSteps =
-    1'000'000;                  // expressions, statements and rounds of loops of a rendering
-constexpr int kMaxCalls = 100;  // of macros inside each other
+// What a rendering may take: expressions, statements and rounds of loops; and bytes that are made,
+// copied or gone through, so many and as many times what it is given.
+constexpr int64_t kMaxSteps = 500'000;
+constexpr size_t kMaxBytes = size_t{32} << 20, kMaxCopies = 64;
+constexpr int kMaxCalls = 100;          // of macros inside each other
 constexpr int64_t kMaxRange = 100'000;  // as Jinja's sandbox
+
+// A value, or where one is.
+class Held {
+ public:
+  explicit Held(Value own) : own_(std::move(own)) {}
+  explicit Held(const Value* at) : at_(at) {}
+  const Value& operator*() const { return at_ != nullptr ? *at_ : own_; }
+  const Value* operator->() const { return &**this; }
+  bool is_elsewhere() const { return at_ != nullptr; }
+  Value take() && { return at_ != nullptr ? *at_ : std::move(own_); }
+
+ private:
+  Value own_;
+  const Value* at_ = nullptr;
+};
+
+// A round of a loop.
+struct Round {
+  size_t index = 0;
+  const std::vector<Value>* list = nullptr;
+
+  // Of `loop`; undefined where it has no such attribute, or none now.
+  Value attribute(std::string_view name) const {
+    const size_t size = list->size();
+    if (name == "index") return index + 1;
+    if (name == "index0") return index;
+    if (name == "revindex") return size - index;
+    if (name == "revindex0") return size - index - 1;
+    if (name == "first") return index == 0;
+    if (name == "last") return index + 1 == size;
+    if (name == "length") return size;
+    if (name == "previtem" && index > 0) return (*list)[index - 1];
+    if (name == "nextitem" && index + 1 < size) return (*list)[index + 1];
+    return undefined();
+  }
+};
 
 class Renderer {
  public:
   Renderer(const std::string& name, const Value& variables, std::time_t now)
-      : name_(name), now_(now) {
+      : name_(name), now_(now), bytes_left_(kMaxBytes + kMaxCopies * footprint(variables)) {
     scopes_.emplace_back();
-    for (const auto& [key, value] : variables.items()) scopes_.back()[key] = value;
+    for (const auto& [key, value] : variables.items()) scopes_.back().names[key] = value;
   }
 
   std::string run(const std::vector<Statement>& statements) {
@@ -33,11 +71,22 @@ class Renderer {
 
  private:
   enum class Flow { kOn, kBreak, kContinue };
-  using Scope = std::map<std::string, Value>;
+  struct Scope {
+    std::map<std::string, Value, std::less<>> names;
+    const Round* round = nullptr;  // of the loop whose names these are
+  };
 
   void count(int line) {
     if (++steps_ > kMaxSteps) fail(name_, line, "the template takes too long");
-    if (out_.size() > kMaxLength) fail(name_, line, "the text is too long");
+  }
+  void charge(size_t bytes) {
+    if (bytes > bytes_left_) throw Failure("the template takes too much time and memory");
+    bytes_left_ -= bytes;
+  }
+  void write(std::string_view text) {
+    charge(text.size());
+    out_ += text;
+    if (out_.size() > kMaxLength) throw Failure("the text is too long");
   }
 
   Flow body(const std::vector<Statement>& statements) {
@@ -58,13 +107,15 @@ class Renderer {
   Flow execute(const Statement& s) {
     switch (s.kind) {
       case Statement::Kind::kText:
-        out_ += s.text;
+        write(s.text);
         return Flow::kOn;
-      case Statement::Kind::kPrint:
-        out_ += text_of(evaluate(s.expressions[0]));
+      case Statement::Kind::kPrint: {
+        const Held printed = hold(s.expressions[0]);
+        write(printed->is_string() ? printed->get_ref<const std::string&>() : text_of(*printed));
         return Flow::kOn;
+      }
       case Statement::Kind::kIf:
-        return body(truth(evaluate(s.expressions[0])) ? s.body : s.otherwise);
+        return body(truth(*hold(s.expressions[0])) ? s.body : s.otherwise);
       case Statement::Kind::kFor:
         return loop(s);
       case Statement::Kind::kSet:
@@ -86,13 +137,13 @@ class Renderer {
   // One name takes the value, several take its elements.
   void assign(const std::vector<std::string>& names, const Value& value) {
     if (names.size() == 1) {
-      scopes_.back()[names[0]] = value;
+      scopes_.back().names[names[0]] = value;
       return;
     }
     const auto list = elements(value);
     if (list.size() != names.size())
       throw Failure(fmt::format("expected {} values, found {}", names.size(), list.size()));
-    for (size_t i = 0; i < names.size(); ++i) scopes_.back()[names[i]] = list[i];
+    for (size_t i = 0; i < names.size(); ++i) scopes_.back().names[names[i]] = list[i];
   }
 
   void set(const Statement& s) {
@@ -117,46 +168,52 @@ class Renderer {
   }
 
   Flow loop(const Statement& s) {
-    std::vector<Value> list = elements(evaluate(s.expressions[0]));
+    std::vector<Value> list = elements_of(*hold(s.expressions[0]));
     scopes_.emplace_back();
     if (s.expressions.size() > 1) {
       std::vector<Value> kept;
       for (Value& x : list) {
         assign(s.names, x);
-        if (truth(evaluate(s.expressions[1]))) kept.push_back(std::move(x));
+        count(s.line);
+        if (truth(*hold(s.expressions[1]))) kept.push_back(std::move(x));
       }
       list = std::move(kept);
     }
     const size_t size = list.size();
-    // Made once and then changed, which is quicker.
-    Value state = {{"index", 0}, {"index0", 0}, {"revindex", 0}, {"revindex0", 0},
-                   {"first", 0}, {"last", 0},   {"length", size}};
-    for (size_t i = 0; i < size; ++i) {
+    Round round{.list = &list};
+    for (; round.index < size; ++round.index) {
       count(s.line);
-      state["index"] = i + 1;
-      state["index0"] = i;
-      state["revindex"] = size - i;
-      state["revindex0"] = size - i - 1;
-      state["first"] = i == 0;
-      state["last"] = i + 1 == size;
-      if (i > 0) state["previtem"] = list[i - 1];
-      if (i + 1 < size) {
-        state["nextitem"] = list[i + 1];
-      } else {
-        state.erase("nextitem");
-      }
-      scopes_.back().clear();
-      scopes_.back()["loop"] = state;
-      assign(s.names, list[i]);
+      scopes_.back().names.clear();
+      scopes_.back().round = &round;
+      charge(footprint(list[round.index]));
+      assign(s.names, list[round.index]);
       if (body(s.body) == Flow::kBreak) break;
     }
     scopes_.pop_back();
     return size == 0 ? body(s.otherwise) : Flow::kOn;
   }
 
-  Value* find(const std::string& name) {
+  // What a loop goes over.
+  std::vector<Value> elements_of(const Value& value) {
+    // A text's characters become values of their own.
+    charge((value.is_string() ? sizeof(Value) : 1) * footprint(value));
+    return elements(value);
+  }
+
+  // Null where there is no such name, or where it is that of a loop's round.
+  Value* find(std::string_view name) {
+    for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+      if (const auto found = scope->names.find(name); found != scope->names.end())
+        return &found->second;
+      if (name == "loop" && scope->round != nullptr) return nullptr;
+    }
+    return nullptr;
+  }
+  // The innermost round, if its name stands for it.
+  const Round* find_round(std::string_view name) {
+    if (name != "loop" || find(name) != nullptr) return nullptr;
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
-      if (const auto found = scope->find(name); found != scope->end()) return &found->second;
+      if (scope->round != nullptr) return scope->round;
     return nullptr;
   }
 
@@ -167,23 +224,74 @@ class Renderer {
   }
 
   Value evaluate(const Expression& e) {
+    Held held = hold(e);
+    if (held.is_elsewhere()) {
+      try {
+        charge(footprint(*held));
+      } catch (const Failure& failure) {
+        fail(name_, e.line, failure.what());
+      }
+    }
+    return std::move(held).take();
+  }
+
+  // A value that has a place is not copied. The place is good until something is set.
+  Held hold(const Expression& e) {
     count(e.line);
+    using Kind = Expression::Kind;
     try {
-      return value(e);
+      if (e.kind == Kind::kLiteral) return Held(&e.literal);
+      if (e.kind == Kind::kName) {
+        if (const Value* found = find(e.name)) return Held(found);
+        return Held(round_as_value(e.name));
+      }
+      if (e.kind == Kind::kAttribute) return member(e.parts[0], e.name);
+      if (e.kind == Kind::kIndex) {
+        const Value key = evaluate(e.parts[1]);
+        if (key.is_string()) return member(e.parts[0], key);
+        Held object = hold(e.parts[0]);
+        return element_of(object, key);
+      }
+      Value made = value(e);
+      charge(footprint(made));
+      return Held(std::move(made));
     } catch (const Failure& failure) {
       fail(name_, e.line, failure.what());
     }
   }
 
+  // The loop's round as a value; undefined where that is not its name.
+  Value round_as_value(const std::string& name) {
+    const Round* round = find_round(name);
+    if (round == nullptr) return undefined();
+    Value state = Value::object();
+    for (const char* field : {"index", "index0", "revindex", "revindex0", "first", "last", "length",
+                              "previtem", "nextitem"})
+      if (Value x = round->attribute(field); !is_undefined(x)) state[field] = std::move(x);
+    return state;
+  }
+
+  Held element_of(const Held& object, const Value& key) {
+    const Value* found = object.is_elsewhere() ? element_in(*object, key) : nullptr;
+    if (found != nullptr) return Held(found);
+    if (object->is_string()) charge(footprint(*object));
+    return Held(element(*object, key));
+  }
+
+  // `next` is evaluated while `e` is held: a macro that it calls might set what `e` is.
+  Held hold_before(const Expression& e, const Expression& next) {
+    return next.calls ? Held(evaluate(e)) : hold(e);
+  }
+
+  // What an operation goes through counts, too.
+  const Value& counted(const Held& held) {
+    charge(footprint(*held));
+    return *held;
+  }
+
   Value value(const Expression& e) {
     using Kind = Expression::Kind;
     switch (e.kind) {
-      case Kind::kLiteral:
-        return e.literal;
-      case Kind::kName: {
-        const Value* found = find(e.name);
-        return found == nullptr ? undefined() : *found;
-      }
       case Kind::kList: {
         Value list = Value::array();
         for (const Expression& part : e.parts) list.push_back(evaluate(part));
@@ -199,49 +307,59 @@ class Renderer {
         }
         return object;
       }
-      case Kind::kAttribute:
-        return member(e.parts[0], e.name);
-      case Kind::kIndex: {
-        const Value key = evaluate(e.parts[1]);
-        return key.is_string() ? member(e.parts[0], key) : element(evaluate(e.parts[0]), key);
+      case Kind::kSlice: {
+        const Value start = evaluate(e.parts[1]), stop = evaluate(e.parts[2]),
+                    step = evaluate(e.parts[3]);
+        return slice(counted(hold(e.parts[0])), start, stop, step);
       }
-      case Kind::kSlice:
-        return slice(evaluate(e.parts[0]), evaluate(e.parts[1]), evaluate(e.parts[2]),
-                     evaluate(e.parts[3]));
       case Kind::kCall:
         return call(e);
-      case Kind::kFilter:
-        return apply_filter(e.name, evaluate(e.parts[0]), arguments(e));
-      case Kind::kTest:
+      case Kind::kFilter: {
+        const Arguments given = arguments(e);
+        const Held of = hold(e.parts[0]);
+        const bool at_once = e.name == "length" || e.name == "count" || e.name == "first" ||
+                             e.name == "last" || e.name == "default" || e.name == "d";
+        return apply_filter(e.name, at_once && !of->is_string() ? *of : counted(of), given);
+      }
+      case Kind::kTest: {
         if (e.parts[0].kind == Kind::kName && find(e.parts[0].name) == nullptr &&
             is_function(e.parts[0].name) && (e.name == "defined" || e.name == "undefined"))
           return e.name == "defined";
-        return apply_test(e.name, evaluate(e.parts[0]), arguments(e));
+        const Arguments given = arguments(e);
+        const Held of = hold(e.parts[0]);
+        return apply_test(e.name, given.values.empty() ? *of : counted(of), given);
+      }
       case Kind::kUnary: {
-        const Value operand = evaluate(e.parts[0]);
-        if (e.name == "not") return !truth(operand);
-        return apply_operator(e.name, 0, operand);
+        const Held operand = hold(e.parts[0]);
+        if (e.name == "not") return !truth(*operand);
+        return apply_operator(e.name, 0, *operand);
       }
       case Kind::kBinary: {
-        Value left = evaluate(e.parts[0]);
-        if (e.name == "and") return truth(left) ? evaluate(e.parts[1]) : left;
-        if (e.name == "or") return truth(left) ? left : evaluate(e.parts[1]);
-        return apply_operator(e.name, left, evaluate(e.parts[1]));
+        Held left = hold_before(e.parts[0], e.parts[1]);
+        if (e.name == "and" || e.name == "or") {
+          const bool is_left = truth(*left) == (e.name == "or");
+          return is_left ? std::move(left).take() : evaluate(e.parts[1]);
+        }
+        return apply_operator(e.name, counted(left), counted(hold(e.parts[1])));
       }
       case Kind::kCondition:
-        if (truth(evaluate(e.parts[1]))) return evaluate(e.parts[0]);
+        if (truth(*hold(e.parts[1]))) return evaluate(e.parts[0]);
         return e.parts.size() > 2 ? evaluate(e.parts[2]) : undefined();
+      default:
+        return undefined();  // what has a place: see hold()
     }
-    return undefined();
   }
 
-  Value member(const Expression& of, const Value& name) {
-    const Value object = evaluate(of);
-    if (is_undefined(object)) {
+  Held member(const Expression& of, const Value& name) {
+    if (const Round* round = of.kind == Expression::Kind::kName ? find_round(of.name) : nullptr;
+        round != nullptr && name.is_string())
+      return Held(round->attribute(name.get_ref<const std::string&>()));
+    const Held object = hold(of);
+    if (is_undefined(*object)) {
       const std::string what = of.name.empty() ? "the object" : fmt::format("'{}'", of.name);
       throw Failure(fmt::format("{} of which '{}' is asked is not defined", what, text_of(name)));
     }
-    return element(object, name);
+    return element_of(object, name);
   }
 
   bool is_function(const std::string& name) const {
@@ -252,8 +370,12 @@ class Renderer {
 
   Value call(const Expression& e) {
     const Expression& callee = e.parts[0];
-    if (callee.kind == Expression::Kind::kAttribute)
-      return call_method(evaluate(callee.parts[0]), callee.name, arguments(e));
+    if (callee.kind == Expression::Kind::kAttribute) {
+      const Arguments given = arguments(e);
+      const Held object = hold(callee.parts[0]);
+      const bool at_once = callee.name == "get";
+      return call_method(at_once ? *object : counted(object), callee.name, given);
+    }
     if (callee.kind != Expression::Kind::kName || find(callee.name) != nullptr)
       throw Failure("expected a function to call, found a value");
     const std::string& name = callee.name;
@@ -321,11 +443,11 @@ class Renderer {
     const size_t without_default = s.names.size() - s.expressions.size();
     for (size_t i = 0; i < s.names.size(); ++i) {
       if (const Value* found = given.find(i, s.names[i]); found != nullptr) {
-        scope[s.names[i]] = *found;
+        scope.names[s.names[i]] = *found;
       } else if (i >= without_default) {
-        scope[s.names[i]] = evaluate(s.expressions[i - without_default]);
+        scope.names[s.names[i]] = evaluate(s.expressions[i - without_default]);
       } else {
-        scope[s.names[i]] = undefined();
+        scope.names[s.names[i]] = undefined();
       }
     }
     std::vector<Scope> outside(std::make_move_iterator(scopes_.begin() + 1),
@@ -345,6 +467,7 @@ class Renderer {
   std::map<std::string, const Statement*> macros_;
   std::string out_;
   int64_t steps_ = 0;
+  size_t bytes_left_;
   int calls_ = 0;
 };
 

@@ -25,6 +25,12 @@ std::string error_of(const std::string& source) {
   return "none";
 }
 
+std::string repeated(const std::string& part, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += part;
+  return all;
+}
+
 TEST(JinjaTemplate, Expressions) {
   const std::string variables =
       R"({"x": [1, 2.5, "a\"b", "it's", true, null, {"k": [1], "u": "é"}], "s": "äöü"})";
@@ -124,6 +130,34 @@ TEST(JinjaTemplate, Statements) {
             "<x!><Y?><1!>");
   EXPECT_EQ(rendered("{% generation %}a{{ 1 }}{% endgeneration %}b"), "a1b");
   EXPECT_EQ(rendered("a{# {{ no }} #}b"), "ab");
+  EXPECT_EQ(
+      rendered("{% for x in [1, 2] %}{{ loop }}{% endfor %}"),
+      "{'index': 1, 'index0': 0, 'revindex': 2, 'revindex0': 1, 'first': True, 'last': False, "
+      "'length': 2, 'nextitem': 2}{'index': 2, 'index0': 1, 'revindex': 1, 'revindex0': 0, "
+      "'first': False, 'last': True, 'length': 2, 'previtem': 1}");
+  EXPECT_EQ(rendered("{% for x in [1, 2] %}{% set outer = loop %}{% for y in 'ab' %}"
+                     "{{ outer.index }}{{ loop.index0 }} {% endfor %}{% endfor %}"),
+            "10 11 20 21 ");
+  // What a macro sets while the value before it is held.
+  EXPECT_EQ(
+      rendered("{% set n = namespace(x='a') %}{% macro m() %}{% set n.x = 'bbbbbbbbbbbbbbbbbbbbbb' "
+               "%}c{% endmacro %}{{ n.x ~ m() ~ n.x }}"),
+      "acbbbbbbbbbbbbbbbbbbbbbb");
+}
+
+// A long talk is no attack.
+TEST(JinjaTemplate, ALongTalk) {
+  Value messages = Value::array();
+  for (int i = 0; i < 2000; ++i)
+    messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"},
+                        {"content", repeated("All happy families are alike. ", 30)}});
+  const std::string source =
+      "{% for message in messages %}{% if loop.index0 > 0 and messages[loop.index0 - 1].role == "
+      "message.role %}{{ raise_exception('alternate') }}{% endif %}{% if '</think>' in "
+      "message.content %}{% set content = message.content.split('</think>')[-1] %}{% else %}"
+      "{% set content = message['content'] | trim %}{% endif %}"
+      "{{ '<|' + message.role + '|>' + content }}{% if not loop.last %}|{% endif %}{% endfor %}";
+  EXPECT_GT(Template(source, "t").render({{"messages", messages}}, 0).size(), 1'800'000U);
 }
 
 TEST(JinjaTemplate, WhiteSpace) {
@@ -150,6 +184,18 @@ TEST(JinjaTemplate, WhiteSpace) {
        }) {
     EXPECT_EQ(rendered(source), expected) << source;
   }
+}
+
+// A value that is twice as large with every round.
+std::string doubling(const std::string& first, const std::string& next) {
+  return "{% set n = namespace(t=" + first +
+         ") %}{% for i in range(90) %}{% set t = n.t %}{% set n.t = " + next + " %}{% endfor %}";
+}
+// Something that goes over a long list or text in every round.
+std::string scanning(const std::string& what) {
+  return "{% set l = range(100000) %}{% set t = 'a b ' * 100000 %}{% for i in range(90000) %}"
+         "{% set x = " +
+         what + " %}{% endfor %}";
 }
 
 TEST(JinjaTemplate, WhatIsWrongOrNotImplementedIsNamed) {
@@ -184,9 +230,36 @@ TEST(JinjaTemplate, WhatIsWrongOrNotImplementedIsNamed) {
            {"{% set x.y = 1 %}", "namespace"},
            {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "macros"},
            {"{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
-            "takes too long"},
+            "takes too"},
            {"{{ " + std::string(1000, '(') + "1" + std::string(1000, ')') + " }}", "levels"},
+           {"{% for i in range(99999) %}{% for j in [0, 1, 2, 3, 4, 5, 6, 7] %}{% endfor %}{% "
+            "endfor %}",
+            "takes too"},
            {"{{ raise_exception('Roles must alternate') }}", "refuses: Roles must alternate"},
+           {"{{ " + repeated("1 + ", 30000) + "1 }}", "levels"},
+           {"{{ x" + repeated(".y", 30000) + " }}", "levels"},
+           {"{{ 'x'" + repeated(" | upper", 30000) + " }}", "levels"},
+           {"{{ x" + repeated(" if x", 30000) + " }}", "levels"},
+           {doubling("'abcdefgh'", "t ~ t"), "too much"},
+           {doubling("'abcdefgh'", "t + t"), "too much"},
+           {doubling("'abcdefgh'", "[t, t]|string"), "too much"},
+           {doubling("[1]", "t + t"), "too much"},
+           {doubling("[1]", "[t, t]"), "too much"},
+           {doubling("{}", "{'a': t, 'b': t}"), "too much"},
+           {doubling("[1]", "t * 2"), "too much"},
+           {doubling("'a'", "t|replace('a', 'aa')"), "too much"},
+           {"{% set n = namespace(x=[1]) %}{% for i in range(1000) %}{% set n.x = [n.x] %}{% "
+            "endfor %}",
+            "nested too deeply"},
+           {scanning("'no' in l"), "too much"},
+           {scanning("l[1:]"), "too much"},
+           {scanning("l == l"), "too much"},
+           {scanning("l|select('number')|list"), "too much"},
+           {scanning("t[7]"), "too much"},
+           {scanning("t.split()"), "too much"},
+           {scanning("t.strip()"), "too much"},
+           {"{% for i in range(90000) %}{% for c in 'abcdefgh' * 100000 %}{% endfor %}{% endfor %}",
+            "too "},
        }) {
     const std::string error = error_of(source);
     EXPECT_EQ(error.rfind("t: ", 0), 0U) << source << ": " << error;

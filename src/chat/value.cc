@@ -146,7 +146,39 @@ bool less(const std::string& name, const Value& a, const Value& b) {
   return a.is_number_float() || b.is_number_float() ? real(a) < real(b) : integer(a) < integer(b);
 }
 
+size_t footprint_at(const Value& v, int depth) {
+  constexpr int kMaxNesting = 100;
+  if (depth > kMaxNesting) throw Failure("a value is nested too deeply");
+  constexpr size_t kEach = 32;
+  if (v.is_string()) return kEach + v.get_ref<const std::string&>().size();
+  size_t size = kEach;
+  if (v.is_object()) {
+    for (const auto& [key, x] : v.get_ref<const Value::object_t&>())
+      size += kEach + key.size() + footprint_at(x, depth + 1);
+  } else if (v.is_array()) {
+    for (const Value& x : v) size += footprint_at(x, depth + 1);
+  }
+  return size;
+}
+
+// Where a list or a text counted from its end begins.
+int64_t from_start(const Value& key, int64_t size) {
+  return integer(key) + (integer(key) < 0 ? size : 0);
+}
+
+// Where each character begins, and the end.
+std::vector<size_t> bounds_of(const std::string& text) {
+  std::vector<size_t> bounds{0};
+  for (size_t at = 0; at < text.size();) {
+    next_character(text, at);
+    bounds.push_back(at);
+  }
+  return bounds;
+}
+
 }  // namespace
+
+size_t footprint(const Value& v) { return footprint_at(v, 0); }
 
 bool truth(const Value& v) {
   if (v.is_boolean()) return v.get<bool>();
@@ -223,8 +255,9 @@ bool contains(const Value& container, const Value& item) {
   }
   if (container.is_object())
     return item.is_string() && container.contains(item.get_ref<const std::string&>());
-  const auto list = elements(container);
-  return std::ranges::any_of(list, [&](const Value& x) { return equal(x, item); });
+  if (!container.is_array())
+    throw Failure(fmt::format("expected something to look in, found {}", kind_of(container)));
+  return std::ranges::any_of(container, [&](const Value& x) { return equal(x, item); });
 }
 
 std::string kind_of(const Value& v) {
@@ -249,35 +282,45 @@ Value apply_operator(const std::string& name, const Value& a, const Value& b) {
   return arithmetic(name, a, b);
 }
 
-Value element(const Value& object, const Value& key) {
-  if (is_undefined(object)) throw Failure("expected an object with elements, found none");
+const Value* element_in(const Value& object, const Value& key) {
   if (object.is_object() && key.is_string()) {
     const auto found = object.find(key.get_ref<const std::string&>());
-    return found == object.end() ? undefined() : *found;
+    return found == object.end() ? nullptr : &*found;
   }
-  if ((object.is_array() || object.is_string()) && key.is_number_integer()) {
-    const auto list = elements(object);
-    const auto size = static_cast<int64_t>(list.size());
-    const int64_t at = integer(key) + (integer(key) < 0 ? size : 0);
-    return at < 0 || at >= size ? undefined() : list[static_cast<size_t>(at)];
-  }
-  return undefined();
+  if (!object.is_array() || !key.is_number_integer()) return nullptr;
+  const int64_t at = from_start(key, static_cast<int64_t>(object.size()));
+  return at < 0 || at >= static_cast<int64_t>(object.size()) ? nullptr
+                                                             : &object[static_cast<size_t>(at)];
+}
+
+Value element(const Value& object, const Value& key) {
+  if (is_undefined(object)) throw Failure("expected an object with elements, found none");
+  if (const Value* found = element_in(object, key)) return *found;
+  if (!object.is_string() || !key.is_number_integer()) return undefined();
+  const std::string& text = object.get_ref<const std::string&>();
+  const auto bounds = bounds_of(text);
+  const auto size = static_cast<int64_t>(bounds.size()) - 1;
+  const int64_t at = from_start(key, size);
+  if (at < 0 || at >= size) return undefined();
+  const size_t begin = bounds[static_cast<size_t>(at)];
+  return text.substr(begin, bounds[static_cast<size_t>(at) + 1] - begin);
 }
 
 Value slice(const Value& object, const Value& start, const Value& stop, const Value& step) {
   if (!object.is_array() && !object.is_string())
     throw Failure(
         fmt::format("expected a list or a text to take a part of, found {}", kind_of(object)));
-  const auto list = elements(object);
-  const auto size = static_cast<int64_t>(list.size());
   for (const Value* part : {&start, &stop, &step})
     if (!part->is_null() && !part->is_number_integer())
       throw Failure(fmt::format("expected a whole number in [:], found {}", kind_of(*part)));
+  const auto bounds =
+      object.is_string() ? bounds_of(object.get_ref<const std::string&>()) : std::vector<size_t>();
+  const auto size = static_cast<int64_t>(object.is_string() ? bounds.size() - 1 : object.size());
   const int64_t stride = step.is_null() ? 1 : integer(step);
   if (stride == 0) throw Failure("expected a step other than 0 in [::]");
   const auto bound = [&](const Value& v, int64_t otherwise) {
     if (v.is_null()) return otherwise;
-    const int64_t at = integer(v) + (integer(v) < 0 ? size : 0);
+    const int64_t at = from_start(v, size);
     return stride > 0 ? std::clamp<int64_t>(at, 0, size) : std::clamp<int64_t>(at, -1, size - 1);
   };
   const int64_t first = bound(start, stride > 0 ? 0 : size - 1);
@@ -285,11 +328,12 @@ Value slice(const Value& object, const Value& start, const Value& stop, const Va
   const int64_t jump = std::clamp<int64_t>(stride, -size - 1, size + 1);  // far enough
   Value out = object.is_string() ? Value("") : Value::array();
   for (int64_t i = first; jump > 0 ? i < last : i > last; i += jump) {
-    const Value& x = list[static_cast<size_t>(i)];
+    const auto at = static_cast<size_t>(i);
     if (object.is_string()) {
-      out.get_ref<std::string&>() += x.get_ref<const std::string&>();
+      out.get_ref<std::string&>().append(object.get_ref<const std::string&>(), bounds[at],
+                                         bounds[at + 1] - bounds[at]);
     } else {
-      out.push_back(x);
+      out.push_back(object[at]);
     }
   }
   return out;

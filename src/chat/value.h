@@ -20,7 +20,11 @@ class Failure : public std::runtime_error {
 
 // The largest text or list that an operation makes: a template is read from a file, and must not
 // eat up the memory.
-constexpr size_t kMaxLength = size_t{64} << 20;
+constexpr size_t kMaxLength = size_t{16} << 20;
+
+// About how many bytes it takes to hold the value, and how long to go through it. Throws Failure
+// where it is nested too deeply to be copied.
+size_t footprint(const Value& v);
 
 inline Value undefined() { return Value::value_t::discarded; }
 inline bool is_undefined(const Value& v) { return v.is_discarded(); }
@@ -43,6 +47,8 @@ std::string kind_of(const Value& v);
 Value apply_operator(const std::string& name, const Value& a, const Value& b);
 // object[key]: undefined where there is no such element.
 Value element(const Value& object, const Value& key);
+// The same in place; null where there is none, or where it is no value of its own.
+const Value* element_in(const Value& object, const Value& key);
 // object[start:stop:step]; null for what is left out.
 Value slice(const Value& object, const Value& start, const Value& stop, const Value& step);
 
