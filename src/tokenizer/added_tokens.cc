@@ -79,6 +79,8 @@ const Pattern* AddedTokenFinder::longest_at(std::string_view text, size_t at) co
 std::vector<AddedTokenFinder::Stretch> AddedTokenFinder::cut(std::string_view text) const {
   std::vector<Stretch> out;
   size_t done = 0;  // what `out` covers
+  size_t space_end =
+      0;  // of the last white space that was looked through: not again for each token
   for (size_t at = 0; at < text.size();) {
     const Pattern* found = longest_at(text, at);
     if (found == nullptr) {
@@ -94,8 +96,13 @@ std::vector<AddedTokenFinder::Stretch> AddedTokenFinder::cut(std::string_view te
         (ends_with_word(text.substr(0, begin)) || starts_with_word(text.substr(end))))
       continue;
     if (token.left_strip)
-      begin = std::max(done, without_trailing_space(text.substr(0, begin)).size());
-    if (token.right_strip) end = text.size() - without_leading_space(text.substr(end)).size();
+      begin = begin <= done ? done
+                            : done + without_trailing_space(text.substr(done, begin - done)).size();
+    if (token.right_strip) {
+      if (end >= space_end)
+        space_end = text.size() - without_leading_space(text.substr(end)).size();
+      end = space_end;
+    }
     if (done < begin) out.push_back({{done, begin}, -1});
     // The token before may have taken all of this one, where that is white space.
     if (begin < end) out.push_back({{begin, end}, token.id});

@@ -53,8 +53,10 @@ void TokenDecoder::add(const JsonFields& fields, bool& fused) {
     steps_.emplace_back([](std::vector<std::string>& tokens, bool) { tokens = {joined(tokens)}; });
     fused = true;
   } else if (type == "Replace") {
-    for_each([pattern = pattern_of(fields), content = fields.text("content")](
-                 const std::string& token) { return pattern.replace_all(token, content); });
+    for_each(
+        [pattern = pattern_of(fields), content = fields.text("content")](const std::string& token) {
+          return pattern.replace_all(token, content, most_bytes(token.size()));
+        });
   } else if (type == "ByteFallback") {
     for_each([](const std::string& token) {
       const int byte = byte_of(token);
@@ -80,7 +82,7 @@ void TokenDecoder::add(const JsonFields& fields, bool& fused) {
                             std::vector<std::string>& tokens, bool inside) {
       for (std::string& token : tokens) {
         const bool drop = prefixed && !inside && &token == &tokens.front();
-        token = mark.replace_all(token, drop ? "" : " ");
+        token = mark.replace_all(token, drop ? "" : " ", most_bytes(token.size()));
       }
     });
   } else {

@@ -85,15 +85,18 @@ void Normalizer::add(const JsonFields& fields) {
     });
   } else if (type == "Replace") {
     steps_.emplace_back([pattern = pattern_of(fields), content = fields.text("content")](
-                            Result& r) { r.text = pattern.replace_all(r.text, content); });
+                            Result& r) { r.text = pattern.replace_all(r.text, content, r.most); });
   } else {
     fields.fail("type", "a normalizer that is implemented");
   }
 }
 
 Normalizer::Result Normalizer::operator()(std::string_view text) const {
-  Result result{std::string(text)};
-  for (const Step& step : steps_) step(result);
+  Result result{.text = std::string(text), .most = most_bytes(text.size())};
+  for (const Step& step : steps_) {
+    step(result);
+    check_growth(result.text.size(), result.most);
+  }
   return result;
 }
 

@@ -21,8 +21,9 @@ class Normalizer {
   struct Result {
     std::string text;
     bool cut_at_start = false;  // its beginning does not come from the input's beginning
+    size_t most = 0;            // bytes that `text` may have
   };
-  // `text` is valid UTF-8, and so is what comes back.
+  // `text` is valid UTF-8, and so is what comes back. Throws Error where that is far too long.
   Result operator()(std::string_view text) const;
 
  private:

@@ -63,6 +63,7 @@ void rewrite(Pieces& pieces, const Write& write) {
   for (Span& span : pieces.spans) {
     const size_t begin = text.size();
     write(pieces.piece(span), pieces.at_start && &span == &pieces.spans.front(), text);
+    check_growth(text.size(), pieces.most);
     span = {begin, text.size()};
   }
   pieces.text = std::move(text);
@@ -157,7 +158,7 @@ void PreTokenizer::add(const JsonFields& fields) {
     }
     steps_.emplace_back([mark, space = Regex::literal(" ")](Pieces& pieces) {
       rewrite(pieces, [&](std::string_view piece, bool, std::string& out) {
-        out += space.replace_all(piece, mark);
+        out += space.replace_all(piece, mark, pieces.most);
       });
     });
     if (scheme != "never") {
@@ -193,6 +194,7 @@ void PreTokenizer::add(const JsonFields& fields) {
 Pieces PreTokenizer::operator()(std::string text, bool at_start) const {
   Pieces pieces;
   pieces.text = std::move(text);
+  pieces.most = most_bytes(pieces.text.size());
   if (!pieces.text.empty()) pieces.spans.push_back({0, pieces.text.size()});
   pieces.at_start = at_start;
   for (const Step& step : steps_) step(pieces);

@@ -17,6 +17,7 @@ struct Pieces {
   std::vector<Span> spans;
   // The first piece begins where the text given to encode() begins.
   bool at_start = false;
+  size_t most = 0;  // bytes that `text` may have
 
   std::string_view piece(const Span& span) const {
     return std::string_view(text).substr(span.begin, span.end - span.begin);

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "io/text.h"
 #include "tokenizer/regex_syntax.h"
 #include "watersic/error.h"
 
@@ -25,6 +26,13 @@ std::string message(int code) {
   return reinterpret_cast<const char*>(text.data());
 }
 
+// As an error shows it: a pattern of another's file may be long.
+std::string shown(std::string_view text) {
+  constexpr size_t kMost = 100;
+  if (text.size() <= kMost) return std::string(text);
+  return replace_invalid_utf8(text.substr(0, kMost)) + "...";
+}
+
 pcre2_code* compile(std::string_view pattern, uint32_t options, const std::string& name) {
   // Only "\n" ends a line in Oniguruma, whatever PCRE2 was built with.
   const std::unique_ptr<pcre2_compile_context, FreeContext> context(
@@ -36,8 +44,8 @@ pcre2_code* compile(std::string_view pattern, uint32_t options, const std::strin
   pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                                        options, &code, &at, context.get());
   if (compiled == nullptr) {
-    throw Error(fmt::format("{}: expected a regular expression, found {} ({})", name, pattern,
-                            message(code)));
+    throw Error(fmt::format("{}: expected a regular expression, found {} ({})", name,
+                            shown(pattern), message(code)));
   }
   // Without the JIT (not every CPU has one) the interpreter does the same, slower.
   pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
@@ -70,7 +78,7 @@ Regex::Regex(std::string_view pattern, const std::string& name)
 
 Regex Regex::literal(std::string_view text) {
   return Regex(std::make_shared<Code>(text, PCRE2_UTF | PCRE2_LITERAL,
-                                      fmt::format("the literal \"{}\"", text)));
+                                      fmt::format("the literal \"{}\"", shown(text))));
 }
 
 void Regex::find_all(std::string_view text, std::vector<Span>& matches) const {
@@ -105,14 +113,24 @@ void Regex::find_all(std::string_view text, std::vector<Span>& matches) const {
   }
 }
 
-std::string Regex::replace_all(std::string_view text, std::string_view content) const {
+void check_growth(size_t bytes, size_t most) {
+  if (bytes > most)
+    throw Error(
+        fmt::format("tokenizer.json: expected at most {} bytes to be made of a text, found "
+                    "more",
+                    most));
+}
+
+std::string Regex::replace_all(std::string_view text, std::string_view content, size_t most) const {
   std::vector<Span> matches;
   find_all(text, matches);
   std::string out;
   out.reserve(text.size());
   size_t at = 0;
   for (const Span& match : matches) {
-    out.append(text.substr(at, match.begin - at)).append(content);
+    out.append(text.substr(at, match.begin - at));
+    check_growth(out.size() + content.size(), most);
+    out.append(content);
     at = match.end;
   }
   out.append(text.substr(at));

@@ -15,6 +15,11 @@ struct Span {
   bool operator==(const Span&) const = default;
 };
 
+// How long a text of so many bytes may get on its way to tokens. NFKD makes 11 of 1, bytes as
+// characters 2; a tokenizer that makes more of it would eat up the memory.
+constexpr size_t most_bytes(size_t bytes) { return 4096 + 32 * bytes; }
+void check_growth(size_t bytes, size_t most);
+
 // A compiled pattern. Copies share the compiled code; matching is const and thread-safe.
 class Regex {
  public:
@@ -29,8 +34,9 @@ class Regex {
   // empty match that touches the end of the match before it does not count. Throws Error where
   // the matcher gives up (a pattern that backtracks without end).
   void find_all(std::string_view text, std::vector<Span>& matches) const;
-  // `text` with every match replaced by `content`, which is taken literally.
-  std::string replace_all(std::string_view text, std::string_view content) const;
+  // `text` with every match replaced by `content`, which is taken literally. Throws Error where
+  // that is longer than `most`.
+  std::string replace_all(std::string_view text, std::string_view content, size_t most) const;
 
  private:
   struct Code;

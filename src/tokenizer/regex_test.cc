@@ -36,8 +36,8 @@ TEST(Regex, AnEmptyMatchBehindAMatchDoesNotCount) {
 }
 
 TEST(Regex, LiteralsStandForThemselves) {
-  EXPECT_EQ(Regex::literal("a.").replace_all("aba.a.", "$0"), "ab$0$0");
-  EXPECT_EQ(Regex("a.", "test").replace_all("aba.a.", ""), "");
+  EXPECT_EQ(Regex::literal("a.").replace_all("aba.a.", "$0", 100), "ab$0$0");
+  EXPECT_EQ(Regex("a.", "test").replace_all("aba.a.", "", 100), "");
 }
 
 TEST(Regex, WhiteSpaceIsUnicodes) {

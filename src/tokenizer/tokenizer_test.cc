@@ -68,6 +68,53 @@ TEST(Tokenizer, CutsMergesAndPutsTogether) {
   EXPECT_FALSE(tokenizer.adds_bos());
 }
 
+// A tokenizer that makes much of little, in one step or in many.
+TEST(Tokenizer, ATextGrowsByAStatedFactorOnly) {
+  const auto encoded = [](const Json& normalizer, const Json& pre_tokenizer) {
+    Json tokenizer = small();
+    tokenizer["normalizer"] = normalizer;
+    tokenizer["pre_tokenizer"] = pre_tokenizer;
+    return error_of([&] { parse(tokenizer).encode(std::string(20000, 'a')); });
+  };
+  const auto replace = [](const Json& pattern, const std::string& content) {
+    return Json{{"type", "Replace"}, {"pattern", pattern}, {"content", content}};
+  };
+  const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", false}};
+  const std::string error = "expected at most 644096 bytes to be made of a text, found more";
+  const Json doubling(40, replace({{"String", "a"}}, "aa"));
+  for (const Json& normalizer : {Json{{"type", "Sequence"}, {"normalizers", doubling}},
+                                 replace({{"Regex", ""}}, std::string(500, 'x')),
+                                 replace({{"String", "a"}}, std::string(1000000, 'x')),
+                                 Json{{"type", "Prepend"}, {"prepend", std::string(800000, 'x')}}})
+    EXPECT_NE(encoded(normalizer, bytes).find(error), std::string::npos);
+  const Json marks = {{"type", "Metaspace"}, {"replacement", std::string(1000, '_')}};
+  const Json letters = {{"type", "Split"},
+                        {"pattern", {{"String", "a"}}},
+                        {"behavior", "Isolated"},
+                        {"invert", false}};
+  for (const Json& steps : {Json{letters, marks}, Json(30, {{"type", "ByteLevel"}})}) {
+    const std::string found = encoded(nullptr, {{"type", "Sequence"}, {"pretokenizers", steps}});
+    EXPECT_TRUE(found.find(error) != std::string::npos) << found.substr(0, 200);
+  }
+  EXPECT_EQ(encoded(replace({{"String", "a"}}, std::string(30, 'b')), bytes), "");
+  // What is said of a long pattern is short.
+  const std::string wrong =
+      encoded(replace({{"Regex", "(" + std::string(100000, 'a')}}, ""), bytes);
+  EXPECT_FALSE(wrong.empty());
+  EXPECT_LT(wrong.size(), 400U);
+}
+
+// Each token looked through all the white space behind it.
+TEST(Tokenizer, WhiteSpaceIsLookedThroughOnce) {
+  Json tokenizer = small();
+  Json space = added(6, " ", false);
+  space["rstrip"] = true;
+  space["lstrip"] = true;
+  tokenizer["added_tokens"].push_back(space);
+  EXPECT_EQ(parse(tokenizer).encode("a" + std::string(1000000, ' ') + "b  a "),
+            (Ids{0, 6, 1, 6, 0, 6}));
+}
+
 // As transformers loads them, whatever the post-processor of tokenizer.json.
 TEST(Tokenizer, LlamasClassesPutWhatTheConfigSays) {
   const Json tokenizer = small();
