@@ -8,6 +8,7 @@
 #include "coding/dec_sequence.h"
 #include "coding/enc_bits.h"
 #include "coding/enc_sequence.h"
+#include "support/error_of.h"
 
 namespace watersic {
 namespace {
@@ -116,6 +117,21 @@ TEST(Bits, Sequences) {
   EXPECT_EQ(in.finish(), words.size());
   // A Gaussian of spread 7 has 4.85 bits of entropy.
   EXPECT_LT(sequence_bits(sequences[10]), 700 * 4.93 + 20);
+}
+
+// They cost nothing to write, and must not cost much to read.
+TEST(Bits, EqualNumbersAreBoundedByTheLength) {
+  HeadWriter out;
+  write_sequence(out, std::vector<int64_t>(1 << 20, 7));
+  const auto words = out.finish();
+  const std::string name = "sequence";
+  const auto read = [&](int64_t count) {
+    BitReader in(WordSpan(std::as_bytes(std::span(words))), name);
+    return read_sequence(in, count, 0, 10, "x", name).size();
+  };
+  EXPECT_EQ(read(1 << 20), size_t{1} << 20);
+  EXPECT_NE(error_of([&] { read((1 << 20) + 10000); }).find("x: 1058576 are too many"),
+            std::string::npos);
 }
 
 TEST(Bits, Zigzag) {

@@ -10,7 +10,7 @@ namespace watersic {
 namespace {
 
 // Equal numbers cost nothing, so their count is held to the length of the tensor.
-constexpr int64_t kMaxPerWord = int64_t{1} << 18;
+constexpr int64_t kMaxEqual = int64_t{1} << 20, kMaxPerWord = 64;
 constexpr int64_t kMaxCenter = int64_t{1} << 38;
 
 }  // namespace
@@ -18,7 +18,7 @@ constexpr int64_t kMaxCenter = int64_t{1} << 38;
 std::vector<int64_t> read_sequence(BitReader& in, int64_t count, int64_t low, int64_t high,
                                    const char* what, const std::string& name) {
   if (count == 0) return {};
-  if (count / kMaxPerWord > static_cast<int64_t>(in.words()))
+  if ((count - kMaxEqual) / kMaxPerWord > static_cast<int64_t>(in.words()))
     damaged(name, fmt::format("{}: {} are too many", what, count));
   const auto kind = static_cast<SequenceKind>(in.bits(2));
   const int low_bits = kind == SequenceKind::kConstant ? 0 : static_cast<int>(in.bits(4));

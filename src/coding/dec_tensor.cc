@@ -98,6 +98,15 @@ void TensorDecoder::decode(int64_t t, MatrixView<int32_t> codes) const {
               head.tensor.trellis, codes, name, kind);
 }
 
+void check_tensor(const TensorDecoder& decoder, ThreadPool& pool) {
+  const TileGrid& grid = decoder.grid();
+  pool.parallel_for(grid.tiles(), [&](int64_t t) {
+    const TileGrid::Tile tile = grid.tile(t);
+    Matrix<int32_t> codes(tile.rows, tile.columns);
+    decoder.decode(t, codes);
+  });
+}
+
 QuantizedTensor decode_tensor(const TensorDecoder& decoder, ThreadPool& pool) {
   QuantizedTensor q = decoder.tensor();
   // Bounded: each tile of at most 2^20 integers has two words at least.

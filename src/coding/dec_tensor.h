@@ -33,6 +33,9 @@ class TensorDecoder {
   std::shared_ptr<const Opened> opened_;
 };
 
+// Decodes all of it, tile by tile, and keeps nothing. Throws Error where it is damaged.
+void check_tensor(const TensorDecoder& decoder, ThreadPool& pool);
+
 // All of it.
 QuantizedTensor decode_tensor(const TensorDecoder& decoder, ThreadPool& pool);
 QuantizedTensor decode_tensor(std::span<const std::byte> blob, ThreadPool& pool,

@@ -270,6 +270,14 @@ TEST_F(ContainerTest, LyingTensors) {
   EXPECT_NE(problem().find("damaged"), std::string::npos);
 }
 
+TEST_F(ContainerTest, TextsAreUtf8) {
+  ContainerWriter writer(path_);
+  writer.add_text("t", "abc\xff");
+  writer.finish("test", Json::object());
+  EXPECT_NE(problem().find("t: expected UTF-8, found a wrong byte at offset 3"), std::string::npos)
+      << problem();
+}
+
 TEST_F(ContainerTest, TextsThatClaimMoreThanTheyHold) {
   {
     ContainerWriter writer(path_);

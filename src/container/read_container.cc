@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "io/text.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -188,6 +189,8 @@ std::string ContainerReader::text(const std::string& name) const {
     fail(fmt::format("{}: cannot be decompressed: {}", name, ZSTD_getErrorName(size)));
   if (size != text.size())
     fail(fmt::format("{}: expected {} bytes of text, found {}", name, text.size(), size));
+  if (const size_t bad = find_invalid_utf8(text); bad != std::string::npos)
+    fail(fmt::format("{}: expected UTF-8, found a wrong byte at offset {}", name, bad));
   return text;
 }
 
@@ -227,7 +230,7 @@ void ContainerReader::verify(ThreadPool& pool) const {
     if (s.kind == SectionKind::kText) text(s.name);
   });
   for (const Section& s : sections_)
-    if (s.kind == SectionKind::kQuantized) quantized(s.name, pool);  // parallel inside
+    if (s.kind == SectionKind::kQuantized) check_tensor(decoder(s.name), pool);  // parallel inside
   const Json json = manifest();
   const JsonFields fields(json, path().string() + ": manifest.json");
   const std::string id = model_id(sections_, has("config.json") ? text("config.json") : "");
