@@ -90,7 +90,8 @@ struct QuantizeOptions : QuantizerOptions {
   // down that read them. gate_proj and up_proj mean the same.
   std::string zero_rows;
   // Bits a weight of embedding and head, by method watersic, beside `bits`; if tied, either one.
-  // 16: kept. Left open: for method watersic 3 more than `bits` if that is at most 10, else 16.
+  // 16: kept. Left open: for method watersic from `bits` to 3 more, as gradients find it worth
+  // where they share the bits, else 3 more, if that is at most 10, else 16.
   std::optional<double> embedding_bits, head_bits;
   int64_t file_size = 0;  // bytes of the whole file; instead of `bits`, if not 0
   bool resume = false;    // continue what stands in OUT.wsic.work
@@ -192,8 +193,8 @@ struct QuantizePlan {
     bool kept = false;
   };
   std::vector<Layer> layers;
-  std::vector<Layer> embeddings;                        // those that are quantized
-  int64_t quantized_weights = 0;                        // of layers
+  std::vector<Layer> embeddings;  // those that are quantized; left open, with the most bits
+  int64_t quantized_weights = 0;  // of layers
   int64_t calibration_tokens = 0, sequence_length = 0;  // at most; 0 without calibration
   double bits = 0;                                      // a weight, over all layers
   int64_t file_bytes = 0, peak_bytes = 0;               // about

@@ -89,7 +89,8 @@ void add_quantize(CLI::App& program) {
       "better one that was not quantized before.\n"
       "The linear layers of the blocks are quantized; --bits is what the file spends on them, "
       "side\n"
-      "information included. The embedding and the output head get 3 bits more (--embedding-bits,\n"
+      "information included. The embedding and the output head get up to 3 more "
+      "(--embedding-bits,\n"
       "--head-bits); norms and biases are kept in 16 bits. With --calibration self, the default, "
       "the\n"
       "model needs no data: it samples its own text.");

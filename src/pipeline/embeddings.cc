@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "coding/dec_tensor.h"
@@ -21,6 +22,18 @@ std::optional<double> wanted_bits(const std::optional<double>& bits, const char*
         "{}: expected 0.5 to 10 bits a weight, or 16 for no quantization, found {}", name, *bits));
   }
   return bits;
+}
+
+// The rows, some at a time, with the index of the first.
+void for_some_rows(const WeightSource& source, const std::string& name,
+                   const std::function<void(int64_t, const Matrix<float>&)>& body) {
+  constexpr int64_t kRows = 4096;
+  const int64_t count = source.shape(name).rows;
+  for (int64_t from = 0; from < count; from += kRows) {
+    std::vector<int32_t> rows(static_cast<size_t>(std::min(kRows, count - from)));
+    std::iota(rows.begin(), rows.end(), static_cast<int32_t>(from));
+    body(from, source.rows(name, rows));
+  }
 }
 
 }  // namespace
@@ -95,15 +108,21 @@ std::vector<EmbeddingPlan> plan_embeddings(const ModelConfig& config,
   return out;
 }
 
+double mean_square_of(const WeightSource& source, const std::string& name) {
+  double sum = 0;
+  const int64_t rows = source.shape(name).rows;
+  for_some_rows(source, name, [&](int64_t, const Matrix<float>& W) {
+    sum += mean_square(W) * static_cast<double>(W.rows());
+  });
+  return sum / static_cast<double>(rows);
+}
+
 Matrix<float> tall_matrix(const WeightSource& source, const std::string& name) {
-  constexpr int64_t kRows = 4096;
   const WeightSource::Shape shape = source.shape(name);
   Matrix<float> W(shape.rows, shape.cols);
-  for (int64_t from = 0; from < shape.rows; from += kRows) {
-    std::vector<int32_t> rows(static_cast<size_t>(std::min(kRows, shape.rows - from)));
-    std::iota(rows.begin(), rows.end(), static_cast<int32_t>(from));
-    std::ranges::copy(source.rows(name, rows).values(), W.row(from).begin());
-  }
+  for_some_rows(source, name, [&](int64_t from, const Matrix<float>& rows) {
+    std::ranges::copy(rows.values(), W.row(from).begin());
+  });
   return W;
 }
 

@@ -28,8 +28,9 @@ struct EmbeddingPlan {
   bool is_head() const;  // and nothing else
 };
 
-// The bits of those whose rate is left open, beside layers of `bits`: so many more, or 16 where
-// that would be more than kMostEmbeddingBits, and with other methods than watersic.
+// The bits of those whose rate is left open, beside layers of `bits`, until gradients tell: so many
+// more, or 16 where that would be more than kMostEmbeddingBits, and with other methods than
+// watersic.
 constexpr double kEmbeddingBitsMore = 3, kMostEmbeddingBits = 10;
 double open_embedding_bits(const QuantizeOptions& options, double bits);
 void resolve_embedding_bits(const ModelConfig& config, double bits_if_open,
@@ -51,6 +52,8 @@ std::vector<EmbeddingPlan> plan_embeddings(const ModelConfig& config,
 
 // The weights, read some rows at a time: on the way from 16 bits they may be there twice.
 Matrix<float> tall_matrix(const WeightSource& source, const std::string& name);
+// Of its weights, likewise.
+double mean_square_of(const WeightSource& source, const std::string& name);
 // The rows of all windows' tokens, one below the other, of what a coded embedding stands for.
 Matrix<float> embed_coded(ThreadPool& pool, std::span<const std::byte> coded,
                           std::span<const std::vector<int32_t>> windows);

@@ -14,10 +14,6 @@
 namespace watersic {
 namespace {
 
-// -log2 of a part's KL over its bits. In theory 2; layers quantized alone at 1.75 and at 2.75 bits
-// gave 2.4 in the mean, since at low rates a bit buys more.
-constexpr double kSlope = 2.4;
-
 // A layer is told by so many of its columns and rows, neighbours taken together.
 constexpr size_t kParts = 128;
 
@@ -51,31 +47,47 @@ LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<dou
 }  // namespace
 
 void fill_water(std::span<const LayerParts> parts, double bits, std::span<const double> floors,
-                std::span<LayerSensitivity> layers) {
+                std::span<LayerSensitivity> layers, size_t counted) {
+  if (counted == 0) counted = layers.size();
   double weights = 0;
-  for (const LayerSensitivity& layer : layers) weights += static_cast<double>(layer.weights);
+  for (size_t l = 0; l < counted; ++l) weights += static_cast<double>(layers[l].weights);
   const auto spent = [&](double log_level) {
-    const double level = std::exp2(log_level);
     double sum = 0;
     for (size_t l = 0; l < layers.size(); ++l) {
+      const double slope = parts[l].slope,
+                   log_own = log_level + std::log2(LayerParts::kLayerSlope / slope),
+                   level = std::exp2(log_own);
       double rate = 0, kl = 0;
       for (const double x : parts[l].inputs) {
         for (const double y : parts[l].outputs) {
-          rate += std::max(0.0, std::log2(std::max(x * y, 1e-300)) - log_level) / kSlope;
+          rate += std::max(0.0, std::log2(std::max(x * y, 1e-300)) - log_own) / slope;
           kl += std::min(x * y, level);
         }
       }
       const auto count = static_cast<double>(parts[l].inputs.size() * parts[l].outputs.size());
       LayerSensitivity& layer = layers[l];
-      layer.slope = kSlope;
+      layer.slope = slope;
       layer.share = bounded_share(rate / count, bits, floors[l]);
       layer.bits = {layer.share};
       layer.kl_bits = {kl / count * static_cast<double>(layer.weights)};
-      sum += layer.share * static_cast<double>(layer.weights);
+      if (l < counted) sum += layer.share * static_cast<double>(layer.weights);
     }
     return sum;
   };
   settle_level(bits * weights, spent);
+}
+
+LayerParts parts_of_rows(ThreadPool& pool, double mean_square, const Matrix<double>& S,
+                         const Matrix<double>& row_weights, bool both) {
+  LayerParts out{.inputs = column_weights(pool, S),
+                 .outputs = {row_weights.row(0).begin(), row_weights.row(0).end()}};
+  // The embedding's row weights hold the mean of S already: docs/algorithm.md, "Embeddings and
+  // head".
+  const double scale = mean_square / 2 / std::numbers::ln2 / (both ? mean_diagonal(S) : 1);
+  for (double& x : out.inputs) x *= scale;
+  return {.inputs = thinned(std::move(out.inputs), kParts),
+          .outputs = thinned(std::move(out.outputs), 8 * kParts),
+          .slope = LayerParts::kRowsSlope};
 }
 
 std::vector<LayerSensitivity> share_by_gradients(const Context& context, const ModelConfig& config,
@@ -83,7 +95,7 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
                                                  std::span<const std::vector<int32_t>> windows,
                                                  const std::vector<std::vector<LayerPlan>>& plan,
                                                  const OutputGradients& gradients, bool weighted,
-                                                 double bits, std::span<const double> floors) {
+                                                 const Sharing& sharing) {
   ThreadPool& pool = context.pool();
   Streams streams(context, config, static_cast<int64_t>(windows.front().size()),
                   embed_windows(config, source, windows), false);
@@ -109,7 +121,14 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
     streams.end_block();
     context.tell("sensitivity", "blocks", block + 1, config.blocks);
   }
-  fill_water(parts, bits, floors, out);
+  const size_t layers = out.size();
+  std::vector<double> floors(sharing.floors.begin(), sharing.floors.end());
+  for (const OpenMatrix& matrix : sharing.open) {
+    out.push_back({.name = matrix.name, .weights = matrix.weights});
+    parts.push_back(matrix.parts);
+    floors.push_back(matrix.floor);
+  }
+  fill_water(parts, sharing.bits, floors, out, sharing.counted ? out.size() : layers);
   return out;
 }
 

@@ -76,8 +76,9 @@ const std::vector<QuantizeOption>& quantize_option_table() {
   static const std::vector<QuantizeOption> table{
       {"embedding-bits", &Q::embedding_bits, "B",
        "Bits a weight of the embedding, 0.5 to 10: always by method watersic, on top of the "
-       "layers' bits, which don't count it (default 3 more than those; with the other methods, and "
-       "where that is more than 10, 16: kept)"},
+       "layers' bits, which don't count it (default: what gradients find it worth beside the "
+       "layers, from their bits to 3 more; 3 more with other ways to allocate; 16, kept, with the "
+       "other methods and where that is more than 10)"},
       {"head-bits", &Q::head_bits, "B",
        "Likewise of the output head. Where it is the embedding's matrix, the two are one option"},
       {.name = "override",

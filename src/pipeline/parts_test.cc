@@ -113,6 +113,57 @@ TEST(Sensitivity, WaterFillsThePartsOfAllLayers) {
   EXPECT_LT(layers[0].share, 2);
 }
 
+// A matrix that is not among the weights that share stands in the same water, and takes nothing
+// from them.
+TEST(Water, OpenMatricesFollowTheLayers) {
+  const std::vector<LayerParts> parts = {
+      {{1}, {1}}, {{std::exp2(4.8)}, {1}}, {{std::exp2(7.2)}, {1}}};
+  std::vector<LayerSensitivity> layers(3);
+  layers[0].weights = layers[1].weights = 100;
+  layers[2].weights = 50;
+  std::vector<double> floors(3);
+  fill_water(parts, 3, floors, layers, 2);
+  EXPECT_NEAR(layers[0].share, 2, 1e-6);
+  EXPECT_NEAR(layers[1].share, 4, 1e-6);
+  EXPECT_NEAR(layers[2].share, 5, 1e-6);
+  fill_water(parts, 3, floors, layers);
+  EXPECT_NEAR((100 * (layers[0].share + layers[1].share) + 50 * layers[2].share) / 250, 3, 1e-6);
+  EXPECT_NEAR(layers[2].share - layers[0].share, 3, 1e-6);
+  // With half the slope the water is twice as high: the level is 2^-4.8 for layers.
+  std::vector<LayerParts> flat = parts;
+  flat[2] = {.inputs = {1}, .outputs = {1}, .slope = 1.2};
+  fill_water(flat, 3, floors, layers, 2);
+  EXPECT_NEAR(layers[0].share, 2, 1e-6);
+  EXPECT_NEAR(layers[2].share, (4.8 - 1) / 1.2, 1e-6);
+  EXPECT_NEAR(layers[2].kl_bits[0], 50 * std::exp2(-3.8), 1e-6);
+  floors[2] = 5.5;
+  fill_water(parts, 3, floors, layers, 2);
+  EXPECT_EQ(layers[2].share, 5.5);
+}
+
+// The embedding's row weights hold the mean of S, a head's don't: a problem of both kinds with the
+// same cost a row has the same parts.
+TEST(Water, PartsOfRowsAreTheCostOfTheirErrors) {
+  ThreadPool pool(1);
+  Matrix<double> S(2, 2), weights(1, 3);
+  S(0, 0) = 3;
+  S(1, 1) = 1;
+  for (int64_t v = 0; v < 3; ++v) weights(0, v) = 0.5 * static_cast<double>(v + 1);
+  const LayerParts head = parts_of_rows(pool, 4, S, weights, false);
+  for (double& w : weights.values()) w *= 2;  // the mean of S
+  const LayerParts both = parts_of_rows(pool, 4, S, weights, true);
+  ASSERT_EQ(head.inputs.size(), 2U);
+  ASSERT_EQ(head.outputs.size(), 3U);
+  for (size_t i = 0; i < 2; ++i)
+    for (size_t k = 0; k < 3; ++k) {
+      EXPECT_NEAR(both.inputs[i] * both.outputs[k], head.inputs[i] * head.outputs[k], 1e-12);
+      // 1/2 h_v S_ii E[w^2], in bits; parts are sorted.
+      EXPECT_NEAR(head.inputs[i] * head.outputs[k],
+                  0.5 * (i == 0 ? 1 : 3) * 0.5 * static_cast<double>(k + 1) * 4 / std::log(2.0),
+                  0.01);
+    }
+}
+
 TEST(Plan, OverridesAndKeptLayers) {
   const ModelConfig config = parse_config(small_config(), "small");
   QuantizeOptions options;

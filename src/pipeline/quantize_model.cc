@@ -70,7 +70,8 @@ class ModelQuantizer {
     // A file whose tokenizer can't be read could not be evaluated.
     if (checkpoint_->text("tokenizer.json")) checkpoint_->tokenizer();
     rates_ = settle_rates(pool_, config_, plan_, file_, options_);
-    budget_ = rates_.budget(axes_bits(config_, *options_.model.basis));
+    axes_bits_ = axes_bits(config_, *options_.model.basis);
+    budget_ = rates_.budget(axes_bits_);
     check_budget(pool_, plan_, budget_);
     embeddings_ = plan_embeddings(config_, options_);
     report_.options = options_;
@@ -188,21 +189,27 @@ class ModelQuantizer {
       work.save_basis(*saved);
     }
     basis_.turn(std::move(*saved));
-    if (!basis_.axes().empty())
-      budget_ = rates_.budget(8 * static_cast<double>(file_.axes_bytes()));
+    if (!basis_.axes().empty()) axes_bits_ = 8 * static_cast<double>(file_.axes_bytes());
+    budget_ = rates_.budget(axes_bits_);
   }
 
   // How much more or less than the others each layer gets.
   void share_bits_unevenly(const std::vector<std::vector<int32_t>>& windows,
                            const WorkFolder& work) {
     watch_.stage("sensitivity");
-    const double bits = budget_.average();
+    double bits = budget_.average();
+    const bool counted = options_.file_size > 0;
     auto saved = work.sensitivities();
     if (!saved) {
       const std::vector<double> floors = least_shares(pool_, plan_, bits);
+      const std::vector<OpenMatrix> open = open_matrices(windows, bits);
       if (*options_.model.allocation == Allocation::kGradient) {
         saved = share_by_gradients(context_, basis_.config(), basis_.weights(), windows, plan_,
-                                   *gradients_, *options_.model.token_weighting, bits, floors);
+                                   *gradients_, *options_.model.token_weighting,
+                                   {.bits = counted ? average_with(open) : bits,
+                                    .floors = floors,
+                                    .open = open,
+                                    .counted = counted});
       } else {
         saved = measure_sensitivities(context_, basis_.config(), basis_.weights(), windows, plan_,
                                       metrics_minded() ? gradients_.get() : nullptr, bits);
@@ -210,8 +217,54 @@ class ModelQuantizer {
       }
       work.save_sensitivities(*saved);
     }
+    if (!rates_.open.empty()) {
+      settle_open(config_, *saved, counted, options_, rates_);
+      embeddings_ = plan_embeddings(config_, options_);
+      report_.options = options_;
+      report_.target_bits = rates_.target;
+      budget_ = rates_.budget(axes_bits_);
+      bits = budget_.average();
+    }
     set_shares(*saved, bits, plan_);
     report_.sensitivities = std::move(*saved);
+  }
+
+  // What the shares are of beside the layers. No fewer bits than the layers have on average: what
+  // the calibration text holds of a vocabulary is little.
+  std::vector<OpenMatrix> open_matrices(const std::vector<std::vector<int32_t>>& windows,
+                                        double bits) {
+    std::vector<OpenMatrix> out;
+    for (const EmbeddingPlan& plan : embeddings_) {
+      if (std::ranges::find(rates_.open, plan.name) == rates_.open.end()) continue;
+      const HeadStatistics& head = gradients_->head();
+      const double energy = mean_square_of(basis_.stored(), plan.name);
+      LayerParts parts;
+      if (plan.is_head()) {
+        parts = parts_of_rows(pool_, energy, basis_.from_head(head.S), head.metric, false);
+      } else {
+        const EmbeddingProblem problem =
+            embedding_problem(config_, plan.tied, windows, *gradients_,
+                              basis_.from_stream(gradients_->stream()), basis_.from_head(head.S));
+        parts = parts_of_rows(pool_, energy, problem.moments.S, problem.row_weights, true);
+      }
+      const double least = minimum_bits(pool_, plan.rows, plan.cols, plan.options, stored_size);
+      out.push_back({.name = plan.name,
+                     .weights = plan.weights(),
+                     .parts = std::move(parts),
+                     .floor = std::max(bits, 1.1 * least)});
+    }
+    return out;
+  }
+  // Bits a weight of the layers that share them, and of the open matrices as they stand.
+  double average_with(const std::vector<OpenMatrix>& open) const {
+    auto weights = static_cast<double>(rates_.weights - rates_.fixed_weights);
+    double sum = budget_.average() * weights;
+    for (const OpenMatrix& matrix : open) {
+      const auto each = static_cast<double>(matrix.weights);
+      sum += each * (matrix.name == kHead ? *options_.head_bits : *options_.embedding_bits);
+      weights += each;
+    }
+    return sum / weights;
   }
   bool metrics_minded() const { return *options_.model.output_metric; }
 
@@ -317,6 +370,7 @@ class ModelQuantizer {
   std::vector<EmbeddingPlan> embeddings_;
   ZeroRows zero_rows_;
   Rates rates_;
+  double axes_bits_ = 0;  // that the basis takes of the file
   RateBudget budget_;
   Json identity_;
   QuantizeReport report_;

@@ -50,10 +50,12 @@ Rates settle_rates(ThreadPool& pool, const ModelConfig& config,
   }
   if (options.file_size > 0 && out.fixed_weights == out.weights)
     throw Error("file size: every layer has a rate of its own, nothing is left to choose");
+  const bool open_embedding = !options.embedding_bits, open_head = !options.head_bits;
   SharedBits bits{.layers = options.bits, .if_open = open_embedding_bits(options, options.bits)};
   if (options.file_size > 0) bits = bits_for_size(config, plan, file, options, out.weights);
   out.target = bits.layers;
   resolve_embedding_bits(config, bits.if_open, options);
+  const bool by_gradients = options.model.allocation == Allocation::kGradient;
   for (const EmbeddingPlan& matrix : plan_embeddings(config, options)) {
     const double needed = minimum_bits(pool, matrix.rows, matrix.cols, matrix.options, stored_size);
     if (matrix.options.bits < needed)
@@ -61,6 +63,10 @@ Rates settle_rates(ThreadPool& pool, const ModelConfig& config,
           fmt::format("{}: {:.3f} bits a weight can't be met: its side information alone needs "
                       "{:.3f}",
                       matrix.name, matrix.options.bits, needed));
+    const bool open = matrix.tied        ? open_embedding && open_head
+                      : matrix.is_head() ? open_head
+                                         : open_embedding;
+    if (open && by_gradients) out.open.push_back(matrix.name);
   }
   return out;
 }
@@ -73,6 +79,23 @@ std::vector<double> least_shares(ThreadPool& pool, const std::vector<std::vector
     for (const LayerPlan& layer : block)
       if (!layer.fixed) out.push_back(1.1 * least(layer, bits));
   return out;
+}
+
+void settle_open(const ModelConfig& config, const std::vector<LayerSensitivity>& shares,
+                 bool counted, QuantizeOptions& options, Rates& rates) {
+  const size_t layers = shares.size() - rates.open.size();
+  for (size_t i = layers; i < shares.size(); ++i) {
+    const double share = std::min(shares[i].share, kMostEmbeddingBits);
+    if (shares[i].name == kEmbedding) options.embedding_bits = share;
+    if (shares[i].name == kHead || config.tied_embeddings) options.head_bits = share;
+  }
+  if (!counted) return;
+  double spent = rates.fixed_bits, weights = 0;
+  for (size_t i = 0; i < layers; ++i) {
+    spent += shares[i].share * static_cast<double>(shares[i].weights);
+    weights += static_cast<double>(shares[i].weights);
+  }
+  rates.target = spent / (weights + static_cast<double>(rates.fixed_weights));
 }
 
 void set_shares(const std::vector<LayerSensitivity>& shares, double bits,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/threads.h"
@@ -17,6 +18,9 @@ struct Rates {
   double target = 0;  // bits a weight, over all layers
   int64_t weights = 0, fixed_weights = 0;
   double fixed_bits = 0;  // of layers whose rate is given
+  // Embedding and head whose bits are still open: what they would be alone, or with other ways of
+  // sharing than by gradients, stands in the options.
+  std::vector<std::string> open;
 
   // `axes`: the bits that the basis takes of the file, and so of the layers.
   RateBudget budget(double axes) const {
@@ -34,6 +38,10 @@ Rates settle_rates(ThreadPool& pool, const ModelConfig& config,
 // Of the layers that share `bits`, in their order: a little more than their side information takes.
 std::vector<double> least_shares(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& plan,
                                  double bits);
+// Takes what was found for the open matrices, the last of `shares`, into the options, and where
+// `counted` the layers' average, too.
+void settle_open(const ModelConfig& config, const std::vector<LayerSensitivity>& shares,
+                 bool counted, QuantizeOptions& options, Rates& rates);
 // Into the plan: what each of these layers shall have beside `bits`, of which all have a share.
 void set_shares(const std::vector<LayerSensitivity>& shares, double bits,
                 std::vector<std::vector<LayerPlan>>& plan);
