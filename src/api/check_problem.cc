@@ -11,7 +11,8 @@ namespace watersic {
 
 namespace {
 
-void check_symmetric(MatrixView<const double> S, const char* what) {
+// Symmetric, and as far as its 2 x 2 minors tell without negative eigenvalues.
+void check_second_moment(MatrixView<const double> S, const char* what) {
   const int64_t n = S.rows();
   double largest = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -22,13 +23,23 @@ void check_symmetric(MatrixView<const double> S, const char* what) {
     }
     largest = std::max(largest, std::fabs(S(i, i)));
   }
+  constexpr double kRounding = 1e-6;
   for (int64_t i = 0; i < n; ++i) {
+    if (S(i, i) < -kRounding * largest)
+      throw Error(fmt::format("{}: expected no negative value on the diagonal, found {} at row {}",
+                              what, S(i, i), i));
     for (int64_t j = 0; j < i; ++j) {
-      if (std::fabs(S(i, j) - S(j, i)) > 1e-6 * largest) {
+      if (std::fabs(S(i, j) - S(j, i)) > kRounding * largest) {
         throw Error(
             fmt::format("{}: expected a symmetric matrix, found {} at ({}, {}) and {} at ({}, {})",
                         what, S(i, j), i, j, S(j, i), j, i));
       }
+      const double most = std::sqrt(std::max(0.0, S(i, i)) * std::max(0.0, S(j, j)));
+      if (std::fabs(S(i, j)) > most + kRounding * largest)
+        throw Error(
+            fmt::format("{}: expected a positive semidefinite matrix, found {} at ({}, {}), "
+                        "more than the {} that its diagonal allows",
+                        what, S(i, j), i, j, most));
     }
   }
 }
@@ -52,7 +63,7 @@ void check_covariance(MatrixView<const double> S, int64_t n) {
         fmt::format("covariance: expected {} x {} (the weights have {} columns), found {} x {}", n,
                     n, n, S.rows(), S.cols()));
   }
-  check_symmetric(S, "covariance");
+  check_second_moment(S, "covariance");
 }
 
 void check_output_metric(MatrixView<const double> G, int64_t a) {
@@ -61,7 +72,7 @@ void check_output_metric(MatrixView<const double> G, int64_t a) {
         fmt::format("output metric: expected {} x {} (the weights have {} rows), found {} x {}", a,
                     a, a, G.rows(), G.cols()));
   }
-  check_symmetric(G, "output metric");
+  check_second_moment(G, "output metric");
 }
 
 }  // namespace watersic

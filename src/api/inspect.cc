@@ -37,11 +37,13 @@ Inspection inspect(const std::filesystem::path& file) {
   const ContainerReader reader(file);
   Inspection out{.file = file.string(), .file_bytes = static_cast<int64_t>(reader.file_bytes())};
   const Json manifest = reader.manifest();
-  out.model_id = manifest.value("model_id", "");
-  out.producer = manifest.value("producer", "");
-  if (manifest.contains("options")) {
-    out.options = manifest["options"].dump();
-    out.method = manifest["options"].value("method", "");
+  const JsonFields fields(manifest, out.file + ": manifest.json");
+  out.model_id = fields.text("model_id", "");
+  out.producer = fields.text("producer", "");
+  if (fields.has("options")) {
+    const JsonFields options = fields.object("options");
+    out.options = options.json().dump();
+    out.method = options.text("method", "");
   }
   if (reader.has("config.json")) {
     const Json config = parse_json(reader.text("config.json"), out.file + ": config.json");

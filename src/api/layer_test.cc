@@ -101,6 +101,13 @@ TEST_F(QuantizeLayer, ValuesMustBeNumbers) {
 
 TEST_F(QuantizeLayer, TheCovarianceMustBeOne) {
   EXPECT_NE(error_of([](LayerData& d) { d.S(2, 1) += 0.1; }).find("symmetric"), std::string::npos);
+  // Not taken for columns that nothing reaches.
+  const std::string negative = error_of([](LayerData& d) {
+    for (double& s : d.S.values()) s = -s;
+  });
+  EXPECT_NE(negative.find("no negative value on the diagonal"), std::string::npos) << negative;
+  const std::string indefinite = error_of([](LayerData& d) { d.S(2, 1) = d.S(1, 2) = 1000; });
+  EXPECT_NE(indefinite.find("positive semidefinite"), std::string::npos) << indefinite;
   EXPECT_EQ(error_of([](LayerData& d) { d.S(2, 1) += 1e-9; }), "(no error)");
   // Symmetric, but of no vector's moments.
   const std::string error = error_of([](LayerData& d) { d.S(2, 1) = d.S(1, 2) = 5; });

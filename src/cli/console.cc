@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "watersic/file.h"
 
@@ -29,6 +30,25 @@ void say(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
 }
+
+namespace {
+
+void write_to_stderr(const char* text) {
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text, std::strlen(text));
+}
+
+extern "C" void lose_file(int signal, siginfo_t* info, void* /*context*/) {
+  if (const char* path = mapped_file_at(info->si_addr)) {
+    write_to_stderr("watersic: error: ");
+    write_to_stderr(path);
+    write_to_stderr(": became shorter, or could not be read, while it was in use\n");
+    remove_temporary_files();
+    ::_exit(1);
+  }
+  std::signal(signal, SIG_DFL);  // and it comes again
+}
+
+}  // namespace
 
 std::string printable(std::string_view text) {
   std::string out;
@@ -58,6 +78,10 @@ void end_on_signals() {
     if (std::signal(signal, end_program) == SIG_IGN) std::signal(signal, SIG_IGN);
   }
   std::signal(SIGPIPE, SIG_IGN);
+  struct sigaction lost = {};
+  lost.sa_sigaction = lose_file;
+  lost.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGBUS, &lost, nullptr);
 }
 
 }  // namespace watersic::cli

@@ -27,7 +27,8 @@ bool stdout_is_written();
 
 // A signal's handler: temporary files go, and the program ends with 128 and the signal's number.
 extern "C" void end_program(int signal);
-// For SIGINT, SIGTERM and SIGHUP that. A lost reader of a pipe is an error of writing.
+// For SIGINT, SIGTERM and SIGHUP that. A lost reader of a pipe is an error of writing, a file that
+// shrinks while it is read is named.
 void end_on_signals();
 
 }  // namespace watersic::cli

@@ -231,10 +231,15 @@ void ContainerReader::verify(ThreadPool& pool) const {
   });
   for (const Section& s : sections_)
     if (s.kind == SectionKind::kQuantized) check_tensor(decoder(s.name), pool);  // parallel inside
+  checked_model_id();
+}
+
+std::string ContainerReader::checked_model_id() const {
   const Json json = manifest();
   const JsonFields fields(json, path().string() + ": manifest.json");
-  const std::string id = model_id(sections_, has("config.json") ? text("config.json") : "");
+  std::string id = model_id(sections_, has("config.json") ? text("config.json") : "");
   if (fields.text("model_id") != id) fields.fail("model_id", "\"" + id + "\"");
+  return id;
 }
 
 }  // namespace watersic

@@ -50,6 +50,8 @@ class ContainerReader {
 
   // {"schema", "format_version", "model_id", "producer", "options"}
   Json manifest() const;
+  // What the manifest says, if it is what the contents say; throws Error if not.
+  std::string checked_model_id() const;
 
   // Checks every byte of the file: all checksums, that padding is zero, that texts decompress,
   // that quantized tensors decode, and that the model_id is that of the content.

@@ -102,6 +102,21 @@ TEST_F(Io, WhatADeadProcessLeftGoesWithTheNextOfItsName) {
   EXPECT_EQ(count(), 2);
 }
 
+TEST_F(Io, AnAddressTellsItsMappedFile) {
+  const MappedFile a(file("a", std::string(10000, 'x')));
+  const std::byte* gone = nullptr;
+  {
+    MappedFile b(file("b", "y"));
+    const MappedFile moved(std::move(b));
+    gone = moved.bytes().data();
+    EXPECT_EQ(mapped_file_at(gone), (dir_ / "b").string());
+  }
+  EXPECT_EQ(mapped_file_at(gone), nullptr);
+  EXPECT_EQ(mapped_file_at(&a.bytes()[9999]), (dir_ / "a").string());
+  EXPECT_EQ(mapped_file_at(a.bytes().data() + 10000), nullptr);
+  EXPECT_EQ(mapped_file_at(&gone), nullptr);
+}
+
 TEST_F(Io, OneAtATimeHoldsALock) {
   {
     const FileLock lock(dir_ / "lock");

@@ -11,8 +11,11 @@
 #include <utility>
 
 #include "watersic/error.h"
+#include "watersic/file.h"
 
 namespace watersic {
+
+SignalList<MappedFile::Known> MappedFile::all;
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   // A pipe opens at once, and is refused below.
@@ -33,17 +36,30 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
       throw Error(fmt::format("{}: cannot be mapped: {}", path.string(), std::strerror(error)));
     }
     data_ = static_cast<const std::byte*>(address);
+    entry_ = all.add({data_, size_, path.string()});
   }
   ::close(file);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
+      entry_(std::exchange(other.entry_, nullptr)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)) {}
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  all.remove(entry_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+const char* mapped_file_at(const void* address) noexcept {
+  const char* path = nullptr;
+  MappedFile::all.for_each([&](const MappedFile::Known& known) {
+    const auto* at = static_cast<const std::byte*>(address);
+    if (at >= known.data && at < known.data + known.size) path = known.path.c_str();
+  });
+  return path;
 }
 
 void MappedFile::release(std::span<const std::byte> part) const {

@@ -4,6 +4,9 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
+
+#include "io/signal_list.h"
 
 namespace watersic {
 
@@ -25,7 +28,16 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  struct Known {
+    const std::byte* data = nullptr;
+    size_t size = 0;
+    std::string path;
+  };
+  static SignalList<Known> all;
+  friend const char* mapped_file_at(const void* address) noexcept;
+
   std::filesystem::path path_;
+  SignalList<Known>::Entry* entry_ = nullptr;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -51,32 +50,7 @@ void remove_stale(const fs::path& path) {
 
 }  // namespace
 
-// One of a list that a signal's handler walks: entries are used again, never freed.
-struct Temporary::Entry {
-  static std::atomic<Entry*> first;
-
-  std::atomic<bool> taken = false, live = false;
-  Kind kind = Kind::kFile;
-  std::string path;
-  Entry* next = nullptr;
-};
-std::atomic<Temporary::Entry*> Temporary::Entry::first = nullptr;
-
-Temporary::Entry* Temporary::enter(const fs::path& path, Kind kind) {
-  Entry* entry = Entry::first;
-  while (entry != nullptr && entry->taken.exchange(true)) entry = entry->next;
-  if (entry == nullptr) {
-    entry = new Entry;
-    entry->taken = true;
-    entry->next = Entry::first;
-    while (!Entry::first.compare_exchange_weak(entry->next, entry)) {
-    }
-  }
-  entry->kind = kind;
-  entry->path = path.string();
-  entry->live = true;
-  return entry;
-}
+SignalList<Temporary::Known> Temporary::all;
 
 Temporary::Temporary(const fs::path& path, Kind kind) : kind_(kind) {
   remove_stale(path);
@@ -92,7 +66,7 @@ Temporary::Temporary(const fs::path& path, Kind kind) : kind_(kind) {
     // Another process may have taken it for a dead one's before it was locked.
     if (lock(file_) && ::stat(name.c_str(), &named) == 0) {
       path_ = name;
-      entry_ = enter(path_, kind);
+      entry_ = all.add({path_.string(), kind});
       ::fchmod(file_, kind == Kind::kFile ? 0644 : 0755);
       return;
     }
@@ -102,7 +76,7 @@ Temporary::Temporary(const fs::path& path, Kind kind) : kind_(kind) {
 }
 
 Temporary::Temporary(const fs::path& existing)
-    : path_(existing), entry_(enter(existing, Kind::kFile)) {}
+    : path_(existing), entry_(all.add({existing.string(), Kind::kFile})) {}
 
 Temporary::Temporary(Temporary&& other) noexcept
     : path_(std::move(other.path_)),
@@ -124,21 +98,21 @@ Temporary::~Temporary() {
 
 void Temporary::keep() {
   if (entry_ == nullptr) return;
-  entry_->live = false;
-  entry_->taken = false;
+  all.remove(entry_);
   entry_ = nullptr;
 }
 
 void remove_temporary_files() noexcept {
-  for (const bool folders : {false, true}) {
-    for (Temporary::Entry* entry = Temporary::Entry::first; entry != nullptr; entry = entry->next) {
-      if (!entry->live || (entry->kind == Temporary::Kind::kFolder) != folders) continue;
-      if (folders) {
-        ::rmdir(entry->path.c_str());
+  using Kind = Temporary::Kind;
+  for (const Kind kind : {Kind::kFile, Kind::kFolder}) {  // folders once they are empty
+    Temporary::all.for_each([kind](const Temporary::Known& known) {
+      if (known.kind != kind) return;
+      if (kind == Kind::kFile) {
+        ::unlink(known.path.c_str());
       } else {
-        ::unlink(entry->path.c_str());
+        ::rmdir(known.path.c_str());
       }
-    }
+    });
   }
 }
 

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+
+#include "io/signal_list.h"
 
 namespace watersic {
 
@@ -26,14 +29,17 @@ class Temporary {
   void keep();
 
  private:
-  struct Entry;
-  static Entry* enter(const std::filesystem::path& path, Kind kind);
+  struct Known {
+    std::string path;
+    Kind kind = Kind::kFile;
+  };
+  static SignalList<Known> all;
   friend void remove_temporary_files() noexcept;
 
   std::filesystem::path path_;
   Kind kind_ = Kind::kFile;
   int file_ = -1;
-  Entry* entry_ = nullptr;
+  SignalList<Known>::Entry* entry_ = nullptr;
 };
 
 // Syncs a folder's list of names. Throws Error, naming the folder; file systems that can't are

@@ -96,10 +96,7 @@ class Container final : public OpenModel {
       return untied_config(reader_.text(file), name_ + ": config.json");
     return reader_.text(file);
   }
-  std::string model_id() const override {
-    const Json manifest = reader_.manifest();
-    return JsonFields(manifest, name_ + ": manifest.json").text("model_id");
-  }
+  std::string model_id() const override { return reader_.checked_model_id(); }
 
  protected:
   std::shared_ptr<const LinearLayer> stored_layer(const std::string& weight,

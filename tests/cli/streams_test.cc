@@ -51,6 +51,20 @@ TEST_F(Streams, ASignalEndsTheProgramWithItsNumber) {
   }
 }
 
+// Weights in 16 bits are used where they lie in the file.
+TEST_F(Streams, AFileThatShrinksIsNamed) {
+  std::filesystem::copy(bundled(), at("model"));
+  const std::string folder = "cd '" + at("") + "' && ";
+  const int status =
+      std::system((folder + "(sleep 0.5; truncate -s 1000 model/model.safetensors) & " + folder +
+                   "'" WATERSIC_BINARY "' bench model --tokens 100 --repeat 1000000 -q 2>err")
+                      .c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_NE(contents(at("err")).find("model.safetensors: became shorter"), std::string::npos)
+      << contents(at("err"));
+}
+
 TEST_F(Streams, APipeIsNoFile) {
   ASSERT_EQ(std::system(("mkfifo '" + at("pipe") + "'").c_str()), 0);
   bad({"tokenize", bundled(), "--text", at("pipe")}, {"pipe: is not a regular file"});
