@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <exception>
+#include <filesystem>
 #include <new>
 
 #include "commands.h"
@@ -55,6 +56,8 @@ int main(int argc, char** argv) {
     return 75;
   } catch (const std::bad_alloc&) {
     say_message("error: out of memory");
+  } catch (const std::filesystem::filesystem_error& e) {
+    say_message(fmt::format("error: {}: {}", e.path1().string(), e.code().message()));
   } catch (const std::exception& e) {
     say_message(fmt::format("error: {}", e.what()));
   }

@@ -70,6 +70,16 @@ TEST_F(Streams, APipeIsNoFile) {
   bad({"tokenize", bundled(), "--text", at("pipe")}, {"pipe: is not a regular file"});
 }
 
+// What the system says, with the file's name.
+TEST_F(Streams, AFolderThatCannotBeRead) {
+  std::filesystem::create_directory(at("loop"));
+  std::filesystem::create_symlink("config.json", at("loop/config.json"));
+  const Outcome outcome = run({"eval", at("loop"), "--text", at("none")});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.err.find("filesystem error"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("loop"), std::string::npos) << outcome.err;
+}
+
 // A name may hold anything; a terminal must not obey it.
 TEST_F(Streams, ControlCharactersOfNamesAreShown) {
   bad({"verify", at("\x1b]0;title\x07.wsic")}, {"\\x1b]0;title\\x07.wsic"});
