@@ -75,7 +75,7 @@ done
 cat <<'NOTES'
 
 bits: what the file spends on each quantized weight, side information included (gptq: a 2-bit grid,
-entropy-coded). The file also holds the embedding, watersic's in 3 bits more, the others' in 16 bits,
+entropy-coded). The file also holds the embedding, watersic's in some bits more, the others' in 16 bits,
 the norms and the tokenizer. KL: from the original's distribution to the quantized model's, for each token. Perplexity
 and KL are measured on text that the original model wrote (demo/eval.txt, seed 2), not on books;
 the calibration text is the model's own, too (seed 1; 48 windows, by default it is 128). tokens/s:

@@ -18,8 +18,8 @@ void check_writable(const std::filesystem::path& path);
 // program that ends on a signal: may be called from its handler, just before it ends.
 void remove_temporary_files() noexcept;
 
-// The file that is mapped there, or null: for the handler of SIGBUS, which comes where a mapped file
-// has become shorter, or can't be read.
+// The file that is mapped there, or null: for the handler of SIGBUS, which comes where a mapped
+// file has become shorter, or can't be read.
 const char* mapped_file_at(const void* address) noexcept;
 
 // The whole file; it must be valid UTF-8 and not empty. Throws Error with the offset of a bad byte.
