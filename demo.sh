@@ -28,7 +28,7 @@ $watersic eval $model --text demo/eval.txt --json demo/original.json
 for method in "${methods[@]}"; do
   say "$method: calibrate on text of the model's own (another seed), quantize to $bits bits, read back, evaluate"
   $watersic quantize $model -o demo/"$method".wsic --bits $bits --method "$method" \
-    --calibration self --samples 24 --seed 1 --report demo/"$method".run.json
+    --calibration self --samples 16 --seed 1 --report demo/"$method".run.json
   $watersic eval demo/"$method".wsic --text demo/eval.txt --reference $model \
     --json demo/"$method".eval.json
 done
@@ -78,7 +78,7 @@ bits: what the file spends on each quantized weight, side information included (
 entropy-coded). The file also holds the embedding, watersic's in some bits more, the others' in 16 bits,
 the norms and the tokenizer. KL: from the original's distribution to the quantized model's, for each token. Perplexity
 and KL are measured on text that the original model wrote (demo/eval.txt, seed 2), not on books;
-the calibration text is the model's own, too (seed 1; 24 windows, by default it is 128). tokens/s:
+the calibration text is the model's own, too (seed 1; 16 windows, by default it is 128). tokens/s:
 generating, on all cores. memory: of the weights while it runs, packed (the original in 16 bits).
 
 Open demo/report.html in a browser: curves, every layer, where the bits and the time went.
