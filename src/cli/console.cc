@@ -62,8 +62,6 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-void print_printable(std::string_view text) { fmt::print("{}", printable(text)); }
-
 void say_message(std::string_view text) {
   constexpr size_t kMost = 2000;
   say(fmt::format("watersic: {}{}\n", printable(text.substr(0, kMost)),

@@ -16,9 +16,6 @@ void say(std::string_view text);
 // Control characters but line feeds as \xNN.
 std::string printable(std::string_view text);
 
-// Text of files of other people's making to stdout, printable.
-void print_printable(std::string_view text);
-
 // "watersic: TEXT" to stderr, no longer than one reads.
 void say_message(std::string_view text);
 

@@ -25,7 +25,7 @@ void add_inspect(CLI::App& program) {
   command->callback([arguments] {
     const Inspection inspection = inspect(arguments->file);
     if (!arguments->json.empty()) write_file(arguments->json, to_json(inspection));
-    print_printable(to_text(inspection));
+    fmt::print("{}", printable(to_text(inspection)));  // names of other people's making
   });
 }
 

@@ -42,6 +42,14 @@ bool is_same_file(int file, const std::filesystem::path& path) {
 
 }  // namespace
 
+Locked try_lock(int file) {
+  int result = 0;
+  do result = ::flock(file, LOCK_EX | LOCK_NB);
+  while (result != 0 && errno == EINTR);
+  if (result == 0) return Locked::kYes;
+  return errno == EWOULDBLOCK ? Locked::kBusy : Locked::kNo;
+}
+
 FileLock::FileLock(const std::filesystem::path& path) {
   const auto fail = [&](const char* what) {
     throw Error(fmt::format("{}: {}: {}", path.string(), what, std::strerror(errno)));
@@ -49,12 +57,10 @@ FileLock::FileLock(const std::filesystem::path& path) {
   file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (file_ < 0) fail("cannot be opened");
   try {
-    int locked = 0;
-    do locked = ::flock(file_, LOCK_EX | LOCK_NB);
-    while (locked != 0 && errno == EINTR);
-    if (locked != 0 && errno == EWOULDBLOCK)
+    const Locked locked = try_lock(file_);
+    if (locked == Locked::kBusy)
       throw Error(fmt::format("{}: is held by {}", path.string(), holder_of(file_)));
-    if (locked != 0) fail("cannot be locked");
+    if (locked == Locked::kNo) fail("cannot be locked");
     if (!is_same_file(file_, path))
       throw Error(fmt::format("{}: was taken away by another process", path.string()));
     const std::string holder = this_process();

@@ -6,6 +6,11 @@
 
 namespace watersic {
 
+// The lock of an open file or folder: had, another process's, or not to be had (errno says why; not
+// every file system has locks).
+enum class Locked { kYes, kBusy, kNo };
+Locked try_lock(int file);
+
 class FileLock {
  public:
   // Creates the file where it is not there. Throws Error, naming the process and the machine that

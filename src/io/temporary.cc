@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "io/file_lock.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 
@@ -26,14 +26,6 @@ constexpr const char* kMark = ".tmp-";
   throw Error(fmt::format("{}: {}: {}", path.string(), what, std::strerror(errno)));
 }
 
-// Takes the lock of an open file or folder, if nobody has it.
-bool lock(int file) {
-  int result = 0;
-  do result = ::flock(file, LOCK_EX | LOCK_NB);
-  while (result != 0 && errno == EINTR);
-  return result == 0;
-}
-
 void remove_stale(const fs::path& path) {
   const std::string begin = path.filename().string() + kMark;
   const fs::path parent = path.has_parent_path() ? path.parent_path() : ".";
@@ -43,7 +35,7 @@ void remove_stale(const fs::path& path) {
     if (name.size() != begin.size() + 6 || !name.starts_with(begin)) continue;
     const int file = ::open(entry.path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0) continue;
-    if (lock(file)) fs::remove_all(entry.path(), ignored);
+    if (try_lock(file) == Locked::kYes) fs::remove_all(entry.path(), ignored);
     ::close(file);
   }
 }
@@ -63,8 +55,9 @@ Temporary::Temporary(const fs::path& path, Kind kind) : kind_(kind) {
     }
     if (file_ < 0) fail(path, "cannot be created");
     struct stat named {};
-    // Another process may have taken it for a dead one's before it was locked.
-    if (lock(file_) && ::stat(name.c_str(), &named) == 0) {
+    // Another process may have taken it for a dead one's before it was locked. Without locks on
+    // this file system nobody does.
+    if (try_lock(file_) != Locked::kBusy && ::stat(name.c_str(), &named) == 0) {
       path_ = name;
       entry_ = all.add({path_.string(), kind});
       ::fchmod(file_, kind == Kind::kFile ? 0644 : 0755);

@@ -129,10 +129,7 @@ class ModelQuantizer {
     for (const EmbeddingPlan& plan : embeddings_) {
       if (plan.is_head()) continue;
       quantize_embedding(plan, work, [&] {
-        return length == 0 ? blind_problem(plan.cols)
-                           : embedding_problem(config_, plan.tied, windows, *gradients_,
-                                               basis_.from_stream(gradients_->stream()),
-                                               basis_.from_head(gradients_->head().S));
+        return length == 0 ? blind_problem(plan.cols) : problem_of(plan, windows);
       });
       if (streams && streams->two()) {
         const FinishedStage finished = *work.matrix(kEmbedding);
@@ -151,6 +148,14 @@ class ModelQuantizer {
                                           *gradients_);
       });
     }
+  }
+
+  // Of the embedding.
+  EmbeddingProblem problem_of(const EmbeddingPlan& plan,
+                              const std::vector<std::vector<int32_t>>& windows) const {
+    return embedding_problem(config_, plan.tied, windows, *gradients_,
+                             basis_.from_stream(gradients_->stream()),
+                             basis_.from_head(gradients_->head().S));
   }
 
   void quantize_embedding(const EmbeddingPlan& plan, const WorkFolder& work,
@@ -242,9 +247,7 @@ class ModelQuantizer {
       if (plan.is_head()) {
         parts = parts_of_rows(pool_, energy, basis_.from_head(head.S), head.metric, false);
       } else {
-        const EmbeddingProblem problem =
-            embedding_problem(config_, plan.tied, windows, *gradients_,
-                              basis_.from_stream(gradients_->stream()), basis_.from_head(head.S));
+        const EmbeddingProblem problem = problem_of(plan, windows);
         parts = parts_of_rows(pool_, energy, problem.moments.S, problem.row_weights, true);
       }
       const double least = minimum_bits(pool_, plan.rows, plan.cols, plan.options, stored_size);
