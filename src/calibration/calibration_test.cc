@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "calibration/chance.h"
 #include "calibration/stage_moments.h"
 #include "calibration/windows.h"
 #include "watersic/error.h"
@@ -46,6 +47,12 @@ Tokens make_tokens(int64_t count) {
   return t;
 }
 
+Matrix<float> lost_of(const Tokens& t) {
+  Matrix<float> out = t.X;
+  for (size_t i = 0; i < out.values().size(); ++i) out.values()[i] -= t.Xq.values()[i];
+  return out;
+}
+
 // sum p a b^T / tokens by its definition, in float64.
 void expect_moment(const Matrix<double>& M, const Matrix<float>& A, const Matrix<float>& B,
                    const std::vector<float>& p) {
@@ -76,15 +83,52 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
   }
   EXPECT_EQ(sums.tokens(), 700);
   const StageStatistics out = sums.take();
+  const Matrix<float> lost = lost_of(t);
   EXPECT_EQ(sums.tokens(), 0);
   expect_moment(out.plain.S, t.X, t.X, {});
   expect_moment(out.plain.S_quantized, t.Xq, t.Xq, {});
-  expect_moment(out.plain.cross, t.X, t.Xq, {});
+  expect_moment(out.plain.drift, lost, t.Xq, {});
   expect_moment(out.weighted.S, t.X, t.X, t.p);
   expect_moment(out.weighted.S_quantized, t.Xq, t.Xq, t.p);
-  expect_moment(out.weighted.cross, t.X, t.Xq, t.p);
+  expect_moment(out.weighted.drift, lost, t.Xq, t.p);
   expect_moment(out.residual, t.R, t.Xq, t.p);
+  // Of each batch the first half of the rows, less the others.
+  std::vector<float> sign, signed_p;
+  for (size_t i = 0; i < 700; ++i) {
+    sign.push_back(i < 256 || (i >= 512 && i < 606) ? 1.0F : -1.0F);
+    signed_p.push_back(sign.back() * t.p[i]);
+  }
+  expect_moment(out.plain.metric_contrast, t.Xq, t.Xq, sign);
+  expect_moment(out.plain.drift_contrast, lost, t.Xq, sign);
+  expect_moment(out.weighted.metric_contrast, t.Xq, t.Xq, signed_p);
+  expect_moment(out.weighted.drift_contrast, lost, t.Xq, signed_p);
+  expect_moment(out.residual_contrast, t.R, t.Xq, signed_p);
   EXPECT_NEAR(out.capture_error, 0.01, 0.001);
+}
+
+// Of independent inputs all correlations are chance; of inputs that are alike in both halves none.
+TEST(Chance, IsTakenFromCorrelations) {
+  ThreadPool pool(2);
+  const Tokens t = make_tokens(400);
+  const auto statistics_of = [&](const Matrix<float>& X) {
+    StageMoments sums(false);
+    sums.add(pool, {.X = X, .X_quantized = {}, .p = {}, .residual = {}});
+    return sums.take();
+  };
+  StageStatistics chance = statistics_of(t.X);
+  const Matrix<double> before = chance.plain.S;
+  Matrix<double> S = before;
+  const double lambda = shrink_correlations(chance.plain.metric_contrast, S);
+  EXPECT_GT(lambda, 0.7);
+  chance.shrink();
+  for (int64_t i = 0; i < 9; ++i)
+    for (int64_t j = 0; j < 9; ++j)
+      EXPECT_NEAR(chance.plain.S(i, j), (i == j ? 1 : 1 - lambda) * before(i, j), 1e-12);
+  Matrix<float> twice(800, 9);
+  for (int64_t i = 0; i < 800; ++i) std::ranges::copy(t.X.row(i % 400), twice.row(i).begin());
+  StageStatistics sure = statistics_of(twice);
+  EXPECT_NEAR(shrink_correlations(sure.plain.metric_contrast, sure.plain.S), 0, 1e-9);
+  EXPECT_NEAR(sure.plain.S(1, 2), before(1, 2), 1e-6);
 }
 
 TEST(StageMoments, HoldOnlyWhatIsGiven) {
@@ -95,20 +139,20 @@ TEST(StageMoments, HoldOnlyWhatIsGiven) {
   const StageStatistics alone = one.take();
   expect_moment(alone.plain.S, t.X, t.X, {});
   for (const Matrix<double>* M :
-       {&alone.plain.S_quantized, &alone.plain.cross, &alone.weighted.S, &alone.residual})
+       {&alone.plain.S_quantized, &alone.plain.drift, &alone.weighted.S, &alone.residual})
     EXPECT_TRUE(M->empty());
   // Of weighted tokens, where that is all one wants.
   StageMoments weights(true, false);
   weights.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = t.p, .residual = {}});
   const StageStatistics weighted = weights.take();
   expect_moment(weighted.plain.S, t.X, t.X, {});
-  expect_moment(weighted.weighted.cross, t.X, t.Xq, t.p);
-  EXPECT_TRUE(weighted.plain.cross.empty() && weighted.plain.S_quantized.empty());
+  expect_moment(weighted.weighted.drift, lost_of(t), t.Xq, t.p);
+  EXPECT_TRUE(weighted.plain.drift.empty() && weighted.plain.S_quantized.empty());
   StageMoments two(false);
   two.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = {}, .residual = {}});
   const StageStatistics drifted = two.take();
   expect_moment(drifted.plain.S_quantized, t.Xq, t.Xq, {});
-  EXPECT_TRUE(drifted.plain.cross.empty());
+  EXPECT_TRUE(drifted.plain.drift.empty());
 }
 
 }  // namespace

@@ -4,13 +4,21 @@
 #include <utility>
 #include <vector>
 
+#include "calibration/chance.h"
 #include "linalg/blas.h"
 
 namespace watersic {
 namespace {
 
-void ensure(Matrix<double>& M, int64_t rows, int64_t cols) {
-  if (M.empty()) M = Matrix<double>(rows, cols);
+void add_gram_to(ThreadPool& pool, MatrixView<const float> X, Matrix<double>& S) {
+  if (S.empty()) S = Matrix<double>(X.cols(), X.cols());
+  add_gram(pool, X, S);
+}
+
+void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+                  Matrix<double>& S) {
+  if (S.empty()) S = Matrix<double>(X.cols(), Y.cols());
+  add_cross(pool, X, Y, S);
 }
 
 // Rows times sqrt(p), so that their Gram matrix is weighted by p.
@@ -23,41 +31,82 @@ Matrix<float> weighted_rows(MatrixView<const float> X, std::span<const float> p)
   return out;
 }
 
-void scale(Moments& moments, double factor) {
-  for (Matrix<double>* M : {&moments.S, &moments.S_quantized, &moments.cross})
-    for (double& value : M->values()) value *= factor;
+// The sum and the contrast of two halves; the second may be empty. `contrast` is in second's place.
+void combine(double factor, Matrix<double>& first, Matrix<double>& second,
+             Matrix<double>* contrast) {
+  if (!second.empty()) {
+    for (size_t i = 0; i < first.values().size(); ++i) {
+      const double sum = first.values()[i] + second.values()[i];
+      second.values()[i] = factor * (first.values()[i] - second.values()[i]);
+      first.values()[i] = sum;
+    }
+    *contrast = std::move(second);
+  }
+  for (double& value : first.values()) value *= factor;
+}
+
+void combine(double factor, Moments& first, Moments& second) {
+  combine(factor, first.S, second.S, &first.metric_contrast);
+  combine(factor, first.S_quantized, second.S_quantized, &first.metric_contrast);
+  combine(factor, first.drift, second.drift, &first.drift_contrast);
+}
+
+MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_t count) {
+  return X.rows() == 0 ? X : X.block(first, 0, count, X.cols());
 }
 
 }  // namespace
 
+void StageStatistics::shrink() {
+  Moments& moments = weighted.S.empty() ? plain : weighted;
+  if (!moments.metric_contrast.empty())
+    shrink_correlations(moments.metric_contrast, moments.metric());
+  moments.metric_contrast = {};
+}
+
 void StageMoments::add_moments(ThreadPool& pool, MatrixView<const float> X,
-                               MatrixView<const float> Xq, Moments& sums) const {
-  const int64_t n = X.cols();
-  ensure(sums.S, n, n);
-  add_gram(pool, X, sums.S);
+                               MatrixView<const float> Xq, Moments& all, Moments& half) const {
+  add_gram_to(pool, X, all.S);
   if (Xq.rows() == 0) return;
-  ensure(sums.S_quantized, n, n);
-  add_gram(pool, Xq, sums.S_quantized);
-  if (!cross_) return;
-  ensure(sums.cross, n, n);
-  add_cross(pool, X, Xq, sums.cross);
+  add_gram_to(pool, Xq, half.S_quantized);
+  if (!drift_) return;
+  Matrix<float> lost(X.rows(), X.cols());
+  for (int64_t i = 0; i < X.rows(); ++i)
+    for (int64_t j = 0; j < X.cols(); ++j) lost(i, j) = X(i, j) - Xq(i, j);
+  add_cross_to(pool, lost, Xq, half.drift);
+}
+
+void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half) {
+  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized;
+  StageStatistics &first = halves_[0], &with_S = Xq.rows() == 0 ? half : first;
+  if (batch.p.empty()) {
+    add_moments(pool, X, Xq, with_S.plain, half.plain);
+    if (batch.residual.rows() > 0) add_cross_to(pool, batch.residual, Xq, half.residual);
+    return;
+  }
+  add_moments(pool, X, both_ ? Xq : MatrixView<const float>(), first.plain, half.plain);
+  const Matrix<float> weighted_quantized = weighted_rows(Xq, batch.p);
+  add_moments(pool, weighted_rows(X, batch.p), weighted_quantized, with_S.weighted, half.weighted);
+  if (batch.residual.rows() > 0)
+    add_cross_to(pool, weighted_rows(batch.residual, batch.p), weighted_quantized, half.residual);
 }
 
 void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
   const MatrixView<const float> X = batch.X, Xq = batch.X_quantized;
   tokens_ += X.rows();
-  add_moments(pool, X, both_ || batch.p.empty() ? Xq : MatrixView<const float>(), sums_.plain);
-  const auto add_residual = [&](MatrixView<const float> residual, MatrixView<const float> inputs) {
-    if (residual.rows() == 0) return;
-    ensure(sums_.residual, residual.cols(), inputs.cols());
-    add_cross(pool, residual, inputs, sums_.residual);
-  };
-  if (batch.p.empty()) {
-    add_residual(batch.residual, Xq);
-  } else {
-    const Matrix<float> weighted_quantized = weighted_rows(Xq, batch.p);
-    add_moments(pool, weighted_rows(X, batch.p), weighted_quantized, sums_.weighted);
-    add_residual(weighted_rows(batch.residual, batch.p), weighted_quantized);
+  const int64_t middle = (X.rows() + 1) / 2;
+  for (size_t h = 0; h < halves_.size(); ++h) {
+    const int64_t row = h == 0 ? 0 : middle, rows = h == 0 ? middle : X.rows() - middle;
+    if (rows == 0) continue;
+    const auto p = batch.p.empty()
+                       ? batch.p
+                       : batch.p.subspan(static_cast<size_t>(row), static_cast<size_t>(rows));
+    add_half(pool,
+             {.X = rows_of(X, row, rows),
+              .X_quantized = rows_of(Xq, row, rows),
+              .p = p,
+              .residual = rows_of(batch.residual, row, rows)},
+             halves_[h]);
   }
   for (int64_t i = 0; i < Xq.rows(); ++i) {
     for (int64_t j = 0; j < Xq.cols(); ++j) {
@@ -71,13 +120,15 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
 StageStatistics StageMoments::take() {
   assert(tokens_ > 0);
   const double factor = 1.0 / static_cast<double>(tokens_);
-  scale(sums_.plain, factor);
-  scale(sums_.weighted, factor);
-  for (double& value : sums_.residual.values()) value *= factor;
-  sums_.capture_error = energy_ > 0 ? error_ / energy_ : 0;
+  auto& [first, second] = halves_;
+  combine(factor, first.plain, second.plain);
+  combine(factor, first.weighted, second.weighted);
+  combine(factor, first.residual, second.residual, &first.residual_contrast);
+  first.capture_error = energy_ > 0 ? error_ / energy_ : 0;
   tokens_ = 0;
   error_ = energy_ = 0;
-  return std::exchange(sums_, StageStatistics());
+  second = {};
+  return std::exchange(first, StageStatistics());
 }
 
 }  // namespace watersic

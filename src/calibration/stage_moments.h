@@ -2,6 +2,7 @@
 // in the one quantized so far (docs/algorithm.md, "Inside a model").
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -10,12 +11,19 @@
 
 namespace watersic {
 
-// Means over tokens, n x n. x: input in the original model; x': in the quantized one. The last two
-// are empty where there is one model only.
+// Means over tokens, n x n. x: input in the original model; x': in the quantized one. What is of x'
+// is empty where there is one model only.
 struct Moments {
   Matrix<double> S;            // E[x x^T]
   Matrix<double> S_quantized;  // E[x' x'^T]
-  Matrix<double> cross;        // E[x x'^T]
+  Matrix<double> drift;        // E[(x - x') x'^T]
+  // Of half of the tokens less the other half (calibration/chance.h): of S_quantized, or of S where
+  // there is one model only, and of the drift.
+  Matrix<double> metric_contrast, drift_contrast;
+
+  // S_quantized or S.
+  const Matrix<double>& metric() const { return S_quantized.empty() ? S : S_quantized; }
+  Matrix<double>& metric() { return S_quantized.empty() ? S : S_quantized; }
 };
 
 struct StageStatistics {
@@ -24,8 +32,12 @@ struct StageStatistics {
   // tokens were not weighted.
   Moments weighted;
   // E[(r - r') x'^T], weighted where tokens are: outputs x n; empty where not asked for.
-  Matrix<double> residual;
+  Matrix<double> residual, residual_contrast;
   double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2
+
+  const Moments& used() const { return weighted.S.empty() ? plain : weighted; }
+  // Takes what is chance from the metric that is used (calibration/chance.h).
+  void shrink();
 };
 
 // One batch of tokens. Only X must be there.
@@ -38,23 +50,25 @@ struct StageBatch {
 // Sums over batches: products in float32, sums in float64.
 class StageMoments {
  public:
-  // cross: whether E[x x'^T] is wanted of the batches that have an X'. both: whether, of tokens
-  // that are weighted, all moments are wanted without weights, too, and not S alone.
-  explicit StageMoments(bool cross, bool both = true) : cross_(cross), both_(both) {}
+  // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'. both: whether, of
+  // tokens that are weighted, all moments are wanted without weights, too, and not S alone.
+  explicit StageMoments(bool drift, bool both = true) : drift_(drift), both_(both) {}
 
+  // Each batch's first rows go to one half of the tokens, its last to the other.
   void add(ThreadPool& pool, const StageBatch& batch);
   int64_t tokens() const { return tokens_; }
   // Leaves the accumulator empty, since its matrices are large.
   StageStatistics take();
 
  private:
+  void add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half);
   void add_moments(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
-                   Moments& sums) const;
+                   Moments& all, Moments& half) const;
 
-  bool cross_, both_;
+  bool drift_, both_;
   int64_t tokens_ = 0;
   double error_ = 0, energy_ = 0;
-  StageStatistics sums_;
+  std::array<StageStatistics, 2> halves_;  // what has no contrast is in the first
 };
 
 }  // namespace watersic

@@ -247,7 +247,7 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   // of them and of the largest layer.
   const int64_t n = largest_cols, a = largest_rows;
   const int64_t streams = *model.drift ? 2 : 1;
-  const int64_t moments = (*model.drift ? 3 : 1) * n * n * 8;
+  const int64_t moments = (*model.drift ? 5 : 2) * n * n * 8;
   plan.peak_bytes = streams * plan.calibration_tokens * config.hidden * 4 +
                     (streams + 1) * plan.quantized_weights / config.blocks * 4 + moments +
                     3 * n * n * 8 + 4 * a * config.hidden * 16;
@@ -257,7 +257,7 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
     plan.peak_bytes +=
         std::min(OutputGradients::kBytes,
                  std::min(OutputGradients::kTokens, plan.calibration_tokens) * each) +
-        4 * rows * rows * 8;
+        8 * rows * rows * 8;
   }
   for (const EmbeddingPlan& matrix : embeddings)
     plan.peak_bytes = std::max(plan.peak_bytes, embedding_bytes(matrix, *model.drift));

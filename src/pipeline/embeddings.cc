@@ -141,7 +141,8 @@ Matrix<float> embed_coded(ThreadPool& pool, std::span<const std::byte> coded,
 LayerProblem EmbeddingProblem::problem(MatrixView<const float> W) const {
   LayerProblem out{.W = W, .S = moments.S};
   if (!moments.S_quantized.empty()) out.S_quantized = moments.S_quantized;
-  if (!moments.cross.empty()) out.cross = moments.cross;
+  out.drift = moments.drift;
+  out.drift_contrast = moments.drift_contrast;
   if (!row_weights.empty()) out.output_metric = row_weights;
   return out;
 }
@@ -180,11 +181,14 @@ EmbeddingProblem embedding_problem(const ModelConfig& config, bool tied,
   const double lean =
       mean_diagonal(S) * static_cast<double>(n) / static_cast<double>(gradients.tokens());
   for (int64_t i = 0; i < n; ++i) S(i, i) += lean;
-  return {.moments = {.S = std::move(S), .S_quantized = {}, .cross = {}},
-          .row_weights = std::move(weights)};
+  EmbeddingProblem out;
+  out.moments.S = std::move(S);
+  out.row_weights = std::move(weights);
+  return out;
 }
 
 EmbeddingProblem head_problem(StageStatistics statistics, const OutputGradients& gradients) {
+  statistics.shrink();
   return {.moments = std::move(statistics.plain), .row_weights = gradients.head().metric};
 }
 

@@ -105,11 +105,11 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
     streams.begin_block(load_block(pool, config, source, block));
     const auto [metrics, tokens] = gradients.of_block(block);
     for (const Capture stage : kStages) {
-      const StageStatistics statistics = streams.statistics(
+      StageStatistics statistics = streams.statistics(
           stage,
           {.tokens = weighted ? tokens[static_cast<size_t>(stage)] : std::span<const float>()});
-      const std::vector<double> inputs =
-          column_weights(pool, weighted ? statistics.weighted.S : statistics.plain.S);
+      statistics.shrink();
+      const std::vector<double> inputs = column_weights(pool, statistics.used().metric());
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
         context.check();

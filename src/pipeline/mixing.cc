@@ -16,9 +16,10 @@ Matrix<double> blend(const Matrix<double>& A, const Matrix<double>& B, double e)
 }
 
 Moments toward_original(const Moments& moments, double e_q) {
-  Moments out{.S = moments.S, .S_quantized = {}, .cross = {}};
+  Moments out = moments;
   if (!moments.S_quantized.empty()) out.S_quantized = blend(moments.S_quantized, moments.S, e_q);
-  if (!moments.cross.empty()) out.cross = blend(moments.cross, moments.S, e_q);
+  for (Matrix<double>* M : {&out.drift, &out.drift_contrast})
+    for (double& x : M->values()) x *= 1 - e_q;
   return out;
 }
 
@@ -56,9 +57,9 @@ Moments mixed(const StageStatistics& statistics, double e_q, double e_a) {
   Moments plain = toward_original(statistics.plain, e_q);
   if (statistics.weighted.S.empty()) return plain;
   Moments out = toward_original(statistics.weighted, e_q);
-  out.S = blend(out.S, plain.S, e_a);
-  out.S_quantized = blend(out.S_quantized, plain.S_quantized, e_a);
-  out.cross = blend(out.cross, plain.cross, e_a);
+  for (Matrix<double> Moments::*M : {&Moments::S, &Moments::S_quantized, &Moments::drift,
+                                     &Moments::metric_contrast, &Moments::drift_contrast})
+    out.*M = blend(out.*M, plain.*M, e_a);
   return out;
 }
 

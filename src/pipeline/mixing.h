@@ -11,8 +11,9 @@
 
 namespace watersic {
 
-// M = (1 - e_q) M + e_q S for M in {S', cross}, within each weighting; then (1 - e_a) weighted +
-// e_a plain, S included. Without weighted moments e_a has no meaning.
+// M = (1 - e_q) M + e_q S for M in {S', E[x x'^T]}, so that the drift counts (1 - e_q) times,
+// within each weighting; then (1 - e_a) weighted + e_a plain, S included. Without weighted moments
+// e_a has no meaning.
 Moments mixed(const StageStatistics& statistics, double e_q, double e_a);
 
 // Tries points by `error_at`: 0, 1, `steps` golden-section steps and the middle of what is left for

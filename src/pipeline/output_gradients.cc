@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "calibration/chance.h"
 #include "linalg/blas.h"
 #include "model/block_backward.h"
 #include "model/forward.h"
@@ -46,6 +47,32 @@ int64_t token_count(const ModelConfig& config, std::span<const std::vector<int32
   const int64_t each = 2 * static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
   const int64_t most = std::min(OutputGradients::kTokens, OutputGradients::kBytes / each);
   return std::clamp<int64_t>(most / length, 1, static_cast<int64_t>(windows.size())) * length;
+}
+
+// G += g g^T over tokens, or its diagonal; contrast: over the first half of them less the rest, of
+// whole matrices only.
+void add_metric(ThreadPool& pool, MatrixView<const float> g, Matrix<double>& G,
+                Matrix<double>& contrast) {
+  const int64_t a = g.cols();
+  if (a > OutputGradients::kMostRows) {
+    if (G.empty()) G = Matrix<double>(1, a);
+    for (int64_t i = 0; i < g.rows(); ++i)
+      for (int64_t k = 0; k < a; ++k) G(0, k) += static_cast<double>(g(i, k)) * g(i, k);
+    return;
+  }
+  if (G.empty()) G = contrast = Matrix<double>(a, a);
+  const int64_t middle = (g.rows() + 1) / 2;
+  double sign = 1;
+  for (const auto& half : {g.block(0, 0, middle, a), g.block(middle, 0, g.rows() - middle, a)}) {
+    Matrix<float> sum(a, a);
+    if (half.rows() > 0) gemm(pool, Op::kTranspose, Op::kNone, 1.0F, half, half, 0.0F, sum);
+    for (size_t i = 0; i < G.values().size(); ++i) {
+      const auto x = static_cast<double>(sum.values()[i]);
+      G.values()[i] += x;
+      contrast.values()[i] += sign * x;
+    }
+    sign = -1;
+  }
 }
 
 // From the energies |g|^2 of the outputs' gradients, by layer and token.
@@ -164,7 +191,7 @@ Matrix<double> OutputGradients::stream() const {
 }
 
 BlockGradients OutputGradients::of_block(int64_t block) const {
-  OutputMetrics out;
+  OutputMetrics out, contrasts;
   std::array<std::vector<double>, kLinears> energies;
   const BlockWeights weights = load_block(pool_, config_, source_, block);
   const auto& inputs = inputs_[static_cast<size_t>(block)];
@@ -173,28 +200,20 @@ BlockGradients OutputGradients::of_block(int64_t block) const {
     context_.check();
     backward_block(pool_, config_, rope_, weights, length_, inputs[b], gradients[b],
                    [&](Linear linear, const LinearGradient& layer) {
-                     const int64_t a = layer.dY.cols();
                      for (int64_t i = 0; i < layer.dY.rows(); ++i) {
                        double energy = 0;
                        for (const float g : layer.dY.row(i)) energy += static_cast<double>(g) * g;
                        energies[static_cast<size_t>(linear)].push_back(energy);
                      }
-                     Matrix<double>& G = out[static_cast<size_t>(linear)];
-                     if (G.rows() == 0) G = Matrix<double>(a > kMostRows ? 1 : a, a);
-                     if (G.rows() == 1) {
-                       for (int64_t i = 0; i < layer.dY.rows(); ++i)
-                         for (int64_t k = 0; k < a; ++k)
-                           G(0, k) += static_cast<double>(layer.dY(i, k)) * layer.dY(i, k);
-                       return;
-                     }
-                     Matrix<float> sum(a, a);
-                     gemm(pool_, Op::kTranspose, Op::kNone, 1.0F, layer.dY, layer.dY, 0.0F, sum);
-                     for (size_t i = 0; i < G.values().size(); ++i)
-                       G.values()[i] += static_cast<double>(sum.values()[i]);
+                     add_metric(pool_, layer.dY, out[static_cast<size_t>(linear)],
+                                contrasts[static_cast<size_t>(linear)]);
                    });
   }
-  for (Matrix<double>& G : out)
-    for (double& g : G.values()) g /= static_cast<double>(tokens_);
+  for (OutputMetrics* metrics : {&out, &contrasts})
+    for (Matrix<double>& G : *metrics)
+      for (double& g : G.values()) g /= static_cast<double>(tokens_);
+  for (size_t l = 0; l < out.size(); ++l)
+    if (!contrasts[l].empty()) shrink_correlations(contrasts[l], out[l]);
   return {.metrics = std::move(out), .tokens = token_weights(config_, energies)};
 }
 

@@ -161,7 +161,7 @@ TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
     const auto size = static_cast<double>(layer.rows * layer.cols);
     EXPECT_DOUBLE_EQ(layer.bits.file, 8 * static_cast<double>(section.file_bytes()) / size);
     EXPECT_DOUBLE_EQ(layer.bits.file, layer.bits.coded + layer.bits.side);
-    EXPECT_GT(layer.gap, -0.1) << layer.name;  // the weights are not quite Gaussian
+    EXPECT_GT(layer.gap, -0.15) << layer.name;  // the weights are not quite Gaussian
     EXPECT_LT(layer.gap, 0.5) << layer.name;
     EXPECT_DOUBLE_EQ(layer.gap, layer.bits.coded - layer.limit_bits);
     weights += layer.rows * layer.cols;

@@ -72,17 +72,21 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
   std::span<const float> tokens;
   if (watersic && *model.token_weighting) tokens = gradients_.tokens[static_cast<size_t>(stage)];
   statistics_ =
-      streams_->statistics(stage, {.cross = watersic && *model.drift,
+      streams_->statistics(stage, {.drift = watersic && *model.drift,
                                    .attention = attention,
                                    .tokens = tokens,
                                    .both = rivals || (attention && *model.mixing),
                                    .residual = watersic && *model.residual &&
                                                (stage == Capture::kO || stage == Capture::kDown)});
+  if (!watersic) return;
+  // The rivals' moments stay as they are.
+  if (rivals && statistics_.weighted.S.empty()) statistics_.weighted = statistics_.plain;
+  statistics_.shrink();
 }
 
 // Moments of the whole stage at these coefficients; valid until the next call.
 const Moments& StageQuantizer::moments_at(double e_q, double e_a) {
-  if (e_q == 0 && statistics_.weighted.S.empty()) return statistics_.plain;
+  if (e_q == 0 && e_a == 0) return statistics_.used();
   mixed_ = mixed(statistics_, e_q, e_a);
   return mixed_;
 }
@@ -97,9 +101,11 @@ LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& mome
     // As the papers ran it: the moments of what it will see, the original weights as the target.
     if (!statistics_.plain.S_quantized.empty()) out.S_quantized = statistics_.plain.S_quantized;
   } else if (is_ours(layer)) {
-    out.S_quantized = moments.S_quantized.empty() ? moments.S : moments.S_quantized;
-    if (!moments.cross.empty()) out.cross = moments.cross;
-    if (!statistics_.residual.empty()) out.residual = statistics_.residual;
+    out.S_quantized = moments.metric();
+    out.drift = moments.drift;
+    out.drift_contrast = moments.drift_contrast;
+    out.residual = statistics_.residual;
+    out.residual_contrast = statistics_.residual_contrast;
   }
   return out;
 }

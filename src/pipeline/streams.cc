@@ -104,7 +104,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
 
 StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
   assert(!wanted.attention || stage == Capture::kQkv);
-  StageMoments moments(wanted.cross, wanted.both);
+  StageMoments moments(wanted.drift, wanted.both);
   visit(stage, wanted, &moments);
   return moments.take();
 }
@@ -120,8 +120,8 @@ void Streams::end_block() {
   });
 }
 
-StageStatistics Streams::head_statistics(std::span<const float> norm, bool cross) {
-  StageMoments moments(cross);
+StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift) {
+  StageMoments moments(drift);
   for_each_batch([&](const Batch& batch) {
     const auto normed = [&](MatrixView<const float> X) {
       Matrix<float> Y(X.rows(), X.cols());

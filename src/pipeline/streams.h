@@ -21,7 +21,7 @@ namespace watersic {
 
 // What to gather at a capture point.
 struct StageWanted {
-  bool cross = false;  // E[x x'^T]
+  bool drift = false;  // E[(x - x') x'^T]
   // Besides, weighted moments, by the product of the two where both are given:
   bool attention = false;         // by how much tokens are attended to (Capture::kQkv only)
   std::span<const float> tokens;  // by weights; tokens behind the last of these count once
@@ -58,7 +58,7 @@ class Streams {
 
   // After the last block: of what the output head's matrix sees, the streams through the final
   // norm.
-  StageStatistics head_statistics(std::span<const float> norm, bool cross);
+  StageStatistics head_statistics(std::span<const float> norm, bool drift);
 
   // sum |u' - u|^2 / sum |u|^2 over the first `tokens` tokens, u the input of the next stage: of o
   // after kQkv, of down after kGateUp. u' is computed from x' by the weights in quantized() as they

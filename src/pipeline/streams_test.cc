@@ -96,10 +96,16 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
     for (const Capture stage : stages) {
       const auto point = static_cast<size_t>(stage);
       const bool adds = stage == Capture::kO || stage == Capture::kDown;
-      const StageStatistics out = streams.statistics(stage, {.cross = true, .residual = adds});
+      const StageStatistics out = streams.statistics(stage, {.drift = true, .residual = adds});
       EXPECT_LT(difference(out.plain.S, x.input[point], x.input[point]), kClose);
       EXPECT_LT(difference(out.plain.S_quantized, xq.input[point], xq.input[point]), kClose);
-      EXPECT_LT(difference(out.plain.cross, x.input[point], xq.input[point]), kClose);
+      if (index == 0 && stage == Capture::kQkv) {  // x = x'
+        for (const double value : out.plain.drift.values()) EXPECT_EQ(value, 0);
+      } else {
+        EXPECT_LT(
+            difference(out.plain.drift, minus(x.input[point], xq.input[point]), xq.input[point]),
+            kClose);
+      }
       if (adds) {
         const bool first = index == 0 && stage == Capture::kO;  // r = r' = the embedding
         const Matrix<float> r =
@@ -137,13 +143,13 @@ TEST_F(StreamsTest, AStageThatIsPassedLeavesTheSameStreams) {
     looked.begin_block(block(index));
     passed.begin_block(block(index));
     for (const Capture stage : {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown}) {
-      const StageStatistics out = looked.statistics(stage, {.cross = true});
+      const StageStatistics out = looked.statistics(stage, {.drift = true});
       if (index == 0) {
         passed.pass(stage);
       } else {
-        const StageStatistics same = passed.statistics(stage, {.cross = true});
-        for (size_t i = 0; i < out.plain.cross.values().size(); ++i)
-          ASSERT_EQ(out.plain.cross.values()[i], same.plain.cross.values()[i]);
+        const StageStatistics same = passed.statistics(stage, {.drift = true});
+        for (size_t i = 0; i < out.plain.drift.values().size(); ++i)
+          ASSERT_EQ(out.plain.drift.values()[i], same.plain.drift.values()[i]);
       }
       for (Streams* streams : {&looked, &passed})
         for (const LinearSite& site : linear_sites(config_, index))
@@ -225,15 +231,15 @@ TEST_F(StreamsTest, TheHeadSeesBothStreamsThroughTheNorm) {
   rms_norm(pool_, X_, norm, config_.norm_epsilon, A);
   rms_norm(pool_, Xq, norm, config_.norm_epsilon, B);
   for (const auto& [i, j] : {std::pair<int64_t, int64_t>{0, 0}, {3, 5}, {7, 2}}) {
-    double plain = 0, quantized = 0, cross = 0;
+    double plain = 0, quantized = 0, drift = 0;
     for (int64_t t = 0; t < kTokens; ++t) {
       plain += static_cast<double>(A(t, i)) * A(t, j) / kTokens;
       quantized += static_cast<double>(B(t, i)) * B(t, j) / kTokens;
-      cross += static_cast<double>(A(t, i)) * B(t, j) / kTokens;
+      drift += static_cast<double>(A(t, i) - B(t, i)) * B(t, j) / kTokens;
     }
     EXPECT_NEAR(found.plain.S(i, j), plain, 1e-5);
     EXPECT_NEAR(found.plain.S_quantized(i, j), quantized, 1e-5);
-    EXPECT_NEAR(found.plain.cross(i, j), cross, 1e-5);
+    EXPECT_NEAR(found.plain.drift(i, j), drift, 1e-5);
   }
   EXPECT_GT(found.capture_error, 0);
 }

@@ -129,8 +129,10 @@ void LayerQuantizer::interleave() {
   };
   ordered(problem_.W, interleaved_W_);
   ordered(problem_.residual, interleaved_residual_);
+  ordered(problem_.residual_contrast, interleaved_contrast_);
   problem_.W = interleaved_W_;
   if (problem_.residual.rows() > 0) problem_.residual = interleaved_residual_;
+  if (problem_.residual_contrast.rows() > 0) problem_.residual_contrast = interleaved_contrast_;
 }
 
 // The loop goes from the last column to the first. GPTQ's own order is first to last.
@@ -174,25 +176,58 @@ Matrix<double> LayerQuantizer::damped_metric(double extra) const {
   return A;
 }
 
-// Some rows of C = W E[x x'^T] + E[(r - r') x'^T], live columns only, in the columns' own order.
-Matrix<double> LayerQuantizer::cross_moment(std::span<const int64_t> rows) const {
+// W M + R of some rows, R where there is one; columns in the order of the loop.
+Matrix<double> LayerQuantizer::in_loop_rows(std::span<const int64_t> rows, const Matrix<double>& M,
+                                            MatrixView<const double> R) const {
   const auto a = static_cast<int64_t>(rows.size());
-  Matrix<double> W(a, live()), C(a, live());
-  for (int64_t k = 0; k < a; ++k)
-    for (int64_t i = 0; i < live(); ++i)
-      W(k, i) = problem_.W(rows[static_cast<size_t>(k)], columns_.live[static_cast<size_t>(i)]);
-  const MatrixView<const double> cross = problem_.cross.rows() > 0 ? problem_.cross : metric();
-  gemm(pool_, Op::kNone, Op::kNone, 1.0, W, live_block(cross, columns_), 0.0, C);
-  if (problem_.residual.rows() == 0) return C;
-  pool_.parallel_for(a, [&](int64_t k) {
-    for (int64_t i = 0; i < live(); ++i)
-      C(k, i) +=
-          problem_.residual(rows[static_cast<size_t>(k)], columns_.live[static_cast<size_t>(i)]);
-  });
-  return C;
+  Matrix<double> out(a, live());
+  if (!M.empty()) {
+    Matrix<double> W(a, live());
+    for (int64_t k = 0; k < a; ++k)
+      for (int64_t i = 0; i < live(); ++i)
+        W(k, i) = problem_.W(rows[static_cast<size_t>(k)], in_loop_.live[static_cast<size_t>(i)]);
+    gemm(pool_, Op::kNone, Op::kNone, 1.0, W, M, 0.0, out);
+  }
+  if (R.rows() > 0)
+    for (int64_t k = 0; k < a; ++k)
+      for (int64_t i = 0; i < live(); ++i)
+        out(k, i) += R(rows[static_cast<size_t>(k)], in_loop_.live[static_cast<size_t>(i)]);
+  return out;
 }
 
-// T = (C + d W) (S' + d I)^{-1}, in float64, since S' is badly conditioned. Climbs the ladder of
+// How much of each column of Z = D L^{-T} is more than chance (James and Stein, with the contrast N
+// of D as the noise): 1 - |N L^{-T}|^2 / |D L^{-T}|^2, over some rows and neighbouring columns: one
+// column's noise is itself known badly.
+std::vector<double> LayerQuantizer::trusted_shares(const Matrix<double>& L,
+                                                   const Matrix<double>& drift) const {
+  constexpr int64_t kRows = 1024, kColumns = 16;
+  std::vector<double> out(static_cast<size_t>(live()), 1.0);
+  if (problem_.drift_contrast.rows() == 0 && problem_.residual_contrast.rows() == 0) return out;
+  Matrix<double> contrast;
+  if (problem_.drift_contrast.rows() > 0) contrast = live_block(problem_.drift_contrast, in_loop_);
+  const int64_t a = problem_.W.rows();
+  std::vector<int64_t> rows(static_cast<size_t>(std::min(a, kRows)));
+  for (size_t k = 0; k < rows.size(); ++k)
+    rows[k] = static_cast<int64_t>(k) * a / static_cast<int64_t>(rows.size());
+  Matrix<double> Z = in_loop_rows(rows, drift, problem_.residual),
+                 N = in_loop_rows(rows, contrast, problem_.residual_contrast);
+  for (Matrix<double>* M : {&Z, &N}) solve_right_lower(pool_, Op::kTranspose, L, *M);
+  for (int64_t begin = 0; begin < live(); begin += kColumns) {
+    const int64_t end = std::min(live(), begin + kColumns);
+    double chance = 0, energy = 0;
+    for (int64_t k = 0; k < Z.rows(); ++k) {
+      for (int64_t i = begin; i < end; ++i) {
+        chance += N(k, i) * N(k, i);
+        energy += Z(k, i) * Z(k, i);
+      }
+    }
+    std::fill(out.begin() + begin, out.begin() + end, energy > chance ? 1 - chance / energy : 0);
+  }
+  return out;
+}
+
+// T = W + D (S' + d I)^{-1}, D = W E[(x - x') x'^T] + E[(r - r') x'^T], in float64, since S' is
+// badly conditioned; of D what is trusted. Climbs the ladder of
 // damping: what can't be factored is tried with ten times as much, up to kMostDamping.
 // Returns the factor.
 Matrix<double> LayerQuantizer::form_target() {
@@ -211,22 +246,22 @@ Matrix<double> LayerQuantizer::form_target() {
     }
     settled_.damping = more;
   }
-  if (problem_.cross.rows() == 0 && problem_.residual.rows() == 0) return L;
-  double mean = 0;
-  for (const int32_t j : columns_.live) mean += metric()(j, j) / static_cast<double>(live());
+  if (problem_.drift.rows() == 0 && problem_.residual.rows() == 0) return L;
+  Matrix<double> drift;
+  if (problem_.drift.rows() > 0) drift = live_block(problem_.drift, in_loop_);
+  const std::vector<double> trusted = trusted_shares(L, drift);
   Matrix<float> target(problem_.W.rows(), live());
   over_slabs(all_rows(target.rows()), kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
-    const Matrix<double> C = cross_moment(rows);
-    Matrix<double> T(C.rows(), live());
-    for (int64_t k = 0; k < T.rows(); ++k)
-      for (int64_t i = 0; i < live(); ++i)
-        T(k, i) =
-            C(k, order_[static_cast<size_t>(i)]) +
-            settled_.damping * mean * problem_.W(at + k, in_loop_.live[static_cast<size_t>(i)]);
+    Matrix<double> T = in_loop_rows(rows, drift, problem_.residual);
     solve_right_lower(pool_, Op::kTranspose, L, T);
+    for (int64_t k = 0; k < T.rows(); ++k)
+      for (int64_t i = 0; i < live(); ++i) T(k, i) *= trusted[static_cast<size_t>(i)];
     solve_right_lower(pool_, Op::kNone, L, T);
     for (int64_t k = 0; k < T.rows(); ++k)
-      for (int64_t i = 0; i < live(); ++i) target(at + k, i) = static_cast<float>(T(k, i));
+      for (int64_t i = 0; i < live(); ++i)
+        target(at + k, i) =
+            static_cast<float>(T(k, i) + static_cast<double>(problem_.W(
+                                             at + k, in_loop_.live[static_cast<size_t>(i)])));
   });
   T_ = std::move(target);
   return L;

@@ -18,10 +18,11 @@ namespace watersic {
 // float64 is never there whole. With the step, the factor and the scales of columns given rows
 // don't see each other, but for the trellis: slabs are whole segments of it.
 //
-// With C = W E[x x'^T] + E[(r - r') x'^T] the layer minimises tr(V S' V^T) - 2 <C, V>. Up to a
-// constant that is tr((T - V) S' (T - V)^T) with the target T = C S'^{-1}, damped on both sides:
-// T = (C + d W) (S' + d I)^{-1}. So whatever the moments, the loop sees one matrix, T, and one
-// metric, S'. In the plain problem T = W and S' = S.
+// With D = W E[(x - x') x'^T] + E[(r - r') x'^T] the layer minimises, up to a constant,
+// tr((T - V) S' (T - V)^T) with the target T = W + D S'^{-1}, damped: T = W + D (S' + d I)^{-1}. So
+// whatever the moments, the loop sees one matrix, T, and one metric, S'. In the plain problem T = W
+// and S' = S. D is a regression on as many inputs as the layer has: what chance makes of it is left
+// out (trusted_shares).
 class LayerQuantizer {
  public:
   // `problem` must outlive the quantizer.
@@ -65,7 +66,9 @@ class LayerQuantizer {
   void choose_order();
   Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;
-  Matrix<double> cross_moment(std::span<const int64_t> rows) const;
+  Matrix<double> in_loop_rows(std::span<const int64_t> rows, const Matrix<double>& M,
+                              MatrixView<const double> R) const;
+  std::vector<double> trusted_shares(const Matrix<double>& L, const Matrix<double>& drift) const;
   void factor(double extra);
   void use_factor(const Matrix<double>& L, double extra);
   // Of the target.
@@ -91,7 +94,7 @@ class LayerQuantizer {
   // Only with rows of several heads and a metric of the outputs: W and the residual with these rows
   // in turn.
   Matrix<float> interleaved_W_;
-  Matrix<double> interleaved_residual_;
+  Matrix<double> interleaved_residual_, interleaved_contrast_;
   int64_t strands_ = 1;
   double variance_ = 0;  // mean square of the target
   float largest_ = 0;    // magnitude in it

@@ -35,20 +35,12 @@ std::vector<int64_t> LayerQuantizer::rescaled_rows() const {
 Matrix<double> LayerQuantizer::rescaled_moment(const QuantizedLayer& layer,
                                                MatrixView<const double> S,
                                                std::span<const int64_t> rows, double& w2) const {
-  if (outputs_.empty()) {
-    Matrix<double> C = cross_moment(rows);
-    // Up to a constant J is this plus tr(V S' V^T) - 2 <C, V>: zero at the target.
-    for (int64_t k = 0; k < C.rows(); ++k)
-      for (int64_t i = 0; i < live(); ++i)
-        w2 += target(rows[static_cast<size_t>(k)], i) * C(k, order_[static_cast<size_t>(i)]);
-    return C;
-  }
   Matrix<double> T(static_cast<int64_t>(rows.size()), live()), C(T.rows(), live());
   for (int64_t k = 0; k < T.rows(); ++k) {
     const int64_t row = rows[static_cast<size_t>(k)];
     for (int64_t i = 0; i < live(); ++i)
       T(k, order_[static_cast<size_t>(i)]) =
-          outputs_.root[static_cast<size_t>(row)] *
+          (outputs_.empty() ? 1 : outputs_.root[static_cast<size_t>(row)]) *
           static_cast<double>(layer.target.empty() ? target(row, i) : layer.target(row, i));
   }
   gemm(pool_, Op::kNone, Op::kNone, 1.0, T, S, 0.0, C);

@@ -237,12 +237,12 @@ TEST_F(LayerMethods, AnIndefiniteCovarianceIsAnError) {
 // residual difference that is correlated with x'.
 struct DriftCase {
   LayerData layer;
-  Matrix<double> S_quantized, cross, residual;
+  Matrix<double> S_quantized, drift, residual;
   LayerProblem problem() const {
     return {.W = layer.W,
             .S = layer.S,
             .S_quantized = S_quantized,
-            .cross = cross,
+            .drift = drift,
             .residual = residual};
   }
 };
@@ -250,17 +250,19 @@ struct DriftCase {
 DriftCase drift_case(ThreadPool& pool) {
   DriftCase c{make_layer(pool, "ar1", 48, 24, 5), {}, {}, {}};
   const int64_t n = 24;
-  // x' = M x + e: E[x' x'^T] = M S M^T + 0.01 I, E[x x'^T] = S M^T.
+  // x' = M x + e: E[x' x'^T] = M S M^T + 0.01 I, E[x x'^T] = S M^T; the drift is their difference.
   Rng rng(6);
   Matrix<double> M(n, n), MS(n, n);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j) M(i, j) = (i == j ? 0.9 : 0.0) + 0.02 * rng.normal();
-  c.S_quantized = c.cross = Matrix<double>(n, n);
+  c.S_quantized = c.drift = Matrix<double>(n, n);
   c.residual = Matrix<double>(48, n);
   gemm(pool, Op::kNone, Op::kNone, 1.0, M, c.layer.S, 0.0, MS);
   gemm(pool, Op::kNone, Op::kTranspose, 1.0, MS, M, 0.0, c.S_quantized);
   for (int64_t i = 0; i < n; ++i) c.S_quantized(i, i) += 0.01;
-  gemm(pool, Op::kNone, Op::kTranspose, 1.0, c.layer.S, M, 0.0, c.cross);
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0, c.layer.S, M, 0.0, c.drift);
+  for (size_t i = 0; i < c.drift.values().size(); ++i)
+    c.drift.values()[i] -= c.S_quantized.values()[i];
   for (double& r : c.residual.values()) r = 0.05 * rng.normal();
   return c;
 }
@@ -269,12 +271,13 @@ TEST(LayerQuantizer, AtFineStepsGivesTheLeastSquaresAnswerOfTheDriftedProblem) {
   ThreadPool pool(2);
   const DriftCase c = drift_case(pool);
   const int64_t a = 48, n = 24;
-  // V = C S'^{-1}, C = W E[x x'^T] + E[(r - r') x'^T].
+  // V = W + C S'^{-1}, C = W E[(x - x') x'^T] + E[(r - r') x'^T].
   Matrix<double> W(a, n), C(a, n), expected(a, n);
   std::copy(c.layer.W.values().begin(), c.layer.W.values().end(), W.data());
-  gemm(pool, Op::kNone, Op::kNone, 1.0, W, c.cross, 0.0, C);
+  gemm(pool, Op::kNone, Op::kNone, 1.0, W, c.drift, 0.0, C);
   for (size_t i = 0; i < C.values().size(); ++i) C.values()[i] += c.residual.values()[i];
   gemm(pool, Op::kNone, Op::kNone, 1.0, C, inverse(c.S_quantized), 0.0, expected);
+  for (size_t i = 0; i < W.values().size(); ++i) expected.values()[i] += W.values()[i];
   for (const ColumnOrder order : {ColumnOrder::kNative, ColumnOrder::kFalling}) {
     for (const bool rescalers : {false, true}) {
       LayerQuantizer quantizer(pool, c.problem(),
@@ -290,12 +293,46 @@ TEST(LayerQuantizer, AtFineStepsGivesTheLeastSquaresAnswerOfTheDriftedProblem) {
   }
 }
 
+// What half of the tokens say and the other half denies is chance: columns of the whitened drift
+// are believed by as much as they exceed that.
+TEST(LayerQuantizer, BelievesOfTheDriftWhatIsMoreThanChance) {
+  ThreadPool pool(2);
+  DriftCase c = drift_case(pool);
+  const int64_t a = 48, n = 24;
+  c.S_quantized = c.layer.S = Matrix<double>(n, n);
+  for (int64_t j = 0; j < n; ++j) c.S_quantized(j, j) = c.layer.S(j, j) = 1;
+  Matrix<double> contrast = c.residual;
+  const auto fine = [&] {
+    LayerProblem problem = c.problem();
+    problem.drift = {};
+    problem.residual_contrast = contrast;
+    LayerQuantizer quantizer(pool, problem, {.damping = 0, .rescalers = false});
+    quantizer.prepare(1e-4);
+    return dequantized(quantizer.quantize(1e-4));
+  };
+  const auto expect = [&](int64_t column, double share) {
+    const Matrix<float> V = fine();
+    for (int64_t k = 0; k < a; ++k)
+      EXPECT_NEAR(V(k, column), c.layer.W(k, column) + share * c.residual(k, column), 2e-4);
+  };
+  expect(3, 0);  // all of it
+  for (double& x : contrast.values()) x *= 0.5;
+  expect(3, 0.75);
+  // Neighbours are believed alike, others not.
+  for (int64_t k = 0; k < a; ++k)
+    for (int64_t j = 0; j < 16; ++j) contrast(k, j) = 0;
+  expect(3, 1);
+  expect(15, 1);
+  expect(16, 0.75);
+}
+
 TEST(LayerQuantizer, PlainMomentsAreTheDriftedProblemWithoutDrift) {
   ThreadPool pool(2);
   const LayerData data = make_layer(pool, "powerlaw", 64, 32, 5);
   const QuantizerOptions options;
+  const Matrix<double> none(32, 32);
   LayerQuantizer plain(pool, {data.W, data.S}, options),
-      drifted(pool, {.W = data.W, .S = data.S, .S_quantized = data.S, .cross = data.S}, options);
+      drifted(pool, {.W = data.W, .S = data.S, .S_quantized = data.S, .drift = none}, options);
   for (LayerQuantizer* quantizer : {&plain, &drifted}) quantizer->prepare(0.3);
   QuantizedLayer one = plain.quantize(0.3), two = drifted.quantize(0.3);
   plain.rescale(one);

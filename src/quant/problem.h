@@ -20,8 +20,11 @@ struct LayerProblem {
   MatrixView<const float> W;
   MatrixView<const double> S;
   MatrixView<const double> S_quantized = {};  // n x n, S' = E[x' x'^T]; empty: S
-  MatrixView<const double> cross = {};        // n x n, E[x x'^T]; empty: S', the target is W itself
+  MatrixView<const double> drift = {};        // n x n, E[(x - x') x'^T]; empty: 0
   MatrixView<const double> residual = {};     // a x n, E[(r - r') x'^T]; empty: 0
+  // The last two of half of the tokens less those of the other half: what chance makes of them.
+  // Empty: they are as exact as they look.
+  MatrixView<const double> drift_contrast = {}, residual_contrast = {};
   // G, a x a: errors e of the outputs count e^T G e. Or its diagonal, 1 x a; or empty: all alike.
   // For method watersic; the others don't look at it.
   MatrixView<const double> output_metric = {};

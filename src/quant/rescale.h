@@ -18,9 +18,9 @@ struct Rescaled {
 };
 
 // Minimises J = [w2 - 2 <C, V> + tr(V S V^T)] / (a n), V = diag(t) Z diag(alpha) diag(gamma).
-// Z: a x n integers; C: a x n, the target's cross moment (W S for plain statistics); S: n x n, the
-// undamped second moment of the quantized model's input; w2 = tr(W S W^T) of the target. Live
-// columns only. Never returns a worse pair than (1, gamma).
+// Z: a x n integers; T: the target; C = T S, a x n; S: n x n, the undamped second moment of the
+// quantized model's input; w2 = tr(T S T^T). Live columns only. Never returns a worse pair than (1,
+// gamma).
 Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
                  std::vector<double> gamma, MatrixView<const double> C, MatrixView<const double> S,
                  double w2);
