@@ -8,6 +8,7 @@
 #include "chat/lexer.h"
 #include "chat/parser.h"
 #include "chat/value.h"
+#include "io/text.h"
 #include "watersic/error.h"
 
 namespace watersic::jinja {
@@ -473,9 +474,12 @@ class Renderer {
 
 }  // namespace
 
-Template::Template(std::string_view source, std::string name)
-    : name_(std::move(name)),
-      statements_(std::make_shared<const std::vector<Statement>>(parse(source, name_))) {}
+Template::Template(std::string_view source, std::string name) : name_(std::move(name)) {
+  if (const size_t bad = find_invalid_utf8(source); bad != std::string_view::npos)
+    throw Error(fmt::format("{}: expected UTF-8, found the byte 0x{:02x} at offset {}", name_,
+                            static_cast<unsigned char>(source[bad]), bad));
+  statements_ = std::make_shared<const std::vector<Statement>>(parse(source, name_));
+}
 
 std::string Template::render(const Value& variables, std::time_t now) const {
   return Renderer(name_, variables, now).run(*statements_);

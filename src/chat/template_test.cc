@@ -227,6 +227,7 @@ TEST(JinjaTemplate, WhatIsWrongOrNotImplementedIsNamed) {
            {"{{ 'a' * 9000000000 }}", "too long"},
            {"{{ range(100000000) }}", "'range'"},
            {"{# open", "#}"},
+           {"{{ '\xEB' }}", "expected UTF-8, found the byte 0xeb at offset 4"},
            {"{% set x.y = 1 %}", "namespace"},
            {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "macros"},
            {"{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
@@ -259,6 +260,12 @@ TEST(JinjaTemplate, WhatIsWrongOrNotImplementedIsNamed) {
     EXPECT_EQ(error.rfind("t: ", 0), 0U) << source << ": " << error;
     EXPECT_NE(error.find(part), std::string::npos) << source << ": " << error;
   }
+}
+
+// What a user types may be any bytes.
+TEST(Template, MessagesThatAreNotUtf8AreShownInJson) {
+  EXPECT_EQ(Template("{{ {'k': m} | tojson }}", "t").render({{"m", "a\xEB"}}, 0),
+            "{\"k\": \"a\uFFFD\"}");
 }
 
 }  // namespace

@@ -49,10 +49,15 @@ std::string shown(const Value& v) {
   return out;
 }
 
+// What is not UTF-8 in a message becomes replacement characters.
+std::string json_of(const Value& v) {
+  return v.dump(-1, ' ', false, Value::error_handler_t::replace);
+}
+
 void write_json(const Value& v, int indent, int depth, std::string& out) {
   if (is_undefined(v)) throw Failure("expected a value for JSON, found one that is not defined");
   if (!v.is_structured() || v.empty()) {
-    out += v.dump();
+    out += json_of(v);
     return;
   }
   const auto line = [&](int levels) {
@@ -66,7 +71,7 @@ void write_json(const Value& v, int indent, int depth, std::string& out) {
     if (!first) out += indent >= 0 ? "," : ", ";
     first = false;
     line(depth + 1);
-    if (v.is_object()) out += Value(key).dump() + ": ";
+    if (v.is_object()) out += json_of(Value(key)) + ": ";
     write_json(x, indent, depth + 1, out);
   }
   line(depth);
