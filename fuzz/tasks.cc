@@ -3,6 +3,7 @@
 
 #include "eval/questions.h"
 #include "fuzz.h"
+#include "io/text.h"
 
 namespace watersic {
 namespace {
@@ -45,6 +46,9 @@ std::vector<std::string> fuzz_seeds() {
 void fuzz_input(const std::string& input) {
   if (input.empty()) return;
   const std::string_view text = std::string_view(input).substr(1);
+  // As read_text leaves it; the binary form is looked through as it is read.
+  if (input[0] >= '0' && input[0] < kLast && find_invalid_utf8(text) != std::string_view::npos)
+    return;
   std::vector<Question> questions;
   switch (input[0]) {
     case '0':
