@@ -188,8 +188,6 @@ EmbeddingProblem embedding_problem(const ModelConfig& config, bool tied,
 }
 
 EmbeddingProblem head_problem(StageStatistics statistics, const OutputGradients& gradients) {
-  Moments& moments = statistics.plain;
-  if (moments.S_quantized.empty()) moments.S_quantized = moments.S;  // which reports are of
   statistics.shrink();
   return {.moments = std::move(statistics.plain), .row_weights = gradients.head().metric};
 }

@@ -79,9 +79,8 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
                                    .residual = watersic && *model.residual &&
                                                (stage == Capture::kO || stage == Capture::kDown)});
   if (!watersic) return;
-  // The rivals' moments stay as they are, and so does S, which reports are of.
-  const bool two = !statistics_.plain.S_quantized.empty();
-  if (statistics_.weighted.S.empty() && (rivals || !two)) statistics_.weighted = statistics_.plain;
+  // The rivals' moments stay as they are.
+  if (rivals && statistics_.weighted.S.empty()) statistics_.weighted = statistics_.plain;
   statistics_.shrink();
 }
 
