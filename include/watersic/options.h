@@ -29,6 +29,14 @@ enum class RateTarget {
 template <>
 inline constexpr std::array names_of<RateTarget>{"file", "paper"};
 
+// How a quantized matrix is stored.
+enum class Layout {
+  kEntropy,   // entropy-coded: the fewest bits; to run it is unpacked into more
+  kRunnable,  // a trellis of a fixed rate whose bits in the file are what products read
+};
+template <>
+inline constexpr std::array names_of<Layout>{"entropy", "runnable"};
+
 // How the integers are entropy-coded.
 enum class Coder {
   kClasses,  // a table for each class of columns and rows of like spread
@@ -69,6 +77,10 @@ struct QuantizerOptions {
   // grid methods.
   std::optional<int> trellis;
   Coder coder = Coder::kClasses;
+  Layout layout = Layout::kEntropy;  // watersic
+  // Runnable layout: bits of the trellis's state, 8 to 16. More are nearer to the limit; each
+  // doubles the time.
+  std::optional<int> state_bits;
   ColumnOrder order = ColumnOrder::kNative;
   // watersic: a second damping, this times c^2 / mean(W^2), towards zero: what pays at low rates
   // (docs/algorithm.md, "Low rates"). Default 0.06; of a model in its principal basis 0.025.

@@ -9,8 +9,6 @@ namespace watersic {
 namespace {
 
 constexpr int64_t kAlignment = 32;
-constexpr std::array<int32_t, kBitshiftStages> kStageUnits{kStageRatio * kStageRatio, kStageRatio,
-                                                           1};
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -105,7 +103,7 @@ void read_tile(const Bitshift& stream, std::span<const uint8_t> payload, int64_t
                  payload.data() + history.begin + (i - run.begin) * history.step,
                  payload.data() + layout.chunk(tile, r) + (i - run.begin) * chunk_bytes(rate),
                  std::span(values).first(static_cast<size_t>(rows)));
-      const int32_t unit = kStageUnits[static_cast<size_t>(column.stage)];
+      const int32_t unit = stage_unit(column.stage, rate);
       for (int64_t k = 0; k < rows; ++k)
         Z(k, column.column) += unit * values[static_cast<size_t>(k)];
     }
@@ -113,7 +111,7 @@ void read_tile(const Bitshift& stream, std::span<const uint8_t> payload, int64_t
   const auto begin =
       std::ranges::lower_bound(stream.exceptions, first, {}, &BitshiftException::row);
   for (auto e = begin; e != stream.exceptions.end() && e->row < first + rows; ++e)
-    Z(e->row - first, e->column) += kStageUnits[0] * kExceptionUnit * e->value;
+    Z(e->row - first, e->column) += stage_scale(0) * kExceptionUnit * e->value;
 }
 
 }  // namespace watersic

@@ -5,6 +5,7 @@
 // without tables.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -27,6 +28,21 @@ constexpr double kCodeDeviation = 147.8;
 constexpr int kMostCode = 510;
 // An exception adds a multiple of this many of the first stage's units.
 constexpr int kExceptionUnit = 64;
+
+// What a value of a stage is worth, in units of the last stage. Of low rates it is more than of
+// high ones: what a code of few bits says of y is less than y, and is written so that on average it
+// is y (quant/bitshift_plan.h).
+constexpr int32_t stage_unit(int stage, int rate) {
+  constexpr std::array<int32_t, kMostStageRate + 1> kFirst{
+      0, 429, 325, 285, 263, 250, 242, 237, 233, 231, 229, 228, 227, 226, 226, 226, 225};
+  int32_t unit = kFirst[static_cast<size_t>(rate)];
+  for (int s = 0; s < stage; ++s) unit = (unit + kStageRatio / 2) / kStageRatio;
+  return unit;
+}
+// Of a stage, but for what its rate adds.
+constexpr int32_t stage_scale(int stage) {
+  return stage == 0 ? kStageRatio * kStageRatio : stage == 1 ? kStageRatio : 1;
+}
 
 // New bits of a tile's row.
 constexpr int row_bits(int rate, int64_t row) {
@@ -116,13 +132,18 @@ struct BitshiftException {
   int32_t value = 0;   // -128 .. 127, not 0
 };
 
-// A matrix of integers as it is stored: what each column's stages say,
-//   Z = (c0 + kExceptionUnit e) kStageRatio^2 + c1 kStageRatio + c2.
+// A matrix of integers as it is stored: the sum of what each column's stages say,
+//   Z = sum over stages s of c_s stage_unit(s, rate) + e kExceptionUnit stage_scale(0).
 struct Bitshift {
   int memory = 0;  // bits of the state; 0: there is no such matrix
   BitshiftLayout layout;
   std::vector<BitshiftException> exceptions;  // by row, then column
   std::vector<int32_t> levels, offsets;       // what the layout was made of
+  // Of each row as it is coded its number in the matrix; empty: they are in the matrix's order, or
+  // its strands'.
+  std::vector<int32_t> row_order;
+
+  bool empty() const { return memory == 0; }
 };
 
 inline int64_t bitshift_tiles(int64_t rows) { return (rows + kBitshiftRows - 1) / kBitshiftRows; }

@@ -16,6 +16,11 @@ RowDequantizer::RowDequantizer(const QuantizedTensor& tensor) : tensor_(tensor) 
   }
   for (size_t i = 0; i < live_.size(); ++i)
     column_scale_.push_back(tensor.column_scale.value(static_cast<int64_t>(i)));
+  if (!tensor.bitshift.row_order.empty()) {
+    position_.resize(static_cast<size_t>(tensor.rows));
+    for (size_t k = 0; k < position_.size(); ++k)
+      position_[static_cast<size_t>(tensor.bitshift.row_order[k])] = static_cast<int64_t>(k);
+  }
   if (tensor.rotation != 0)
     rotation_ = std::make_unique<RandomRotation>(tensor.cols, tensor.rotation);
 }
@@ -23,7 +28,8 @@ RowDequantizer::RowDequantizer(const QuantizedTensor& tensor) : tensor_(tensor) 
 void RowDequantizer::row(int64_t row, std::span<float> out) const {
   const QuantizedTensor& q = tensor_;
   // Where it stands among the coded rows: the inverse is an interleaving, too.
-  const int64_t k = strand_row(row, q.rows, q.rows / q.strands);
+  const int64_t k = position_.empty() ? strand_row(row, q.rows, q.rows / q.strands)
+                                      : position_[static_cast<size_t>(row)];
   const float unit = q.trellis > 0 ? 0.5F : 1.0F;
   const auto codes = q.codes.row(k);
   std::ranges::fill(out, 0.0F);

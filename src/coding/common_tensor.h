@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/bitshift.h"
 #include "base/half.h"
 #include "base/rotation.h"
 #include "watersic/matrix.h"
@@ -44,6 +45,10 @@ struct QuantizedTensor {
   std::vector<int32_t> dead;  // indices of the dead columns, rising
   // rows x live columns: the integer k; with a trellis m = 2k + q, q the last bit of the state.
   Matrix<int32_t> codes;
+  // In the runnable layout: what the codes are stored as (base/bitshift.h). Then there is no
+  // trellis of the other kind, and there are no groups.
+  Bitshift bitshift;
+  std::vector<uint8_t> payload;
   Scales row_scale;     // rows entries, or empty
   Scales column_scale;  // one for each live column, or one for all
   Scales group_scale;   // rows x groups, row-major; empty without groups
@@ -63,6 +68,7 @@ class RowDequantizer {
  private:
   const QuantizedTensor& tensor_;
   std::vector<int64_t> live_;
+  std::vector<int64_t> position_;  // of each row among the coded ones, where those have an order
   std::vector<float> column_scale_;
   std::unique_ptr<RandomRotation> rotation_;
 };

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "coding/common_bitshift.h"
 #include "coding/common_rans.h"
 #include "coding/dec_sequence.h"
 
@@ -33,12 +34,12 @@ Scales read_scales(BitReader& in, int64_t each, const char* what, const std::str
 
 }  // namespace
 
-QuantizedTensor read_side(BitReader& in, const std::string& name) {
+QuantizedTensor read_side(BitReader& in, const std::string& name, int& version) {
   QuantizedTensor q;
-  const uint64_t version = in.bits(8);
-  if (version < 1 || version > kTensorVersion)
+  version = static_cast<int>(in.bits(8));
+  if (version < 1 || version > kBitshiftTensorVersion)
     throw Error(fmt::format("{}: expected version 1 to {} of the coded tensor, found {}", name,
-                            kTensorVersion, version));
+                            kBitshiftTensorVersion, version));
   q.rows = in.number(8, INT32_MAX, "rows");
   q.cols = in.number(8, INT32_MAX, "columns");
   if (q.cols > 0 && q.rows > kMaxWeights / q.cols)

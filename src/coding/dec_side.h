@@ -8,7 +8,8 @@
 
 namespace watersic {
 
-// All of the tensor but segment_rows and codes. Throws Error.
-QuantizedTensor read_side(BitReader& in, const std::string& name);
+// All of the tensor but segment_rows, codes and, in the runnable layout, what they are stored as.
+// Sets `version`. Throws Error.
+QuantizedTensor read_side(BitReader& in, const std::string& name, int& version);
 
 }  // namespace watersic

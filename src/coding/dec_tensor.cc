@@ -6,8 +6,10 @@
 #include <optional>
 #include <utility>
 
+#include "coding/common_bitshift.h"
 #include "coding/common_rans.h"
 #include "coding/dec_bits.h"
+#include "coding/dec_bitshift.h"
 #include "coding/dec_model.h"
 #include "coding/dec_sequence.h"
 #include "coding/dec_side.h"
@@ -23,6 +25,7 @@ struct Head {
   TileGrid grid;
   CodingHead coding;
   std::vector<WordSpan> tiles;
+  std::span<const uint8_t> payload;  // in the runnable layout, instead of tiles
   int64_t coded_bits = 0;
 };
 
@@ -42,8 +45,19 @@ Head read_head(std::span<const std::byte> blob, const std::string& name) {
   BitReader in(words, name);
   Head head;
   QuantizedTensor& q = head.tensor;
-  q = read_side(in, name);
+  int version = 0;
+  q = read_side(in, name, version);
   const int64_t side = in.size();
+  if (version == kBitshiftTensorVersion) {
+    head.payload = read_bitshift(in, blob, q, name);
+    head.coded_bits = in.size() - side + 8 * static_cast<int64_t>(head.payload.size());
+    if (q.live() > 0)
+      head.grid = {.rows = q.rows,
+                   .live = q.live(),
+                   .segment_rows = kBitshiftRows,
+                   .group_columns = q.live()};
+    return head;
+  }
   std::vector<int64_t> sizes;
   if (q.rows > 0 && q.live() > 0) {
     head.grid.rows = q.rows;
@@ -89,11 +103,16 @@ TensorDecoder::TensorDecoder(std::span<const std::byte> blob, const std::string&
 
 const QuantizedTensor& TensorDecoder::tensor() const { return opened_->head.tensor; }
 const TileGrid& TensorDecoder::grid() const { return opened_->head.grid; }
+std::span<const uint8_t> TensorDecoder::payload() const { return opened_->head.payload; }
 
 void TensorDecoder::decode(int64_t t, MatrixView<int32_t> codes) const {
   const auto& [name, kind, head, tables] = *opened_;
   const TileGrid::Tile tile = head.grid.tile(t);
   assert(codes.rows() == tile.rows && codes.cols() == tile.columns);
+  if (!head.tensor.bitshift.empty()) {
+    read_tile(head.tensor.bitshift, head.payload, t, codes);
+    return;
+  }
   decode_tile(head.tiles[static_cast<size_t>(t)], *tables, tile, head.grid.lanes,
               head.tensor.trellis, codes, name, kind);
 }
@@ -109,6 +128,7 @@ void check_tensor(const TensorDecoder& decoder, ThreadPool& pool) {
 
 QuantizedTensor decode_tensor(const TensorDecoder& decoder, ThreadPool& pool) {
   QuantizedTensor q = decoder.tensor();
+  q.payload.assign(decoder.payload().begin(), decoder.payload().end());
   // Bounded: each tile of at most 2^20 integers has two words at least.
   q.codes = Matrix<int32_t>(q.rows, q.live());
   const TileGrid& grid = decoder.grid();
@@ -132,6 +152,7 @@ TensorSummary summarize_tensor(std::span<const std::byte> blob, const std::strin
   s.cols = q.cols;
   s.dead = static_cast<int64_t>(q.dead.size());
   s.trellis = q.trellis;
+  s.state_bits = q.bitshift.memory;
   s.classes = head.coding.tables.empty() ? 0 : head.coding.classes.count - 1;
   s.tables = s.classes * head.coding.qs;
   s.row_classes = head.coding.classes.kind == Classes::kRows;

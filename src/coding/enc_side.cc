@@ -44,8 +44,8 @@ void write_scales(HeadWriter& out, const Scales& scales, int64_t each, const cha
 
 }  // namespace
 
-void write_side(HeadWriter& out, const QuantizedTensor& q) {
-  out.bits(kTensorVersion, 8);
+void write_side(HeadWriter& out, const QuantizedTensor& q, int version) {
+  out.bits(static_cast<uint64_t>(version), 8);
   out.exp_golomb(static_cast<uint64_t>(q.rows), 8);
   out.exp_golomb(static_cast<uint64_t>(q.cols), 8);
   out.bits(q.trellis == 0

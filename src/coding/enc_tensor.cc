@@ -7,6 +7,7 @@
 
 #include "base/trellis.h"
 #include "coding/common_rans.h"
+#include "coding/enc_bitshift.h"
 #include "coding/enc_grid.h"
 #include "coding/enc_model.h"
 #include "coding/enc_sequence.h"
@@ -57,10 +58,11 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, ThreadPool& 
 
 std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan& plan,
                                      ThreadPool& pool) {
-  assert(q.codes.rows() == q.rows && q.codes.cols() == q.live());
   if (q.rows > INT32_MAX || q.cols > INT32_MAX || (q.cols > 0 && q.rows > kMaxWeights / q.cols))
     throw Error(
         fmt::format("expected a matrix of at most 2^32 weights, found {} x {}", q.rows, q.cols));
+  if (!q.bitshift.empty()) return encode_bitshift(q);
+  assert(q.codes.rows() == q.rows && q.codes.cols() == q.live());
   HeadWriter head;
   write_side(head, q);
 

@@ -12,6 +12,7 @@
 #include "coding/dec_tensor.h"
 #include "coding/enc_estimate.h"
 #include "coding/enc_tensor.h"
+#include "encode/encode_runnable.h"
 #include "encode/step_search.h"
 #include "quant/distortion.h"
 #include "quant/layer.h"
@@ -91,10 +92,7 @@ EncodedLayer measured(const QuantizedTensor& tensor, Coder coder, ThreadPool& po
   out.bytes = encode_tensor(tensor, CodingPlan{.coder = coder}, pool);
   const double a = static_cast<double>(tensor.rows), live = static_cast<double>(tensor.live());
   const double dead = static_cast<double>(tensor.dead.size()), weights = a * (live + dead);
-  const size_t stored = stored_size ? stored_size(out.bytes.size()) : out.bytes.size();
-  out.bits.file = 8 * static_cast<double>(stored) / weights;
-  out.bits.coded = tensor_bits(out.bytes, "the layer").coded / weights;
-  out.bits.side = out.bits.file - out.bits.coded;
+  out.bits = stored_bits(out.bytes, weights, stored_size);
   out.bits.pooled_entropy = pooled_entropy(tensor.codes, tensor.trellis > 0) * a * live / weights;
   out.bits.paper_rate = out.bits.pooled_entropy + (16 * a + 16 * live + 16 * dead) / weights;
   return out;
@@ -128,7 +126,10 @@ class LayerEncoder {
       }
       out.step_ratio = step / formula;
     }
-    QuantizedLayer layer = quantizer_.quantize(step);
+    QuantizedLayer layer =
+        options_.layout == Layout::kRunnable && quantizer_.live() > 0
+            ? quantizer_.quantize(plan_runnable(quantizer_, problem_, options_, stored_size_))
+            : quantizer_.quantize(step);
     quantizer_.rescale(layer);
     out.V = dequantize(to_tensor(layer, options_));
     return out;
@@ -136,7 +137,11 @@ class LayerEncoder {
 
   EncodedLayer run() {
     const bool has_rate = quantizer_.has_step() && quantizer_.live() > 0;
-    EncodedLayer best = has_rate ? search() : fixed();
+    const bool runnable = options_.layout == Layout::kRunnable && quantizer_.live() > 0;
+    EncodedLayer best = runnable
+                            ? encode_runnable(pool_, quantizer_, problem_, options_, stored_size_)
+                        : has_rate ? search()
+                                   : fixed();
     // Once more from its bytes: the integers of a large layer are too much to keep while others are
     // tried.
     best.tensor = decode_tensor(best.bytes, pool_, "the layer");
@@ -309,6 +314,15 @@ class LayerEncoder {
 
 }  // namespace
 
+BitCount stored_bits(std::span<const std::byte> bytes, double weights,
+                     const StoredSize& stored_size) {
+  const size_t stored = stored_size ? stored_size(bytes.size()) : bytes.size();
+  BitCount out{.file = 8 * static_cast<double>(stored) / weights,
+               .coded = tensor_bits(bytes, "the layer").coded / weights};
+  out.side = out.file - out.coded;
+  return out;
+}
+
 QuantizedTensor to_tensor(const QuantizedLayer& layer, const QuantizerOptions& options) {
   QuantizedTensor tensor;
   tensor.rows = layer.rows;
@@ -319,6 +333,8 @@ QuantizedTensor to_tensor(const QuantizedLayer& layer, const QuantizerOptions& o
   tensor.segment_rows = layer.segment_rows;
   tensor.rotation = layer.rotation;
   tensor.strands = layer.strands;
+  tensor.bitshift = layer.bitshift;
+  tensor.payload = layer.payload;
   if (!layer.column_group.empty()) {
     tensor.group_scale = to_scales(layer.group_scale.values(), 0);
     tensor.groups = layer.group_scale.cols();
@@ -338,6 +354,10 @@ double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const Quantize
                     const StoredSize& stored_size) {
   LiveSet all;
   all.live.resize(static_cast<size_t>(cols));
+  if (options.layout == Layout::kRunnable) {
+    const auto bytes = encode_tensor(runnable_zeros(rows, all, options), pool);
+    return stored_bits(bytes, static_cast<double>(rows * cols), stored_size).file;
+  }
   return counted(measured(zero_tensor(rows, all, options), options.coder, pool, stored_size).bits,
                  options);
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/threads.h"
@@ -53,5 +54,9 @@ double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const Quantize
 
 // Scales rounded to the precision that is worth its bits, integers as they are.
 QuantizedTensor to_tensor(const QuantizedLayer& layer, const QuantizerOptions& options);
+
+// What a coded layer of so many weights takes; no entropies.
+BitCount stored_bits(std::span<const std::byte> bytes, double weights,
+                     const StoredSize& stored_size);
 
 }  // namespace watersic

@@ -46,6 +46,7 @@ LayerScales::LayerScales(const QuantizedTensor& tensor)
       groups_(tensor.groups),
       rotation_(tensor.rotation),
       strands_(tensor.strands),
+      row_order_(tensor.bitshift.row_order),
       column_group_(tensor.column_group),
       row_(tensor.row_scale),
       column_(tensor.column_scale),
@@ -98,7 +99,8 @@ void LayerScales::add_gradient(ThreadPool& pool, MatrixView<const float> V,
     std::vector<float> v(static_cast<size_t>(cols_)), dv = v;
     const auto column = columns.row(tile);
     for (int64_t k = tile * kRowTile; k < std::min(rows_, (tile + 1) * kRowTile); ++k) {
-      const int64_t row = strand_row(k, rows_, strands_);
+      const int64_t row =
+          row_order_.empty() ? strand_row(k, rows_, strands_) : row_order_[static_cast<size_t>(k)];
       std::ranges::copy(V.row(row), v.begin());
       std::ranges::copy(dV.row(row), dv.begin());
       if (rotation_ != 0) {  // what the scales multiply is V R

@@ -45,6 +45,7 @@ class LayerScales {
   int64_t rows_, cols_, groups_;
   uint32_t rotation_;
   int64_t strands_;
+  std::vector<int32_t> row_order_;  // of rows that have an order of their own
   std::vector<int64_t> live_;
   std::vector<int32_t> column_group_;
   Set row_, column_, group_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/strands.h"
 #include "linalg/blas.h"
 #include "model/forward.h"
 #include "pipeline/sensitivity.h"
@@ -36,7 +37,8 @@ LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<dou
   // 1/2 e^T G e nats.
   const double to_bits = mean_square(W) / 2 / std::numbers::ln2;
   for (double& x : inputs) x *= to_bits;
-  const OutputFactor factor = factor_outputs(pool, G, output_group_rows(W.rows()), heads);
+  const OutputFactor factor =
+      factor_outputs(pool, G, output_group_rows(W.rows()), strand_order(W.rows(), heads));
   std::vector<double> outputs;
   for (const double root : factor.root)
     outputs.push_back(root * root * factor.scale * factor.scale);

@@ -111,7 +111,7 @@ std::vector<std::vector<LayerPlan>> plan_layers(const ModelConfig& config,
         throw Error(fmt::format("{}: {}", site.name, e.what()));
       }
       if (options.model.basis == Basis::kPrincipal && has_column_steps(layer.options.method) &&
-          !layer.options.shrinkage)
+          !layer.options.shrinkage && layer.options.layout == Layout::kEntropy)
         layer.options.shrinkage = kShrinkageInPrincipalBasis;
       plan.back().push_back(std::move(layer));
     }

@@ -116,7 +116,9 @@ std::vector<double> quantiles(std::vector<double> values) {
 void describe_tensor(const QuantizedTensor& tensor, LayerReport& layer) {
   std::vector<double> bits;
   Matrix<int32_t> column(tensor.rows, 1);
-  for (int64_t i = 0; i < tensor.live(); ++i) {
+  for (const int32_t level : tensor.bitshift.levels)
+    bits.push_back(std::max(level, 0) / static_cast<double>(kBitshiftQuarters));
+  for (int64_t i = 0; i < tensor.live() && tensor.bitshift.empty(); ++i) {
     for (int64_t k = 0; k < tensor.rows; ++k) column(k, 0) = tensor.codes(k, i);
     bits.push_back(pooled_entropy(column, tensor.trellis > 0));
   }

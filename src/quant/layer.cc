@@ -63,7 +63,11 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
                                const QuantizerOptions& options)
     : pool_(pool), problem_(problem), options_(options), settled_(settled(options)) {
   if (options.rotate) rotate();
-  if (minds_outputs() && problem.heads > 1) interleave();
+  coded_row_ = all_rows(problem.W.rows());
+  if (minds_outputs() && problem.heads > 1) {
+    strands_ = problem.heads;
+    order_rows(strand_order(problem.W.rows(), strands_));
+  }
   if (!uses_statistics(options.method) || options.rotate) {
     // RTN looks at no statistics, and a rotation mixes dead features with the others.
     columns_.live.resize(static_cast<size_t>(problem.W.cols()));
@@ -77,12 +81,10 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
   diagonal_.assign(order_.size(), 1.0);
   if (uses_statistics(options.method)) {
     const Matrix<double> L = form_target();
-    if (minds_outputs()) {
-      outputs_ = factor_outputs(pool, problem.output_metric, output_group_rows(problem.W.rows()),
-                                strands_);
-    }
+    if (minds_outputs()) factor_metric();
     use_factor(L, 0);
   }
+  if (options.layout == Layout::kRunnable) sort_rows();
   for (int64_t k = 0; k < problem_.W.rows(); ++k) {
     for (int64_t i = 0; i < live(); ++i) {
       const float w = target(k, i);
@@ -116,23 +118,29 @@ bool LayerQuantizer::minds_outputs() const {
   return has_column_steps(options_.method) && problem_.output_metric.rows() > 0;
 }
 
-// From here on rows are those that are coded. (The metric is read in their order.)
-void LayerQuantizer::interleave() {
-  strands_ = problem_.heads;
-  const int64_t a = problem_.W.rows();
-  assert(a % strands_ == 0);
+// From here on row k is what was row order[k].
+void LayerQuantizer::order_rows(std::span<const int64_t> order) {
   const auto ordered = [&](auto from, auto& to) {
-    if (from.rows() == 0) return;
-    to = std::remove_reference_t<decltype(to)>(a, from.cols());
-    for (int64_t k = 0; k < a; ++k)
-      std::ranges::copy(from.row(strand_row(k, a, strands_)), to.row(k).begin());
+    if (from.rows() == 0) return from;
+    std::remove_reference_t<decltype(to)> out(from.rows(), from.cols());
+    for (int64_t k = 0; k < out.rows(); ++k)
+      std::ranges::copy(from.row(order[static_cast<size_t>(k)]), out.row(k).begin());
+    to = std::move(out);
+    return decltype(from)(to);
   };
-  ordered(problem_.W, interleaved_W_);
-  ordered(problem_.residual, interleaved_residual_);
-  ordered(problem_.residual_contrast, interleaved_contrast_);
-  problem_.W = interleaved_W_;
-  if (problem_.residual.rows() > 0) problem_.residual = interleaved_residual_;
-  if (problem_.residual_contrast.rows() > 0) problem_.residual_contrast = interleaved_contrast_;
+  problem_.W = ordered(problem_.W, ordered_W_);
+  problem_.residual = ordered(problem_.residual, ordered_residual_);
+  problem_.residual_contrast = ordered(problem_.residual_contrast, ordered_contrast_);
+  if (!T_.empty()) ordered(MatrixView<const float>(T_), T_);
+  std::vector<int64_t> coded;
+  for (const int64_t k : order) coded.push_back(coded_row_[static_cast<size_t>(k)]);
+  coded_row_ = std::move(coded);
+}
+
+void LayerQuantizer::factor_metric() {
+  int64_t group_rows = output_group_rows(problem_.W.rows());
+  if (options_.layout == Layout::kRunnable) group_rows = bitshift_tiles(group_rows) * kBitshiftRows;
+  outputs_ = factor_outputs(pool_, problem_.output_metric, group_rows, coded_row_);
 }
 
 // The loop goes from the last column to the first. GPTQ's own order is first to last.
@@ -317,7 +325,9 @@ Matrix<float> LayerQuantizer::in_loop_domain(Matrix<float> T, std::span<const in
   return Yt;
 }
 
-bool LayerQuantizer::has_step() const { return !is_grid(options_.method); }
+bool LayerQuantizer::has_step() const {
+  return !is_grid(options_.method) && options_.layout == Layout::kEntropy;
+}
 
 // At high rate a Gaussian of deviation s rounded with step d has log2(s/d) + 1/2 log2(2 pi e) bits.
 // With the steps c / L_ii every column's step is c in the rotated domain, where its deviation is
@@ -347,28 +357,29 @@ QuantizedLayer LayerQuantizer::quantize(double step, std::span<const int64_t> so
   const std::vector<int64_t> rows =
       some.empty() ? all_rows(problem_.W.rows()) : std::vector<int64_t>(some.begin(), some.end());
   const auto a = static_cast<int64_t>(rows.size());
-  QuantizedLayer out{
-      .rows = a, .cols = problem_.W.cols(), .columns = columns_, .Z = Matrix<int32_t>(a, live())};
+  QuantizedLayer out = empty_layer(a);
   if (has_step() && settled_.trellis > 0) {
     out.trellis = settled_.trellis;
     out.segment_rows = segment_rows(a);
   }
   if (options_.rotate) out.rotation = rotation_seed(options_);
-  out.strands = strands_;
   // LMMSE looks at a whole column before it goes on.
   over_slabs(
       rows, settled_.lmmse ? std::max<int64_t>(1, a) : slab_rows(a),
       [&](std::span<const int64_t> slab, int64_t at) { quantize_slab(step, slab, at, out); });
-  // From the loop's order to the columns' own.
-  for (std::vector<double>* values : {&out.alpha, &out.gamma}) {
-    if (values->size() < 2) continue;
-    const std::vector<double> in_loop = *values;
-    for (size_t i = 0; i < in_loop.size(); ++i)
-      (*values)[static_cast<size_t>(order_[i])] = in_loop[i];
-  }
+  for (std::vector<double>* values : {&out.alpha, &out.gamma})
+    if (values->size() > 1) *values = from_loop(*values);
   if (!outputs_.empty())
     for (const int64_t k : rows) out.t.push_back(1 / outputs_.root[static_cast<size_t>(k)]);
   return out;
+}
+
+QuantizedLayer LayerQuantizer::empty_layer(int64_t rows) const {
+  return {.rows = rows,
+          .cols = problem_.W.cols(),
+          .columns = columns_,
+          .Z = Matrix<int32_t>(rows, live()),
+          .strands = sorted_ ? 1 : strands_};
 }
 
 // Rows [at, at + rows.size()) of `out`, which are these of the layer.

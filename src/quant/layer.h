@@ -1,10 +1,12 @@
 // The room's door: one layer's weights and statistics to integers and scales, by any method.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "base/threads.h"
+#include "quant/bitshift_plan.h"
 #include "quant/method.h"
 #include "quant/output_metric.h"
 #include "quant/problem.h"
@@ -46,6 +48,15 @@ class LayerQuantizer {
   // ignored.
   QuantizedLayer quantize(double step, std::span<const int64_t> rows = {}) const;
 
+  // The runnable layout: rates such that the payload takes `bytes` at most, and what else is known
+  // before the layer is quantized with them. Forms L as it shall be.
+  BitshiftPlan plan(int64_t bytes);
+  QuantizedLayer quantize(const BitshiftPlan& plan) const;
+  // What a plan's matrix is stored as, but for exceptions.
+  Bitshift planned(const BitshiftPlan& plan) const;
+  // The scales that a plan begins with, which the rescalers will change by a little.
+  void set_scales(const BitshiftPlan& plan, QuantizedLayer& layer) const;
+
   // Refits the scales to the integers (watersic with rescalers; otherwise does nothing): the
   // columns' to at most kRescaledRows rows, those that count most or else evenly spread; then each
   // row's own.
@@ -62,7 +73,9 @@ class LayerQuantizer {
   }
   bool minds_outputs() const;
   void rotate();
-  void interleave();
+  void order_rows(std::span<const int64_t> order);
+  void factor_metric();
+  void sort_rows();
   void choose_order();
   Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;
@@ -80,6 +93,21 @@ class LayerQuantizer {
   void quantize_slab(double step, std::span<const int64_t> rows, int64_t at,
                      QuantizedLayer& out) const;
   QuantizedLayer quantize_groups(double step) const;
+  // Quantizes rows group by group: `run` is given each one's part of Y^T, which it turns to values,
+  // and of the integers; and `behind` of the rows that follow, as they stand: what becomes of those
+  // is not kept.
+  using GroupFn =
+      std::function<void(int64_t lo, int64_t rows, MatrixView<float> Yt, MatrixView<int32_t> Zt)>;
+  void over_groups(QuantizedLayer& out, int64_t behind, const GroupFn& run) const;
+  QuantizedLayer empty_layer(int64_t rows) const;
+  // From the loop's order to the columns' own.
+  template <class T>
+  std::vector<T> from_loop(const std::vector<T>& values) const {
+    std::vector<T> out(values.size());
+    for (size_t i = 0; i < values.size(); ++i) out[static_cast<size_t>(order_[i])] = values[i];
+    return out;
+  }
+  std::vector<double> row_spread() const;
   void put_integers(MatrixView<const int32_t> Zt, int64_t at, Matrix<int32_t>& Z) const;
   std::vector<int64_t> rescaled_rows() const;
   Matrix<double> rescaled_moment(const QuantizedLayer& layer, MatrixView<const double> S,
@@ -91,13 +119,14 @@ class LayerQuantizer {
   SettledOptions settled_;
   Matrix<float> rotated_W_;  // only with a rotation
   Matrix<double> rotated_S_;
-  // Only with rows of several heads and a metric of the outputs: W and the residual with these rows
-  // in turn.
-  Matrix<float> interleaved_W_;
-  Matrix<double> interleaved_residual_, interleaved_contrast_;
+  // Only where rows are coded in another order: W and the residual in that.
+  Matrix<float> ordered_W_;
+  Matrix<double> ordered_residual_, ordered_contrast_;
   int64_t strands_ = 1;
-  double variance_ = 0;  // mean square of the target
-  float largest_ = 0;    // magnitude in it
+  bool sorted_ = false;             // rows are in an order of their own
+  std::vector<int64_t> coded_row_;  // the row of the problem as given that is coded as the k-th
+  double variance_ = 0;             // mean square of the target
+  float largest_ = 0;               // magnitude in it
   LiveSet columns_;
   std::vector<int32_t> order_;    // position in the loop -> index among live columns
   LiveSet in_loop_;               // the live columns in the order of the loop

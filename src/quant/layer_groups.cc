@@ -12,48 +12,50 @@
 namespace watersic {
 
 QuantizedLayer LayerQuantizer::quantize_groups(double step) const {
-  const int64_t a = problem_.W.rows(), n = live(), size = outputs_.group_rows;
-  QuantizedLayer out{.rows = a,
-                     .cols = problem_.W.cols(),
-                     .columns = columns_,
-                     .Z = Matrix<int32_t>(a, n),
-                     .trellis = settled_.trellis,
-                     .segment_rows = settled_.trellis > 0 ? a : 0,
-                     .strands = strands_};
-  Rounder rounder(pool_, settled_.trellis, a);
+  QuantizedLayer out = empty_layer(problem_.W.rows());
+  out.trellis = settled_.trellis;
+  out.segment_rows = settled_.trellis > 0 ? out.rows : 0;
+  Rounder rounder(pool_, settled_.trellis, out.rows);
   // Where each column's path through the trellis stands. (Letting a path look at the rows behind
   // its group before it is cut gained nothing: they are about to change.)
-  std::vector<int> states(static_cast<size_t>(n));
-  Matrix<float> E(a, n);  // what the values are off the target, of the groups that are done
-  const std::vector<int64_t> every = all_rows(a);
-  out.target = target(every);
-  for (int64_t lo = 0; lo < a; lo += size) {
-    const int64_t hi = std::min(a, lo + size), rows = hi - lo;
-    const MatrixView<float> T = out.target.view().block(lo, 0, rows, n);
-    if (lo > 0)
-      gemm(pool_, Op::kNone, Op::kNone, -1.0F, outputs_.feedback.view().block(lo, 0, rows, lo),
-           E.view().block(0, 0, lo, n), 1.0F, T);
-    Matrix<float> group(rows, n);
-    for (int64_t k = 0; k < rows; ++k) std::ranges::copy(T.row(k), group.row(k).begin());
-    Matrix<float> Yt = in_loop_domain(
-        std::move(group),
-        std::span(every).subspan(static_cast<size_t>(lo), static_cast<size_t>(rows)));
-    Matrix<int32_t> Zt(n, rows);
+  std::vector<int> states(static_cast<size_t>(live()));
+  over_groups(out, 0, [&](int64_t lo, int64_t, MatrixView<float> Yt, MatrixView<int32_t> Zt) {
     rounder.follow(states);
     ZsicQuantizer<float> quantizer(pool_, rounder, step, false, diagonal_);
     cancel_successively<float>(pool_, L_, Yt, 0, quantizer, Zt);
     if (lo == 0) out.alpha = quantizer.alpha();
+  });
+  out.alpha = from_loop(out.alpha);
+  for (const double root : outputs_.root) out.t.push_back(1 / root);
+  return out;
+}
+
+void LayerQuantizer::over_groups(QuantizedLayer& out, int64_t behind, const GroupFn& run) const {
+  const int64_t a = out.rows, n = live(), size = outputs_.group_rows;
+  Matrix<float> E(a, n);  // what the values are off the target, of the groups that are done
+  const std::vector<int64_t> every = all_rows(a);
+  out.target = target(every);
+  for (int64_t lo = 0; lo < a; lo += size) {
+    const int64_t hi = std::min(a, lo + size), rows = std::min(a, hi + behind) - lo;
+    Matrix<float> group(rows, n);
+    for (int64_t k = 0; k < rows; ++k)
+      std::ranges::copy(out.target.row(lo + k), group.row(k).begin());
+    if (lo > 0)
+      gemm(pool_, Op::kNone, Op::kNone, -1.0F, outputs_.feedback.view().block(lo, 0, rows, lo),
+           E.view().block(0, 0, lo, n), 1.0F, group.view());
+    for (int64_t k = lo; k < hi; ++k)
+      std::ranges::copy(group.row(k - lo), out.target.row(k).begin());
+    Matrix<float> Yt = in_loop_domain(
+        std::move(group),
+        std::span(every).subspan(static_cast<size_t>(lo), static_cast<size_t>(rows)));
+    Matrix<int32_t> Zt(n, rows);
+    run(lo, hi - lo, Yt.view(), Zt.view());
     for (int64_t k = lo; k < hi; ++k) {
       const auto root = static_cast<float>(outputs_.root[static_cast<size_t>(k)]);
       for (int64_t i = 0; i < n; ++i) E(k, i) = Yt(i, k - lo) / root - target(k, i);
     }
-    put_integers(Zt, lo, out.Z);
+    put_integers(Zt.view().block(0, 0, n, hi - lo), lo, out.Z);
   }
-  const std::vector<double> in_loop = out.alpha;
-  for (size_t i = 0; i < in_loop.size(); ++i)
-    out.alpha[static_cast<size_t>(order_[i])] = in_loop[i];
-  for (const double root : outputs_.root) out.t.push_back(1 / root);
-  return out;
 }
 
 }  // namespace watersic

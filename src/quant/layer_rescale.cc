@@ -57,6 +57,10 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   if (layer.trellis > 0)
     for (double& x : alpha) x /= 2;  // of Z, which is twice the value
   if (layer.gamma.empty()) layer.gamma.assign(alpha.size(), 1.0);
+  // From here on of the rows times their roots.
+  std::vector<double> given(static_cast<size_t>(layer.rows), 1.0);
+  for (size_t k = 0; k < layer.t.size() && !layer.bitshift.empty(); ++k)
+    given[k] = layer.t[k] * (outputs_.empty() ? 1 : outputs_.root[k]);
   layer.t.assign(static_cast<size_t>(layer.rows), 0.0);
   const std::vector<int64_t> chosen = rescaled_rows();
   {
@@ -70,7 +74,10 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
         std::ranges::copy(layer.Z.row(rows[static_cast<size_t>(k)]), Z.row(at + k).begin());
       }
     });
-    Rescaled rescaled = watersic::rescale(pool_, Z, alpha, std::move(layer.gamma), C, S, w2);
+    std::vector<double> t;
+    for (const int64_t k : chosen) t.push_back(given[static_cast<size_t>(k)]);
+    Rescaled rescaled =
+        watersic::rescale(pool_, Z, alpha, std::move(t), std::move(layer.gamma), C, S, w2);
     layer.gamma = std::move(rescaled.gamma);
     for (size_t k = 0; k < chosen.size(); ++k)
       layer.t[static_cast<size_t>(chosen[k])] = rescaled.t[k];

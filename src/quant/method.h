@@ -10,6 +10,7 @@ struct SettledOptions {
   double damping = 0, dead_threshold = 0, shrinkage = 0;
   int trellis = 0;
   bool lmmse = false;
+  int state_bits = 14;  // of the runnable layout
 };
 
 struct MethodTraits {

@@ -9,7 +9,7 @@
 
 namespace watersic {
 
-struct QuantizerOption : Option<QuantizerOptions, Method, RateTarget, Coder, ColumnOrder> {
+struct QuantizerOption : Option<QuantizerOptions, Method, RateTarget, Coder, ColumnOrder, Layout> {
   bool (*applies)(Method) = nullptr;  // null: to all
   bool per_layer = true;              // layers of a model may differ in it
 };

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "base/bitshift.h"
 #include "base/trellis.h"
 #include "quant/method.h"
 #include "quant/option_table.h"
@@ -31,11 +32,15 @@ bool can_have_bits(Method method, double bits) {
 
 SettledOptions settled(const QuantizerOptions& options) {
   const SettledOptions& defaults = traits_of(options.method).defaults;
+  // Of the noise that the runnable layout gives, as its theory has it (quant/bitshift_plan.h).
+  constexpr double kOfNoise = 1.0 / 12;
+  const double shrinkage = options.layout == Layout::kRunnable ? kOfNoise : defaults.shrinkage;
   return {.damping = options.damping.value_or(defaults.damping),
           .dead_threshold = options.dead_threshold.value_or(defaults.dead_threshold),
-          .shrinkage = options.shrinkage.value_or(defaults.shrinkage),
+          .shrinkage = options.shrinkage.value_or(shrinkage),
           .trellis = options.trellis.value_or(defaults.trellis),
-          .lmmse = options.lmmse.value_or(defaults.lmmse)};
+          .lmmse = options.lmmse.value_or(defaults.lmmse),
+          .state_bits = options.state_bits.value_or(defaults.state_bits)};
 }
 
 const std::vector<QuantizerOption>& quantizer_option_table() {
@@ -75,13 +80,23 @@ const std::vector<QuantizerOption>& quantizer_option_table() {
        kCoded},
       {{"coder", &Q::coder, "",
         "classes (default): a table for each class of spread; pooled: one table"}},
+      {{"layout", &Q::layout, "",
+        "entropy (default): the fewest bits; runnable: what is in the file is what products read"},
+       has_column_steps,
+       false},
+      {{"state-bits", &Q::state_bits, "N",
+        "Runnable layout: bits of the trellis's state, 8 to 16 (default 14): more are better and "
+        "slower",
+        kLeastMemory, kMostMemory},
+       has_column_steps,
+       false},
       {{"order", &Q::order, "",
         "Columns by their second moment: native (default), falling (strong ones mend weak ones) or "
         "rising"},
        uses_statistics},
       {{"shrinkage", &Q::shrinkage, "X",
         "watersic: damping towards zero in proportion to the step squared (default 0.06, in a "
-        "principal basis 0.025; 0 for none)",
+        "principal basis 0.025, in the runnable layout 1/12; 0 for none)",
         0, 1},
        has_column_steps},
       {{"rotate", &Q::rotate, "",
@@ -115,6 +130,15 @@ void check_options(const QuantizerOptions& options) {
                                name_of(options.method), options.bits));
   }
   if (options.trellis.value_or(0) != 0) Trellis::of(*options.trellis);  // refuses what is none
+  if (options.layout == Layout::kRunnable) {
+    for (const auto& [name, given] : {std::pair{"trellis", options.trellis.value_or(0) != 0},
+                                      {"lmmse", options.lmmse.value_or(false)},
+                                      {"coder", options.coder != Coder::kClasses},
+                                      {"rate", options.rate != RateTarget::kFile}})
+      if (given) refuse(name, "has no meaning for the runnable layout");
+  } else if (options.state_bits) {
+    refuse("state-bits", "has no meaning for the entropy-coded layout");
+  }
   if (options.order != ColumnOrder::kNative && options.activation_order)
     refuse("activation-order", "is an order of columns itself: give one of the two");
 }

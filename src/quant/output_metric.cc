@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/strands.h"
 #include "linalg/blas.h"
 #include "quant/means.h"
 #include "watersic/error.h"
@@ -24,9 +23,9 @@ void normalise(OutputFactor& factor) {
 }  // namespace
 
 OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows,
-                            int64_t strands) {
+                            std::span<const int64_t> order) {
   const int64_t a = G.cols();
-  const auto row = [&](int64_t k) { return strand_row(k, a, strands); };
+  const auto row = [&](int64_t k) { return order[static_cast<size_t>(k)]; };
   const bool diagonal = G.rows() == 1;
   const double mean = mean_diagonal(G);
   OutputFactor out{.group_rows = group_rows, .root = {}, .feedback = {}};

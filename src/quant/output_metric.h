@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/threads.h"
@@ -26,8 +27,8 @@ struct OutputFactor {
 // G: a x a, symmetric, positive semidefinite, or its diagonal, 1 x a: then there is nothing to feed
 // back, and all rows are one group. Damped by a tenth of its mean diagonal: what is fed back are
 // errors, and at low rates those are not small. Throws Error where it can't be factored still.
-// Rows in the order of base/strands.h.
+// order: the rows of G in the order in which they are quantized.
 OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows,
-                            int64_t strands);
+                            std::span<const int64_t> order);
 
 }  // namespace watersic

@@ -52,7 +52,7 @@ class OutputMetricTest : public testing::Test {
 };
 
 TEST_F(OutputMetricTest, RowByRowTheWeightsAddUpToTheMetric) {
-  const OutputFactor factor = factor_outputs(pool_, G_, 1, 1);
+  const OutputFactor factor = factor_outputs(pool_, G_, 1, strand_order(G_.cols(), 1));
   Rng rng(2);
   std::vector<double> e(kRows);
   for (double& x : e) x = rng.normal();
@@ -75,7 +75,7 @@ TEST_F(OutputMetricTest, RowByRowTheWeightsAddUpToTheMetric) {
 // What a group should do about errors before it, were the rows behind it free to follow.
 TEST_F(OutputMetricTest, AGroupMendsWhatThoseBeforeItHaveDone) {
   constexpr int64_t kGroup = 4;  // 4, 4 and 2
-  const OutputFactor factor = factor_outputs(pool_, G_, kGroup, 1);
+  const OutputFactor factor = factor_outputs(pool_, G_, kGroup, strand_order(G_.cols(), 1));
   Rng rng(3);
   std::vector<double> e(kRows);
   for (double& x : e) x = rng.normal();
@@ -109,32 +109,34 @@ TEST_F(OutputMetricTest, RowsOfPartsInTurnAreAMetricInAnotherOrder) {
       diagonal(0, k) = G_(k, k);
       ordered_diagonal(0, k) = ordered(k, k);
     }
-    const OutputFactor factor = factor_outputs(pool_, G_, 2, strands),
-                       same = factor_outputs(pool_, ordered, 2, 1);
+    const OutputFactor factor = factor_outputs(pool_, G_, 2, strand_order(G_.cols(), strands)),
+                       same = factor_outputs(pool_, ordered, 2, strand_order(ordered.cols(), 1));
     EXPECT_EQ(factor.root, same.root);
     EXPECT_TRUE(std::ranges::equal(factor.feedback.values(), same.feedback.values()));
-    EXPECT_EQ(factor_outputs(pool_, diagonal, 2, strands).root,
-              factor_outputs(pool_, ordered_diagonal, 2, 1).root);
+    EXPECT_EQ(
+        factor_outputs(pool_, diagonal, 2, strand_order(diagonal.cols(), strands)).root,
+        factor_outputs(pool_, ordered_diagonal, 2, strand_order(ordered_diagonal.cols(), 1)).root);
   }
 }
 
 TEST_F(OutputMetricTest, ADiagonalNeedsNoFeedback) {
   Matrix<double> diagonal(1, kRows);
   for (int64_t k = 0; k < kRows; ++k) diagonal(0, k) = static_cast<double>(k * k);
-  const OutputFactor factor = factor_outputs(pool_, diagonal, 4, 1);
+  const OutputFactor factor = factor_outputs(pool_, diagonal, 4, strand_order(diagonal.cols(), 1));
   EXPECT_EQ(factor.group_rows, kRows);
   EXPECT_EQ(factor.feedback.rows(), 0);
   for (int64_t k = 0; k < kRows; ++k) {  // damped by a tenth of the mean, 28.5
     const double root = factor.root[static_cast<size_t>(k)] * factor.scale;
     EXPECT_NEAR(root * root, static_cast<double>(k * k) + 2.85, 1e-9);
   }
-  const OutputFactor nothing = factor_outputs(pool_, Matrix<double>(kRows, kRows), 4, 1);
+  const OutputFactor nothing =
+      factor_outputs(pool_, Matrix<double>(kRows, kRows), 4, strand_order(kRows, 1));
   EXPECT_EQ(nothing.root, std::vector<double>(kRows, 1.0));
 }
 
 TEST_F(OutputMetricTest, WhatIsNoMetricIsRefused) {
   G_(0, 0) = -5 * G_(0, 0);
-  EXPECT_THROW(factor_outputs(pool_, G_, 4, 1), Error);
+  EXPECT_THROW(factor_outputs(pool_, G_, 4, strand_order(G_.cols(), 1)), Error);
 }
 
 }  // namespace

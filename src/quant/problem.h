@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/bitshift.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -56,7 +57,10 @@ struct QuantizedLayer {
   int trellis = 0;           // states; 0 without
   int64_t segment_rows = 0;  // with a trellis: the state starts anew after so many rows
   uint32_t rotation = 0;     // seed; 0 without
-  int64_t strands = 1;       // with more, rows (of Z, t, target) are in the order of base/strands.h
+  // In the runnable layout what Z is stored as; its columns are the live ones.
+  Bitshift bitshift;
+  std::vector<uint8_t> payload;
+  int64_t strands = 1;  // with more, rows (of Z, t, target) are in the order of base/strands.h
   std::vector<double> t, gamma, alpha;
   Matrix<double> group_scale;         // a x groups
   std::vector<int32_t> column_group;  // the group of each live column

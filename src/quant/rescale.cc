@@ -183,10 +183,9 @@ class Rescaler {
 }  // namespace
 
 Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
-                 std::vector<double> gamma, MatrixView<const double> C, MatrixView<const double> S,
-                 double w2) {
+                 std::vector<double> t, std::vector<double> gamma, MatrixView<const double> C,
+                 MatrixView<const double> S, double w2) {
   Rescaler rescaler(pool, Z, alpha, C, S, w2);
-  std::vector<double> t(static_cast<size_t>(Z.rows()), 1.0);
   Rescaled best{.t = t, .gamma = gamma, .objective = rescaler.objective(t, gamma)};
   best.initial = best.objective;
   double last = best.objective;

@@ -13,17 +13,17 @@ struct Rescaled {
   std::vector<double> t;      // a row scales, mean |t| = 1
   std::vector<double> gamma;  // n column factors in [-0.1, 1.5] before t was normalised
   double objective = 0;       // J at the pair returned, per weight
-  double initial = 0;         // J at t = 1, gamma as given
+  double initial = 0;         // J at t and gamma as given
   int rounds = 0;
 };
 
 // Minimises J = [w2 - 2 <C, V> + tr(V S V^T)] / (a n), V = diag(t) Z diag(alpha) diag(gamma).
 // Z: a x n integers; T: the target; C = T S, a x n; S: n x n, the undamped second moment of the
-// quantized model's input; w2 = tr(T S T^T). Live columns only. Never returns a worse pair than (1,
-// gamma).
+// quantized model's input; w2 = tr(T S T^T). Live columns only. Never returns a worse pair than (t,
+// gamma) as given.
 Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
-                 std::vector<double> gamma, MatrixView<const double> C, MatrixView<const double> S,
-                 double w2);
+                 std::vector<double> t, std::vector<double> gamma, MatrixView<const double> C,
+                 MatrixView<const double> S, double w2);
 
 // The row scales t that minimise J with these column factors: for rows that had no part in them.
 std::vector<double> row_scales(ThreadPool& pool, MatrixView<const int32_t> Z,

@@ -55,7 +55,8 @@ TEST(Rescale, ObjectiveIsTheDistortionAndItFalls) {
   ThreadPool pool(2);
   const Case c = make_case(pool, 0.7);
   const std::vector<double> ones(40, 1.0), rows(60, 1.0);
-  const Rescaled r = rescale(pool, c.Z, c.alpha, ones, c.C, c.S, c.w2);
+  const Rescaled r =
+      rescale(pool, c.Z, c.alpha, std::vector<double>(60, 1.0), ones, c.C, c.S, c.w2);
   EXPECT_NEAR(r.initial / direct_objective(pool, c.W, c.S, c.Z, c.alpha, rows, ones), 1, 1e-9);
   EXPECT_NEAR(r.objective / direct_objective(pool, c.W, c.S, c.Z, c.alpha, r.t, r.gamma), 1, 1e-9);
   EXPECT_LT(r.objective, 0.8 * r.initial);
@@ -67,7 +68,8 @@ TEST(Rescale, ObjectiveIsTheDistortionAndItFalls) {
 TEST(Rescale, TheResultIsStationary) {
   ThreadPool pool(2);
   const Case c = make_case(pool, 0.7);
-  const Rescaled r = rescale(pool, c.Z, c.alpha, std::vector<double>(40, 1.0), c.C, c.S, c.w2);
+  const Rescaled r = rescale(pool, c.Z, c.alpha, std::vector<double>(60, 1.0),
+                             std::vector<double>(40, 1.0), c.C, c.S, c.w2);
   for (const double nudge : {0.98, 1.02}) {
     for (const size_t i : {size_t{0}, size_t{17}, size_t{39}}) {
       auto gamma = r.gamma;
@@ -87,14 +89,15 @@ TEST(Rescale, ColumnsAndRowsOfZerosAreHarmless) {
   Case c = make_case(pool, 0.7);
   for (int64_t k = 0; k < 60; ++k) c.Z(k, 3) = 0;
   for (int64_t i = 0; i < 40; ++i) c.Z(5, i) = 0;
-  const Rescaled r = rescale(pool, c.Z, c.alpha, std::vector<double>(40, 1.0), c.C, c.S, c.w2);
+  const Rescaled r = rescale(pool, c.Z, c.alpha, std::vector<double>(60, 1.0),
+                             std::vector<double>(40, 1.0), c.C, c.S, c.w2);
   for (const double x : r.t) EXPECT_TRUE(std::isfinite(x));
   for (const double x : r.gamma) EXPECT_TRUE(std::isfinite(x));
   EXPECT_LT(r.objective, r.initial);
 
   for (int32_t& z : c.Z.values()) z = 0;
-  const Rescaled nothing =
-      rescale(pool, c.Z, c.alpha, std::vector<double>(40, 0.0), c.C, c.S, c.w2);
+  const Rescaled nothing = rescale(pool, c.Z, c.alpha, std::vector<double>(60, 1.0),
+                                   std::vector<double>(40, 0.0), c.C, c.S, c.w2);
   EXPECT_NEAR(nothing.objective * 60 * 40 / c.w2, 1, 1e-12);
 }
 

@@ -1,0 +1,109 @@
+#include "quant/bitshift_plan.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace watersic {
+namespace {
+
+// Bits above the rate-distortion function at rates of 0, 1, ... quarters (quant_bench, 16 bits of
+// state; with fewer all are farther, by about as much).
+constexpr std::array<double, kMostStageRate + 1> kGap{0.000, 0.018, 0.030, 0.042, 0.052, 0.057,
+                                                      0.060, 0.060, 0.060, 0.062, 0.064, 0.066,
+                                                      0.068, 0.072, 0.076, 0.080, 0.085};
+// A stage of less than this is worth little, since its unit is not its own.
+constexpr int kLeastLaterRate = 4;
+
+bool is_level(int level) {
+  return level <= kMostStageRate || level % kMostStageRate == 0 ||
+         level % kMostStageRate >= kLeastLaterRate;
+}
+
+// log2 of the root mean square of each tile.
+std::vector<double> tile_logs(std::span<const double> row_spread) {
+  std::vector<double> out;
+  for (size_t first = 0; first < row_spread.size(); first += kBitshiftRows) {
+    const size_t rows = std::min<size_t>(kBitshiftRows, row_spread.size() - first);
+    double square = 0;
+    for (const double s : row_spread.subspan(first, rows)) square += s * s;
+    out.push_back(0.5 * std::log2(std::max(square / static_cast<double>(rows), 1e-24)));
+  }
+  return out;
+}
+
+}  // namespace
+
+double level_distortion(int level) {
+  double out = 1;
+  for (; level > 0; level -= kMostStageRate) {
+    const int rate = std::min(level, kMostStageRate);
+    out *= std::exp2(
+        -2 * (static_cast<double>(rate) / kBitshiftQuarters - kGap[static_cast<size_t>(rate)]));
+  }
+  return out;
+}
+
+std::vector<int32_t> tile_offsets(std::span<const double> row_spread) {
+  const std::vector<double> logs = tile_logs(row_spread);
+  double mean = 0;
+  for (const double l : logs) mean += l / static_cast<double>(logs.size());
+  std::vector<int32_t> out;
+  for (const double l : logs)
+    out.push_back(static_cast<int32_t>(
+        std::clamp<long>(std::lround(kBitshiftQuarters * (l - mean)), -kMostLevel, kMostLevel)));
+  return out;
+}
+
+double uneven_bits(std::span<const double> row_spread) {
+  double out = 0;
+  const std::vector<double> logs = tile_logs(row_spread);
+  for (size_t k = 0; k < row_spread.size(); ++k)
+    out += logs[k / kBitshiftRows] - std::log2(row_spread[k]);
+  return out / static_cast<double>(std::max<size_t>(1, row_spread.size()));
+}
+
+std::vector<int32_t> levels_at(std::span<const double> spread, double water) {
+  // log2 of what a level leaves.
+  static const std::vector<double> left = [] {
+    std::vector<double> out;
+    for (int level = 0; level <= kMostLevel; ++level)
+      out.push_back(std::log2(level_distortion(level)));
+    return out;
+  }();
+  std::vector<int32_t> out;
+  for (const double s : spread) {
+    const double wanted = std::log2(water / (s * s + water));
+    int32_t best = 0;
+    for (int32_t level = 1; level <= kMostLevel; ++level)
+      if (is_level(level) && std::fabs(left[static_cast<size_t>(level)] - wanted) <
+                                 std::fabs(left[static_cast<size_t>(best)] - wanted))
+        best = level;
+    // Where others are worth no bit, wider rows may be.
+    if (best == 0 && s > 0) {
+      const double least = std::exp2(-left[1] / 2) - 1;  // of s^2 / water, for a level of 1
+      const double behind = kBitshiftQuarters / 2 * std::log2(least * water / (s * s));
+      best = 1 - static_cast<int32_t>(std::ceil(std::clamp(behind, 1.0, 2.0 * kMostLevel)));
+    }
+    out.push_back(best);
+  }
+  return out;
+}
+
+void allocate(BitshiftPlan& plan, int64_t rows, int64_t bytes) {
+  const auto size = [&](const std::vector<int32_t>& levels) {
+    return BitshiftLayout(rows, plan.segment_rows, levels, plan.offsets).payload_bytes();
+  };
+  double largest = 0;
+  for (const double s : plan.spread) largest = std::max(largest, s * s);
+  // In log2 of the water level: at `high` nothing is worth a bit.
+  double high = std::log2(std::max(largest, 1e-300)) + 2.0 * kMostLevel, low = high - 200;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (low + high) / 2;
+    (size(levels_at(plan.spread, std::exp2(middle))) > bytes ? low : high) = middle;
+  }
+  plan.water = std::exp2(high);
+  plan.levels = levels_at(plan.spread, plan.water);
+}
+
+}  // namespace watersic
