@@ -61,11 +61,11 @@ PackedMatrix packed(ThreadPool& pool, const TensorDecoder& decoder) {
   M.strands = q.strands;
   for (int64_t k = 0; k < q.rows && !q.row_scale.half.empty() && q.groups == 0; ++k)
     M.row_scale.push_back(q.row_scale.value(k));
-  M.group_scale.resize(static_cast<size_t>(M.tiles() * q.groups * kPackedRows));
+  M.group_scale.resize(static_cast<size_t>(M.tiles() * q.groups * kTileRows));
   for (int64_t k = 0; k < q.rows; ++k)
     for (int64_t g = 0; g < q.groups; ++g)
-      M.group_scale[static_cast<size_t>((k / kPackedRows * q.groups + g) * kPackedRows +
-                                        k % kPackedRows)] = q.group_scale.value(k * q.groups + g);
+      M.group_scale[static_cast<size_t>((k / kTileRows * q.groups + g) * kTileRows +
+                                        k % kTileRows)] = q.group_scale.value(k * q.groups + g);
   return M;
 }
 
