@@ -20,6 +20,9 @@ constexpr int kMostStageRate = 16;     // of a stage
 // are so many times smaller.
 constexpr int kBitshiftStages = 3;
 constexpr int kStageRatio = 15;
+constexpr int32_t stage_unit(int stage) {
+  return stage == 0 ? kStageRatio * kStageRatio : stage == 1 ? kStageRatio : 1;
+}
 constexpr int kMostLevel = kBitshiftStages * kMostStageRate;  // of a weight
 constexpr int kLeastMemory = 8, kMostMemory = 16;
 // Of the values of a stage: they are nearly Gaussian, in -510 .. 510.
@@ -85,6 +88,7 @@ class BitshiftLayout {
   int64_t payload_bytes() const { return payload_bytes_; }
   // Of its integers alone, all rows of the last tile included.
   int64_t data_bytes() const { return data_bytes_; }
+  int64_t bytes() const;  // of memory, without the payload
 
   // Where in the payload the chunk of a run's first column begins; the others follow.
   int64_t chunk(int64_t tile, size_t run) const {
@@ -133,8 +137,9 @@ constexpr uint32_t next_window(uint32_t window, uint32_t bits, int count) {
   return (window >> count | bits << (16 - count)) & 0xFFFF;
 }
 
-// The values of one chunk: those of rows 0 .. values.size() of a tile, at a rate above 0.
-// `history`: the two bytes before it.
+// The value of a row of a tile, of a chunk at a rate above 0. `history`: the two bytes before it.
+int32_t read_value(int memory, int rate, const uint8_t* history, const uint8_t* chunk, int64_t row);
+// The values of one chunk: those of rows 0 .. values.size() of a tile.
 void read_chunk(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
                 std::span<int32_t> values);
 // Writes a chunk from each row's window after it.

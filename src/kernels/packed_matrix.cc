@@ -4,13 +4,10 @@
 #include <atomic>
 #include <cassert>
 
+#include "base/memory.h"
+
 namespace watersic {
 namespace {
-
-template <class T>
-int64_t bytes_of(const std::vector<T>& values) {
-  return static_cast<int64_t>(values.size() * sizeof(T));
-}
 
 // One column of a plane.
 template <int kBits>

@@ -35,8 +35,7 @@ void packed_row(const PackedMatrix& M, int64_t output, std::span<float> out) {
       if (M.scale[v] != 0) integers[static_cast<size_t>(M.source[v])] += digit * (1 << M.shift[v]);
     }
   }
-  for (const TileException& e : M.exceptions_of(tile).values)
-    if (e.row() == row) integers[static_cast<size_t>(e.column())] += static_cast<int32_t>(e.value);
+  add_exceptions(M.exceptions_of(tile), row, integers);
   const float row_scale = M.row_scale.empty() ? 1 : M.row_scale[static_cast<size_t>(k)];
   for (size_t j = 0; j < integers.size(); ++j) {
     const float scale = M.groups == 0

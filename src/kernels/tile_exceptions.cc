@@ -84,6 +84,11 @@ ColumnInputs::ColumnInputs(ThreadPool& pool, MatrixView<const float> X)
   });
 }
 
+void add_exceptions(const TileExceptions& tile, int64_t row, std::span<int32_t> integers) {
+  for (const TileException& e : tile.values)
+    if (e.row() == row) integers[static_cast<size_t>(e.column())] += static_cast<int32_t>(e.value);
+}
+
 void add_exceptions(const TileExceptions& tile, std::span<const float> x, std::span<float> out) {
   HWY_DYNAMIC_DISPATCH(ExceptionsOfOne)(tile, x.data(), out.data());
 }

@@ -58,6 +58,8 @@ class ColumnInputs {
   Matrix<float> values_;  // (groups of tokens x columns) x kProductTokens
 };
 
+// Those of a row of the tile added to its integers, one for each input.
+void add_exceptions(const TileExceptions& tile, int64_t row, std::span<int32_t> integers);
 // out[row] += integer * scale * input over the exceptions of a tile; x: the inputs of one token.
 void add_exceptions(const TileExceptions& tile, std::span<const float> x, std::span<float> out);
 // The same to the bit for `tokens` of them, at most kProductTokens: out[t * 64 + row].

@@ -1,0 +1,92 @@
+// Products for one token: codes are made of the bits as they come from memory.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/bitshift_product.cc"
+#include <hwy/foreach_target.h>  // compiles this file once for each target
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/bitshift_product.h"
+#include "kernels/bitshift_units-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace watersic::HWY_NAMESPACE {
+
+#if !WATERSIC_TILE_VECTORS
+
+void ProductOfOne(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
+                  float* out) {
+  bitshift_product_scalar(M, tile, x, token, 1, out);
+}
+
+#else
+
+constexpr int64_t kAhead = 2048;  // bytes: of what is fetched before the hardware foresees it
+
+// So many groups' sums stay in registers.
+constexpr int kTogether = 8;
+
+template <int kRate, int kBegin>
+void Groups(const Decoder<kRate>& decoder, const BitshiftBlock& block, const BitshiftChunks& chunks,
+            const Token& token) {
+  std::array<V32, kTogether> sums;
+  for (auto& sum : sums) sum = hn::Zero(D32());
+  const uint8_t* chunk = chunks.chunk;
+  const uint8_t* history = chunks.history;
+  for (int64_t i = 0; i < block.columns; ++i) {
+    if constexpr (kBegin == 0) __builtin_prefetch(chunk + kAhead);
+    const uint64_t head = Head(history, chunk);
+    const V16 x = hn::Set(D16(), ReadAs<int16_t>(token.q + 2 * i));
+    ForGroups<kBegin, kTogether>([&](auto group) {
+      V32& sum = sums[group - kBegin];
+      sum = AddPairs(sum, decoder.template Codes<group>(head, chunk), x);
+      Pin(sum);
+    });
+    chunk += chunk_bytes(kRate);
+    history += chunks.history_step;
+  }
+  for (size_t i = 0; i < sums.size(); ++i)
+    AddTo(token, (kBegin + static_cast<int64_t>(i)) * kLanes, sums[i], nullptr);
+}
+
+template <int kRate>
+void Block(const BitshiftMatrix& M, const BitshiftBlock& block, const BitshiftChunks& chunks,
+           const Token& token) {
+  const Decoder<kRate> decoder(M.memory);
+  Groups<kRate, 0>(decoder, block, chunks, token);
+  if constexpr (kGroups > kTogether) Groups<kRate, kTogether>(decoder, block, chunks, token);
+}
+
+void ProductOfOne(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
+                  float* out) {
+  std::fill_n(out, kTileRows, 0.0F);
+  for (size_t b = 0; b < M.blocks.size(); ++b) {
+    const BitshiftBlock& block = M.blocks[b];
+    const BitshiftChunks chunks = M.chunks(tile, block);
+    const Token part = PartOf(x, block, static_cast<int64_t>(b), token, out);
+    WithRate(chunks.rate, [&]<int kRate>() { Block<kRate>(M, block, chunks, part); });
+  }
+}
+
+#endif
+
+}  // namespace watersic::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace watersic {
+
+HWY_EXPORT(ProductOfOne);
+
+void bitshift_product(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x,
+                      int64_t token, int64_t tokens, float* out) {
+  if (tokens == 1) {
+    HWY_DYNAMIC_DISPATCH(ProductOfOne)(M, tile, x, token, out);
+  } else {
+    bitshift_batch_product(M, tile, x, token, tokens, out);
+  }
+}
+
+}  // namespace watersic
+#endif

@@ -1,0 +1,170 @@
+// What bitshift products are made of, for each target: the codes of a few rows of a column.
+#if defined(WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_
+#undef WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_
+#else
+#define WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <array>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "kernels/bitshift_matrix.h"
+#include "kernels/tile_vectors-inl.h"
+
+#if WATERSIC_TILE_VECTORS
+HWY_BEFORE_NAMESPACE();
+namespace watersic::HWY_NAMESPACE {
+
+// A group is as many rows as a vector has lanes of 32 bits. The lanes' windows are found in one
+// word, the same for all: 32 bits of the stream, or 64 from which each lane picks its bytes.
+constexpr int kGroups = static_cast<int>(kTileRows / kLanes);
+using DU = hn::Repartition<uint32_t, D8>;
+using VU = hn::Vec<DU>;
+
+// Where a window begins among the bits of the history (16) and the chunk.
+constexpr int window_bit(int rate, int64_t row) {
+  return static_cast<int>((row + 1) * rate / kBitshiftQuarters);
+}
+
+template <int kRate, int kGroup>
+struct Word {
+  static constexpr int kFirst = window_bit(kRate, kGroup* kLanes);
+  static constexpr int kEnd = window_bit(kRate, kGroup* kLanes + kLanes - 1) + 16;
+  static constexpr int kByte = kEnd <= 32 ? 0 : kFirst / 8;
+  static constexpr bool kNarrow = kEnd - 8 * kByte <= 32;
+  static_assert(kEnd - 8 * kByte <= 64);
+  static constexpr bool kInChunk = kByte >= 2;
+  static constexpr int bit(int64_t lane) {
+    return window_bit(kRate, kGroup * kLanes + lane) - 8 * kByte;
+  }
+};
+
+// Of each row of a tile: by how much its bits are to be shifted right, where the state is all of
+// the window, and of wide words which bytes they are.
+struct Places {
+  alignas(32) std::array<uint32_t, kTileRows> shift{};
+  alignas(32) std::array<uint8_t, 4 * kTileRows> bytes{};
+};
+template <int kRate, int kGroup>
+constexpr void place_group(Places& places) {
+  using W = Word<kRate, kGroup>;
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    const auto row = static_cast<size_t>(kGroup * kLanes + lane);
+    const int bit = W::bit(lane);
+    places.shift[row] = static_cast<uint32_t>(W::kNarrow ? bit : bit % 8);
+    for (size_t i = 0; i < 4; ++i)
+      places.bytes[4 * row + i] = static_cast<uint8_t>(static_cast<size_t>(bit / 8) + i);
+  }
+}
+template <int kRate>
+constexpr Places places_of() {
+  Places places;
+  [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
+    (place_group<kRate, kGroup>(places), ...);
+  }(std::make_integer_sequence<int, kGroups>());
+  return places;
+}
+template <int kRate>
+constexpr Places kPlaces = places_of<kRate>();
+
+template <class T>
+HWY_INLINE T ReadAs(const uint8_t* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
+}
+
+// The history and the first bytes of the chunk.
+HWY_INLINE uint64_t Head(const uint8_t* history, const uint8_t* chunk) {
+  return ReadAs<uint64_t>(chunk) << 16 | ReadAs<uint16_t>(history);
+}
+
+// Sums of pairs of bytes.
+HWY_INLINE V16 PairSums(VU v) {
+#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
+  return V16{_mm256_maddubs_epi16(v.raw, _mm256_set1_epi8(1))};
+#elif HWY_ARCH_X86
+  return V16{_mm_maddubs_epi16(v.raw, _mm_set1_epi8(1))};
+#elif HWY_ARCH_ARM
+  return V16(vreinterpretq_s16_u16(vpaddlq_u8(vreinterpretq_u8_u32(v.raw))));
+#else
+#error "a target without sums of pairs"
+#endif
+}
+
+// Decodes columns of one rate.
+template <int kRate>
+class Decoder {
+ public:
+  explicit Decoder(int memory) : mask_(hn::Set(DU(), (1U << memory) - 1)) {
+    const DU d;
+    const auto unseen = hn::Set(d, static_cast<uint32_t>(kMostMemory - memory));
+    for (int64_t row = 0; row < kTileRows; row += kLanes)
+      hn::Store(hn::Add(hn::Load(d, kPlaces<kRate>.shift.data() + row), unseen), d,
+                shift_.data() + row);
+  }
+
+  // Of the lanes' rows the four bytes whose sum is the code, in two pairs in 16 bits.
+  template <int kGroup>
+  HWY_INLINE V16 Codes(uint64_t head, const uint8_t* chunk) const {
+    using W = Word<kRate, kGroup>;
+    const DU d;
+    const D8 d8;
+    VU v;
+    if constexpr (W::kNarrow) {
+      v = hn::Set(d, W::kInChunk ? ReadAs<uint32_t>(chunk + W::kByte - 2)
+                                 : static_cast<uint32_t>(head >> 8 * W::kByte));
+    } else {
+      const auto word =
+          hn::Set(hn::Repartition<uint64_t, D8>(),
+                  W::kInChunk ? ReadAs<uint64_t>(chunk + W::kByte - 2) : head >> 8 * W::kByte);
+      const auto bytes = hn::Load(d8, kPlaces<kRate>.bytes.data() + 4 * kGroup * kLanes);
+      v = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(d8, word), bytes));
+    }
+    v = hn::And(hn::Shr(v, hn::Load(d, shift_.data() + kGroup * kLanes)), mask_);
+    if constexpr (kRate < kBitshiftQuarters) {
+      // In 16 bits, as the state is.
+      const hn::Repartition<uint16_t, D8> d16;
+      alignas(32) static constexpr std::array<uint32_t, 8> kPhases = [] {
+        std::array<uint32_t, 8> phases{};
+        for (size_t row = 0; row < phases.size(); ++row)
+          phases[row] = row_phase(kRate, static_cast<int64_t>(row)) * kPhaseStep & 0xFFFF;
+        return phases;
+      }();
+      const auto phases = hn::BitCast(d16, hn::Load(d, kPhases.data()));
+      v = hn::BitCast(d, hn::Add(hn::BitCast(d16, v), phases));
+    }
+    return PairSums(hn::Mul(v, hn::Set(d, kCodeFactor)));
+  }
+
+ private:
+  VU mask_;
+  alignas(32) std::array<uint32_t, kTileRows> shift_;
+};
+
+// Calls f(std::integral_constant<int, group>) for groups [kBegin, kBegin + kCount).
+template <int kBegin, int kCount, class F>
+HWY_INLINE void ForGroups(const F& f) {
+  [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
+    (f(std::integral_constant<int, kBegin + kGroup>()), ...);
+  }(std::make_integer_sequence<int, kCount>());
+}
+
+// f.operator()<rate>(), where it is above 0.
+template <class F>
+HWY_INLINE void WithRate(int rate, const F& f) {
+  [&]<int... kRate>(std::integer_sequence<int, kRate...>) {
+    ((rate == kRate + 1 ? f.template operator()<kRate + 1>() : void()), ...);
+  }(std::make_integer_sequence<int, kMostStageRate>());
+}
+
+}  // namespace watersic::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // WATERSIC_TILE_VECTORS
+#endif  // WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_
