@@ -23,27 +23,41 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
 
 #else
 
+// Of a column: the history with the first bits, and the bits.
+struct Column {
+  Column(const BitshiftChunks& chunks, int64_t i)
+      : chunk(chunks.chunk_of(i)), head(Head(chunks.history_of(i), chunk)) {}
+  const uint8_t* chunk;
+  uint64_t head;
+};
+
+template <int kRate, int... kGroup>
+HWY_INLINE void UnpackPair(const Decoder<kRate>& decoder, const Column& low, const Column& high,
+                           uint8_t* HWY_RESTRICT to,
+                           std::integer_sequence<int, kGroup...> /*groups*/) {
+  const D8 d;
+  const V16 ones = hn::Set(D16(), int16_t{1});
+  const auto sums = [&](V16 codes) HWY_ATTR { return AddPairs(hn::Zero(D32()), codes, ones); };
+  constexpr auto place = [](int row) { return row / 8 * 2 * kPairBytes + row % 8 * 4; };
+  (hn::StoreU(hn::BitCast(d, hn::Or(sums(decoder.template Codes<kGroup>(low.head, low.chunk)),
+                                    hn::ShiftLeft<16>(sums(
+                                        decoder.template Codes<kGroup>(high.head, high.chunk))))),
+              d, to + place(kGroup * static_cast<int>(kLanes))),
+   ...);
+}
+
 // Pairs of columns in 16 bits, as PairTotals takes them.
 template <int kRate>
 void Unpack(int memory, const BitshiftBlock& block, const BitshiftChunks& chunks,
             uint8_t* HWY_RESTRICT units) {
-  const Decoder<kRate> decoder(memory);
-  const V16 ones = hn::Set(D16(), int16_t{1});
-  const V32 zero = hn::Zero(D32());
+  const Shifts<kRate> shifts(memory);
+  const Decoder<kRate> decoder(memory, shifts);
   for (int64_t i = 0; i < block.columns; i += 2) {
     // An odd last column's partner has an input of 0.
     const int64_t j = std::min<int64_t>(i + 1, block.columns - 1);
-    const uint8_t *left = chunks.chunk_of(i), *right = chunks.chunk_of(j);
-    const uint64_t left_head = Head(chunks.history_of(i), left);
-    const uint64_t right_head = Head(chunks.history_of(j), right);
-    uint8_t* to = units + i / 4 * kQuadBytes16 + i / 2 % 2 * kPairBytes;
-    ForGroups<0, kGroups>([&](auto group) {
-      const V32 low = AddPairs(zero, decoder.template Codes<group>(left_head, left), ones);
-      const V32 high = AddPairs(zero, decoder.template Codes<group>(right_head, right), ones);
-      constexpr int64_t kRow = group * kLanes;
-      hn::StoreU(hn::BitCast(D8(), hn::Or(low, hn::ShiftLeft<16>(high))), D8(),
-                 to + kRow / 8 * 2 * kPairBytes + kRow % 8 * 4);
-    });
+    UnpackPair(decoder, Column(chunks, i), Column(chunks, j),
+               units + i / 4 * kQuadBytes16 + i / 2 % 2 * kPairBytes,
+               std::make_integer_sequence<int, kGroups>());
   }
 }
 

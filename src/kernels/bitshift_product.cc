@@ -24,38 +24,27 @@ void ProductOfOne(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& 
 
 constexpr int64_t kAhead = 2048;  // bytes: of what is fetched before the hardware foresees it
 
-// So many groups' sums stay in registers.
+// So many groups' sums stay in registers; without loops over them, which would put them in memory.
 constexpr int kTogether = 8;
 
-template <int kRate, int kBegin>
-void Groups(const Decoder<kRate>& decoder, const BitshiftBlock& block, const BitshiftChunks& chunks,
-            const Token& token) {
-  std::array<V32, kTogether> sums;
-  for (auto& sum : sums) sum = hn::Zero(D32());
-  const uint8_t* chunk = chunks.chunk;
-  const uint8_t* history = chunks.history;
+template <int kRate, int kBegin, int... kI>
+void Groups(int memory, const BitshiftBlock& block, const BitshiftChunks& chunks,
+            const Token& token, std::integer_sequence<int, kI...> /*groups*/) {
+  const Shifts<kRate> shifts(memory);
+  const Decoder<kRate> decoder(memory, shifts);
+  std::array<V32, kTogether> totals{((void)kI, hn::Zero(D32()))...};
+  const uint8_t *chunk = chunks.chunk, *history = chunks.history;
   for (int64_t i = 0; i < block.columns; ++i) {
     if constexpr (kBegin == 0) __builtin_prefetch(chunk + kAhead);
     const uint64_t head = Head(history, chunk);
     const V16 x = hn::Set(D16(), ReadAs<int16_t>(token.q + 2 * i));
-    ForGroups<kBegin, kTogether>([&](auto group) {
-      V32& sum = sums[group - kBegin];
-      sum = AddPairs(sum, decoder.template Codes<group>(head, chunk), x);
-      Pin(sum);
-    });
+    ((totals[kI] = AddPairs(totals[kI], decoder.template Codes<kBegin + kI>(head, chunk), x),
+      Pin(totals[kI])),
+     ...);
     chunk += chunk_bytes(kRate);
     history += chunks.history_step;
   }
-  for (size_t i = 0; i < sums.size(); ++i)
-    AddTo(token, (kBegin + static_cast<int64_t>(i)) * kLanes, sums[i], nullptr);
-}
-
-template <int kRate>
-void Block(const BitshiftMatrix& M, const BitshiftBlock& block, const BitshiftChunks& chunks,
-           const Token& token) {
-  const Decoder<kRate> decoder(M.memory);
-  Groups<kRate, 0>(decoder, block, chunks, token);
-  if constexpr (kGroups > kTogether) Groups<kRate, kTogether>(decoder, block, chunks, token);
+  (AddTo(token, (kBegin + kI) * kLanes, totals[kI], nullptr), ...);
 }
 
 void ProductOfOne(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
@@ -65,7 +54,12 @@ void ProductOfOne(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& 
     const BitshiftBlock& block = M.blocks[b];
     const BitshiftChunks chunks = M.chunks(tile, block);
     const Token part = PartOf(x, block, static_cast<int64_t>(b), token, out);
-    WithRate(chunks.rate, [&]<int kRate>() { Block<kRate>(M, block, chunks, part); });
+    WithRate(chunks.rate, [&]<int kRate>() {
+      constexpr auto kTotals = std::make_integer_sequence<int, kTogether>();
+      Groups<kRate, 0>(M.memory, block, chunks, part, kTotals);
+      if constexpr (kGroups > kTogether)
+        Groups<kRate, kTogether>(M.memory, block, chunks, part, kTotals);
+    });
   }
 }
 

@@ -10,7 +10,6 @@
 
 #include <array>
 #include <cstring>
-#include <type_traits>
 #include <utility>
 
 #include "kernels/bitshift_matrix.h"
@@ -97,17 +96,25 @@ HWY_INLINE V16 PairSums(VU v) {
 #endif
 }
 
-// Decodes columns of one rate.
+// Of each row by how much its bits are to be shifted right, at a rate and a memory.
 template <int kRate>
-class Decoder {
- public:
-  explicit Decoder(int memory) : mask_(hn::Set(DU(), (1U << memory) - 1)) {
+struct Shifts {
+  explicit Shifts(int memory) {
     const DU d;
     const auto unseen = hn::Set(d, static_cast<uint32_t>(kMostMemory - memory));
     for (int64_t row = 0; row < kTileRows; row += kLanes)
       hn::Store(hn::Add(hn::Load(d, kPlaces<kRate>.shift.data() + row), unseen), d,
-                shift_.data() + row);
+                rows.data() + row);
   }
+  alignas(32) std::array<uint32_t, kTileRows> rows;
+};
+
+// Decodes columns of one rate. What it has in itself stays in registers.
+template <int kRate>
+class Decoder {
+ public:
+  Decoder(int memory, const Shifts<kRate>& shifts)
+      : mask_(hn::Set(DU(), (1U << memory) - 1)), shift_(shifts.rows.data()) {}
 
   // Of the lanes' rows the four bytes whose sum is the code, in two pairs in 16 bits.
   template <int kGroup>
@@ -126,7 +133,7 @@ class Decoder {
       const auto bytes = hn::Load(d8, kPlaces<kRate>.bytes.data() + 4 * kGroup * kLanes);
       v = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(d8, word), bytes));
     }
-    v = hn::And(hn::Shr(v, hn::Load(d, shift_.data() + kGroup * kLanes)), mask_);
+    v = hn::And(hn::Shr(v, hn::Load(d, shift_ + kGroup * kLanes)), mask_);
     if constexpr (kRate < kBitshiftQuarters) {
       // In 16 bits, as the state is.
       const hn::Repartition<uint16_t, D8> d16;
@@ -144,16 +151,8 @@ class Decoder {
 
  private:
   VU mask_;
-  alignas(32) std::array<uint32_t, kTileRows> shift_;
+  const uint32_t* shift_;
 };
-
-// Calls f(std::integral_constant<int, group>) for groups [kBegin, kBegin + kCount).
-template <int kBegin, int kCount, class F>
-HWY_INLINE void ForGroups(const F& f) {
-  [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
-    (f(std::integral_constant<int, kBegin + kGroup>()), ...);
-  }(std::make_integer_sequence<int, kCount>());
-}
 
 // f.operator()<rate>(), where it is above 0.
 template <class F>
