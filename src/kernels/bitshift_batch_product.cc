@@ -38,11 +38,10 @@ HWY_INLINE void UnpackPair(const Decoder<kRate>& decoder, const Column& low, con
   const D8 d;
   const V16 ones = hn::Set(D16(), int16_t{1});
   const auto sums = [&](V16 codes) HWY_ATTR { return AddPairs(hn::Zero(D32()), codes, ones); };
-  constexpr auto place = [](int row) { return row / 8 * 2 * kPairBytes + row % 8 * 4; };
   (hn::StoreU(hn::BitCast(d, hn::Or(sums(decoder.template Codes<kGroup>(low.head, low.chunk)),
                                     hn::ShiftLeft<16>(sums(
                                         decoder.template Codes<kGroup>(high.head, high.chunk))))),
-              d, to + place(kGroup * static_cast<int>(kLanes))),
+              d, to + kGroup * kBytes),
    ...);
 }
 
@@ -55,8 +54,7 @@ void Unpack(int memory, const BitshiftBlock& block, const BitshiftChunks& chunks
   for (int64_t i = 0; i < block.columns; i += 2) {
     // An odd last column's partner has an input of 0.
     const int64_t j = std::min<int64_t>(i + 1, block.columns - 1);
-    UnpackPair(decoder, Column(chunks, i), Column(chunks, j),
-               units + i / 4 * kQuadBytes16 + i / 2 % 2 * kPairBytes,
+    UnpackPair(decoder, Column(chunks, i), Column(chunks, j), units + i / 2 * kPairBytes,
                std::make_integer_sequence<int, kGroups>());
   }
 }
@@ -64,7 +62,7 @@ void Unpack(int memory, const BitshiftBlock& block, const BitshiftChunks& chunks
 void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                    int64_t tokens, float* out) {
   std::fill_n(out, tokens * kTileRows, 0.0F);
-  alignas(64) std::array<uint8_t, kBlockQuads * kQuadBytes16> units{};
+  alignas(64) std::array<uint8_t, 2 * kBlockQuads * kPairBytes> units;
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const BitshiftBlock& block = M.blocks[b];
     const BitshiftChunks chunks = M.chunks(tile, block);
@@ -73,11 +71,7 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
              [&]<int kRate>() { Unpack<kRate>(M.memory, block, chunks, units.data()); });
     ForTokens(x, block, static_cast<int64_t>(b), token, tokens, out,
               [&]<int kTokens>(const std::array<Token, kTokens>& some) {
-                AddUnits<kTokens>(
-                    some, nullptr, [&](int64_t unit, int64_t half, const Quantized<kTokens>& q) {
-                      return PairTotals<kTokens>(
-                          block.quads(), units.data() + unit * 2 * kPairBytes + half * kBytes, q);
-                    });
+                AddPairsOf<kTokens>((block.columns + 1) / 2, units.data(), some, nullptr);
               });
   }
 }

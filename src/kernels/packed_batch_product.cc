@@ -24,17 +24,18 @@ void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x
 
 #else
 
-// Bytes of an unpacked unit: of wide blocks even columns and odd ones, in 16 bits.
-constexpr int64_t unit_bytes(bool wide) { return wide ? 2 * kUnitBytes : kUnitBytes; }
+// Bytes of an unpacked quad, unit after unit: of wide blocks first the even columns, then the odd
+// ones, in 16 bits.
+constexpr int64_t unpacked_bytes(bool wide) { return (wide ? 2 : 1) * kTileUnits * kUnitBytes; }
 
-// Unit after unit, quad after quad.
+// Quad after quad.
 template <int kWidth>
 void Unpack(const PackedBlock& block, const uint8_t* HWY_RESTRICT data, uint8_t* HWY_RESTRICT out) {
   const D8 d;
   const auto store = [&](V8 w, uint8_t* to) {
     if (block.wide) {
       hn::StoreU(hn::BitCast(d, EvenColumns(w)), d, to);
-      hn::StoreU(hn::BitCast(d, OddColumns(w)), d, to + kUnitBytes);
+      hn::StoreU(hn::BitCast(d, OddColumns(w)), d, to + kPairBytes);
     } else {
       hn::StoreU(w, d, to);
     }
@@ -43,9 +44,9 @@ void Unpack(const PackedBlock& block, const uint8_t* HWY_RESTRICT data, uint8_t*
     const uint8_t* quad = data + k * quad_bytes(kWidth);
     for (int64_t half = 0; half < kHalves; ++half)
       ForEachUnit<kWidth>(quad + half * kBytes, [&](size_t i, V8 w) {
-        store(w, out + static_cast<int64_t>(i) * unit_bytes(block.wide) + half * kBytes);
+        store(w, out + static_cast<int64_t>(i) * kUnitBytes + half * kBytes);
       });
-    out += kTileUnits * unit_bytes(block.wide);
+    out += unpacked_bytes(block.wide);
   }
 }
 
@@ -55,8 +56,8 @@ HWY_INLINE void AddQuads(const uint8_t* HWY_RESTRICT units, const Quantized<kTok
                          int end, std::array<Sums, kUnits * kTokens>& sums) {
   const D8 d;
   for (int k = begin; k < end; ++k) {
-    const uint8_t* at = units + k * kTileUnits * unit_bytes(false);
-    const V8 w0 = hn::LoadU(d, at), w1 = hn::LoadU(d, at + unit_bytes(false));
+    const uint8_t* at = units + k * unpacked_bytes(false);
+    const V8 w0 = hn::LoadU(d, at), w1 = hn::LoadU(d, at + kUnitBytes);
     for (size_t t = 0; t < kTokens; ++t) {
       const V8 x = hn::BitCast(d, Inputs(q[t] + 4 * k));
       sums[t] = AddProducts(sums[t], w0, x);
@@ -92,20 +93,27 @@ HWY_INLINE Totals<kTokens> NarrowTotals(const PackedBlock& block, const uint8_t*
 }
 
 template <int kTokens>
-void Rows(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
-          const std::array<Token, kTokens>& tokens, const float* group) {
-  AddUnits<kTokens>(tokens, group, [&](int64_t unit, int64_t half, const Quantized<kTokens>& q) {
-    const uint8_t* at = units + unit * unit_bytes(block.wide) + half * kBytes;
-    return block.wide ? PairTotals<kTokens>(block.quads, at, q)
-                      : NarrowTotals<kTokens>(block, at, q);
-  });
+void AddNarrow(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
+               const std::array<Token, kTokens>& tokens, const float* group) {
+  Quantized<kTokens> q;
+  for (size_t t = 0; t < kTokens; ++t) q[t] = tokens[t].q;
+  for (int64_t unit = 0; unit < kTileUnits; unit += int64_t{kUnits}) {
+    for (int64_t half = 0; half < kHalves; ++half) {
+      const auto totals =
+          NarrowTotals<kTokens>(block, units + unit * kUnitBytes + half * kBytes, q);
+      for (size_t i = 0; i < kUnits; ++i)
+        for (size_t t = 0; t < kTokens; ++t)
+          AddTo(tokens[t], 8 * (unit + static_cast<int64_t>(i)) + half * kLanes,
+                totals[i * kTokens + t], group);
+    }
+  }
 }
 
 void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                    int64_t tokens, float* out) {
   std::fill_n(out, tokens * kTileRows, 0.0F);
   const uint8_t* data = M.tile(tile).data();
-  alignas(64) std::array<uint8_t, kBlockQuads * kTileUnits * unit_bytes(true)> units;
+  alignas(64) std::array<uint8_t, kBlockQuads * unpacked_bytes(true)> units;
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
     WithWidth(block.width,
@@ -113,7 +121,11 @@ void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x
     const float* group = Group(M, tile, block);
     ForTokens(x, block, static_cast<int64_t>(b), token, tokens, out,
               [&]<int kTokens>(const std::array<Token, kTokens>& some) {
-                Rows<kTokens>(block, units.data(), some, group);
+                if (block.wide) {
+                  AddPairsOf<kTokens>(2 * block.quads, units.data(), some, group);
+                } else {
+                  AddNarrow<kTokens>(block, units.data(), some, group);
+                }
               });
   }
 }

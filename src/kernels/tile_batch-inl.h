@@ -7,6 +7,7 @@
 #endif
 
 #include <array>
+#include <utility>
 
 #include "kernels/tile_vectors-inl.h"
 
@@ -23,50 +24,46 @@ using Totals = std::array<V32, kUnits * kTokens>;
 template <int kTokens>
 using Quantized = std::array<const uint8_t*, kTokens>;  // inputs of each token
 
-// A quad in 16 bits is two pairs of columns of each unit, pair after pair, unit after unit.
-constexpr int64_t kPairBytes = kUnitBytes;
-constexpr int64_t kQuadBytes16 = kTileUnits * 2 * kPairBytes;
+// A pair of columns in 16 bits, unit after unit.
+constexpr int64_t kPairBytes = kTileUnits * kUnitBytes;
 
-// `at`: the first of the two units, or its half; q: of each token the pairs of 16 bits.
-template <int kTokens>
-HWY_INLINE Totals<kTokens> PairTotals(int quads, const uint8_t* HWY_RESTRICT at,
-                                      const Quantized<kTokens>& q) {
-  const D8 d8;
-  const D16 d;
-  Totals<kTokens> totals;
-  for (auto& total : totals) total = hn::Zero(D32());
-  for (int k = 0; k < quads; ++k) {
-    for (int64_t pair = 0; pair < 2; ++pair) {
-      const uint8_t* w = at + k * kQuadBytes16 + pair * kPairBytes;
-      const V16 w0 = hn::BitCast(d, hn::LoadU(d8, w));
-      const V16 w1 = hn::BitCast(d, hn::LoadU(d8, w + 2 * kPairBytes));
-      for (size_t t = 0; t < kTokens; ++t) {
-        const V16 x = hn::BitCast(d, Inputs(q[t] + 8 * k + 4 * pair));
-        totals[t] = AddPairs(totals[t], w0, x);
-        totals[kTokens + t] = AddPairs(totals[kTokens + t], w1, x);
-        Pin(totals[t]);
-        Pin(totals[kTokens + t]);
-      }
-    }
-  }
-  return totals;
+HWY_INLINE void AddToTwo(V16 w0, V16 w1, V16 x, V32& total0, V32& total1) {
+  total0 = AddPairs(total0, w0, x);
+  total1 = AddPairs(total1, w1, x);
+  Pin(total0);
+  Pin(total1);
 }
 
-// Adds a block's part of all rows. totals(unit, half, q): of a unit and the next, Totals.
-template <int kTokens, class TotalsOf>
-HWY_INLINE void AddUnits(const std::array<Token, kTokens>& tokens, const float* group,
-                         const TotalsOf& totals_of) {
-  Quantized<kTokens> q;
-  for (size_t t = 0; t < kTokens; ++t) q[t] = tokens[t].q;
+// Adds a block's part of all rows; `units`: its pairs. Without loops over the totals, which would
+// put them in memory.
+template <int kTokens, size_t... kT>
+void AddPairsOf(int64_t pairs, const uint8_t* HWY_RESTRICT units,
+                const std::array<Token, kTokens>& tokens, const float* group,
+                std::index_sequence<kT...> /*tokens*/) {
+  const D8 d8;
+  const D16 d;
+  const V32 zero = hn::Zero(D32());
   for (int64_t unit = 0; unit < kTileUnits; unit += int64_t{kUnits}) {
     for (int64_t half = 0; half < kHalves; ++half) {
-      const Totals<kTokens> totals = totals_of(unit, half, q);
-      for (size_t i = 0; i < kUnits; ++i)
-        for (size_t t = 0; t < kTokens; ++t)
-          AddTo(tokens[t], 8 * (unit + static_cast<int64_t>(i)) + half * kLanes,
-                totals[i * kTokens + t], group);
+      const uint8_t* at = units + unit * kUnitBytes + half * kBytes;
+      const Quantized<kTokens> q{tokens[kT].q...};
+      Totals<kTokens> totals{((void)kT, zero)..., ((void)kT, zero)...};
+      for (int64_t k = 0; k < pairs; ++k) {
+        const V16 w0 = hn::BitCast(d, hn::LoadU(d8, at + k * kPairBytes));
+        const V16 w1 = hn::BitCast(d, hn::LoadU(d8, at + k * kPairBytes + kUnitBytes));
+        (AddToTwo(w0, w1, hn::BitCast(d, Inputs(q[kT] + 4 * k)), totals[kT], totals[kTokens + kT]),
+         ...);
+      }
+      const int64_t row = 8 * unit + half * kLanes;
+      (AddTo(tokens[kT], row, totals[kT], group), ...);
+      (AddTo(tokens[kT], row + 8, totals[kTokens + kT], group), ...);
     }
   }
+}
+template <int kTokens>
+HWY_INLINE void AddPairsOf(int64_t pairs, const uint8_t* HWY_RESTRICT units,
+                           const std::array<Token, kTokens>& tokens, const float* group) {
+  AddPairsOf<kTokens>(pairs, units, tokens, group, std::make_index_sequence<kTokens>());
 }
 
 // Calls f.operator()<count>(their parts in block number b) for all tokens, a few at a time.
