@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cstring>
 
 #include "base/memory.h"
 
@@ -12,6 +13,23 @@ namespace {
 constexpr int64_t kAlignment = 32;
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// The history and the chunk, one after the other, and zeros.
+using Bytes = std::array<uint8_t, 2 + chunk_bytes(kMostStageRate) + 2>;
+Bytes joined(int rate, const uint8_t* history, const uint8_t* chunk) {
+  Bytes bytes{};
+  std::memcpy(bytes.data(), history, 2);
+  std::memcpy(bytes.data() + 2, chunk, static_cast<size_t>(chunk_bytes(rate)));
+  return bytes;
+}
+
+int32_t value_of(int memory, int rate, const Bytes& bytes, int64_t row) {
+  const auto bit = static_cast<size_t>((row + 1) * rate / kBitshiftQuarters);
+  const uint32_t three = bytes[bit / 8] | static_cast<uint32_t>(bytes[bit / 8 + 1]) << 8 |
+                         static_cast<uint32_t>(bytes[bit / 8 + 2]) << 16;
+  const uint32_t window = three >> bit % 8 & 0xFFFF;
+  return code_value(window >> (16 - memory), row_phase(rate, row));
+}
 
 }  // namespace
 
@@ -65,22 +83,14 @@ BitshiftLayout::History BitshiftLayout::history(int64_t tile, size_t run) const 
 
 int32_t read_value(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
                    int64_t row) {
-  const int64_t bit = (row + 1) * rate / kBitshiftQuarters;
-  // The history and the chunk, one after the other.
-  const auto byte = [&](int64_t i) {
-    return i < 2 ? history[i] : i < 2 + chunk_bytes(rate) ? chunk[i - 2] : uint8_t{0};
-  };
-  const int64_t first = bit / 8;
-  const uint32_t three = byte(first) | static_cast<uint32_t>(byte(first + 1)) << 8 |
-                         static_cast<uint32_t>(byte(first + 2)) << 16;
-  const uint32_t window = three >> bit % 8 & 0xFFFF;
-  return code_value(window >> (16 - memory), row_phase(rate, row));
+  return value_of(memory, rate, joined(rate, history, chunk), row);
 }
 
 void read_chunk(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
                 std::span<int32_t> values) {
+  const Bytes bytes = joined(rate, history, chunk);
   for (size_t row = 0; row < values.size(); ++row)
-    values[row] = read_value(memory, rate, history, chunk, static_cast<int64_t>(row));
+    values[row] = value_of(memory, rate, bytes, static_cast<int64_t>(row));
 }
 
 void write_chunk(int rate, std::span<const uint16_t> windows, uint8_t* chunk) {

@@ -1,4 +1,6 @@
 // Products for several tokens: a block is decoded once for all of them, into the cache.
+// Vectors without a size at compile time cannot stand in arrays.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/bitshift_batch_product.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
@@ -23,14 +25,6 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
 
 #else
 
-// Of a column: the history with the first bits, and the bits.
-struct Column {
-  Column(const BitshiftChunks& chunks, int64_t i)
-      : chunk(chunks.chunk_of(i)), head(Head(chunks.history_of(i), chunk)) {}
-  const uint8_t* chunk;
-  uint64_t head;
-};
-
 template <int kRate, int... kGroup>
 HWY_INLINE void UnpackPair(const Decoder<kRate>& decoder, const Column& low, const Column& high,
                            uint8_t* HWY_RESTRICT to,
@@ -38,9 +32,8 @@ HWY_INLINE void UnpackPair(const Decoder<kRate>& decoder, const Column& low, con
   const D8 d;
   const V16 ones = hn::Set(D16(), int16_t{1});
   const auto sums = [&](V16 codes) HWY_ATTR { return AddPairs(hn::Zero(D32()), codes, ones); };
-  (hn::StoreU(hn::BitCast(d, hn::Or(sums(decoder.template Codes<kGroup>(low.head, low.chunk)),
-                                    hn::ShiftLeft<16>(sums(
-                                        decoder.template Codes<kGroup>(high.head, high.chunk))))),
+  (hn::StoreU(hn::BitCast(d, hn::Or(sums(decoder.template Codes<kGroup>(low)),
+                                    hn::ShiftLeft<16>(sums(decoder.template Codes<kGroup>(high))))),
               d, to + kGroup * kBytes),
    ...);
 }

@@ -49,6 +49,7 @@ int register_all() {
     add("cache", {rate, 512, 1024, 1}, 1, InputPrecision::kInt8);
     add("batch64", {rate, 1024, 2048, 1}, 64, InputPrecision::kInt8);
     if (rate % 4 == 0) {
+      add("float", {rate, 512, 1024, 1}, 1, InputPrecision::kFloat);
       add("float64", {rate, 512, 1024, 1}, 64, InputPrecision::kFloat);
       add("memory", {rate, 2048, 2048, 100}, 1, InputPrecision::kInt8);
     }

@@ -1,4 +1,6 @@
 // Products for one token: codes are made of the bits as they come from memory.
+// Vectors without a size at compile time cannot stand in arrays.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/bitshift_product.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
@@ -36,9 +38,9 @@ void Groups(int memory, const BitshiftBlock& block, const BitshiftChunks& chunks
   const uint8_t *chunk = chunks.chunk, *history = chunks.history;
   for (int64_t i = 0; i < block.columns; ++i) {
     if constexpr (kBegin == 0) __builtin_prefetch(chunk + kAhead);
-    const uint64_t head = Head(history, chunk);
+    const Column column(history, chunk);
     const V16 x = hn::Set(D16(), ReadAs<int16_t>(token.q + 2 * i));
-    ((totals[kI] = AddPairs(totals[kI], decoder.template Codes<kBegin + kI>(head, chunk), x),
+    ((totals[kI] = AddPairs(totals[kI], decoder.template Codes<kBegin + kI>(column), x),
       Pin(totals[kI])),
      ...);
     chunk += chunk_bytes(kRate);

@@ -24,5 +24,7 @@ void bitshift_batch_product(const BitshiftMatrix& M, int64_t tile, const Quantiz
 // The reference, from the layout's definition.
 void bitshift_product_scalar(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x,
                              int64_t token, int64_t tokens, float* out);
+void bitshift_product_scalar(const BitshiftMatrix& M, int64_t tile, const FloatInputs& x,
+                             int64_t token, int64_t tokens, float* out);
 
 }  // namespace watersic

@@ -50,8 +50,8 @@ void bitshift_product_scalar(const BitshiftMatrix& M, int64_t tile, const Quanti
 }
 
 // Decodes each column once for all tokens.
-void bitshift_product(const BitshiftMatrix& M, int64_t tile, const FloatInputs& x, int64_t token,
-                      int64_t tokens, float* out) {
+void bitshift_product_scalar(const BitshiftMatrix& M, int64_t tile, const FloatInputs& x,
+                             int64_t token, int64_t tokens, float* out) {
   std::fill_n(out, tokens * kTileRows, 0.0F);
   for_each_column(
       M, tile,

@@ -78,10 +78,15 @@ HWY_INLINE T ReadAs(const uint8_t* p) {
   return value;
 }
 
-// The history and the first bytes of the chunk.
-HWY_INLINE uint64_t Head(const uint8_t* history, const uint8_t* chunk) {
-  return ReadAs<uint64_t>(chunk) << 16 | ReadAs<uint16_t>(history);
-}
+// A column's chunk, and the history with the chunk's first bytes.
+struct Column {
+  HWY_INLINE Column(const uint8_t* history, const uint8_t* bits)
+      : chunk(bits), head(ReadAs<uint64_t>(bits) << 16 | ReadAs<uint16_t>(history)) {}
+  HWY_INLINE Column(const BitshiftChunks& chunks, int64_t i)
+      : Column(chunks.history_of(i), chunks.chunk_of(i)) {}
+  const uint8_t* chunk;
+  uint64_t head;
+};
 
 // Sums of pairs of bytes.
 HWY_INLINE V16 PairSums(VU v) {
@@ -118,18 +123,18 @@ class Decoder {
 
   // Of the lanes' rows the four bytes whose sum is the code, in two pairs in 16 bits.
   template <int kGroup>
-  HWY_INLINE V16 Codes(uint64_t head, const uint8_t* chunk) const {
+  HWY_INLINE V16 Codes(const Column& column) const {
     using W = Word<kRate, kGroup>;
     const DU d;
     const D8 d8;
     VU v;
     if constexpr (W::kNarrow) {
-      v = hn::Set(d, W::kInChunk ? ReadAs<uint32_t>(chunk + W::kByte - 2)
-                                 : static_cast<uint32_t>(head >> 8 * W::kByte));
+      v = hn::Set(d, W::kInChunk ? ReadAs<uint32_t>(column.chunk + W::kByte - 2)
+                                 : static_cast<uint32_t>(column.head >> 8 * W::kByte));
     } else {
-      const auto word =
-          hn::Set(hn::Repartition<uint64_t, D8>(),
-                  W::kInChunk ? ReadAs<uint64_t>(chunk + W::kByte - 2) : head >> 8 * W::kByte);
+      const auto word = hn::Set(hn::Repartition<uint64_t, D8>(),
+                                W::kInChunk ? ReadAs<uint64_t>(column.chunk + W::kByte - 2)
+                                            : column.head >> 8 * W::kByte);
       const auto bytes = hn::Load(d8, kPlaces<kRate>.bytes.data() + 4 * kGroup * kLanes);
       v = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(d8, word), bytes));
     }
