@@ -41,6 +41,9 @@ struct BitshiftChunks {
 };
 
 struct BitshiftMatrix {
+  // Of weights at least, in a task of a product: decoding, not memory, is what takes the time.
+  static constexpr int64_t kTaskBytes = 32 << 10;
+
   BitshiftMatrix() = default;
   // live: the input of each live column, rising, and column_scale its scale: V = row_scale *
   // column_scale * Z. row_scale: of each row, or none. `payload` must outlive the matrix.

@@ -43,6 +43,8 @@ struct PackedBlock {
 };
 
 struct PackedMatrix {
+  static constexpr int64_t kTaskBytes = 128 << 10;  // of weights at least, in a task of a product
+
   int64_t rows = 0, inputs = 0;
   int64_t strands = 1;  // row k of the matrix is output strand_row(k, rows, strands)
 

@@ -36,11 +36,10 @@ template <class Inputs, class TiledMatrix, class Prepare, class Product>
 void tiled_multiply(ThreadPool& pool, const TiledMatrix& M, MatrixView<const float> X,
                     const Prepare& prepare, const Product& product, std::span<const float> bias,
                     float beta, MatrixView<float> Y) {
-  constexpr int64_t kTaskBytes = 128 << 10;  // of weights at least, in a task
   const int64_t tokens = X.rows();
   Inputs inputs(M, tokens);
   pool.parallel_for(tokens, [&](int64_t token) { prepare(M, X.row(token), token, inputs); });
-  const int64_t tiles = std::max<int64_t>(1, kTaskBytes / std::max<int64_t>(1, M.tile_bytes));
+  const int64_t tiles = std::max<int64_t>(1, M.kTaskBytes / std::max<int64_t>(1, M.tile_bytes));
   std::optional<ColumnInputs> by_column;
   if (tokens > 1 && !M.exceptions.empty()) by_column.emplace(pool, X);
   const int64_t across = tile_count(tokens, kProductTokens);
