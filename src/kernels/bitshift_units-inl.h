@@ -30,18 +30,20 @@ constexpr int window_bit(int rate, int64_t row) {
   return static_cast<int>((row + 1) * rate / kBitshiftQuarters);
 }
 
-template <int kRate, int kGroup>
+// Of a group: the word's first byte, of the history and the chunk, and whether 32 bits will do.
 struct Word {
-  static constexpr int kFirst = window_bit(kRate, kGroup* kLanes);
-  static constexpr int kEnd = window_bit(kRate, kGroup* kLanes + kLanes - 1) + 16;
-  static constexpr int kByte = kEnd <= 32 ? 0 : kFirst / 8;
-  static constexpr bool kNarrow = kEnd - 8 * kByte <= 32;
-  static_assert(kEnd - 8 * kByte <= 64);
-  static constexpr bool kInChunk = kByte >= 2;
-  static constexpr int bit(int64_t lane) {
-    return window_bit(kRate, kGroup * kLanes + lane) - 8 * kByte;
-  }
+  int byte = 0;
+  bool narrow = false;
 };
+constexpr Word word_of(int rate, int group) {
+  const int64_t row = group * kLanes;
+  const int first = window_bit(rate, row), end = window_bit(rate, row + kLanes - 1) + 16;
+  const int byte = end <= 32 ? 0 : first / 8;
+  return {.byte = byte, .narrow = end - 8 * byte <= 32};
+}
+constexpr int bit_in_word(int rate, int group, int64_t lane) {
+  return window_bit(rate, group * kLanes + lane) - 8 * word_of(rate, group).byte;
+}
 
 // Of each row of a tile: by how much its bits are to be shifted right, where the state is all of
 // the window, and of wide words which bytes they are.
@@ -49,27 +51,19 @@ struct Places {
   alignas(32) std::array<uint32_t, kTileRows> shift{};
   alignas(32) std::array<uint8_t, 4 * kTileRows> bytes{};
 };
-template <int kRate, int kGroup>
-constexpr void place_group(Places& places) {
-  using W = Word<kRate, kGroup>;
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    const auto row = static_cast<size_t>(kGroup * kLanes + lane);
-    const int bit = W::bit(lane);
-    places.shift[row] = static_cast<uint32_t>(W::kNarrow ? bit : bit % 8);
+constexpr Places places_of(int rate) {
+  Places places;
+  for (size_t row = 0; row < kTileRows; ++row) {
+    const int group = static_cast<int>(row) / static_cast<int>(kLanes);
+    const int bit = bit_in_word(rate, group, static_cast<int64_t>(row) % kLanes);
+    places.shift[row] = static_cast<uint32_t>(word_of(rate, group).narrow ? bit : bit % 8);
     for (size_t i = 0; i < 4; ++i)
       places.bytes[4 * row + i] = static_cast<uint8_t>(static_cast<size_t>(bit / 8) + i);
   }
-}
-template <int kRate>
-constexpr Places places_of() {
-  Places places;
-  [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
-    (place_group<kRate, kGroup>(places), ...);
-  }(std::make_integer_sequence<int, kGroups>());
   return places;
 }
 template <int kRate>
-constexpr Places kPlaces = places_of<kRate>();
+constexpr Places kPlaces = places_of(kRate);
 
 template <class T>
 HWY_INLINE T ReadAs(const uint8_t* p) {
@@ -124,21 +118,23 @@ class Decoder {
   // Of the lanes' rows the four bytes whose sum is the code, in two pairs in 16 bits.
   template <int kGroup>
   HWY_INLINE V16 Codes(const Column& column) const {
-    using W = Word<kRate, kGroup>;
+    constexpr Word kWord = word_of(kRate, kGroup);
+    constexpr bool kInChunk = kWord.byte >= 2;
+    constexpr int64_t kRow = kGroup * kLanes;
     const DU d;
     const D8 d8;
     VU v;
-    if constexpr (W::kNarrow) {
-      v = hn::Set(d, W::kInChunk ? ReadAs<uint32_t>(column.chunk + W::kByte - 2)
-                                 : static_cast<uint32_t>(column.head >> 8 * W::kByte));
+    if constexpr (kWord.narrow) {
+      v = hn::Set(d, kInChunk ? ReadAs<uint32_t>(column.chunk + kWord.byte - 2)
+                              : static_cast<uint32_t>(column.head >> 8 * kWord.byte));
     } else {
       const auto word = hn::Set(hn::Repartition<uint64_t, D8>(),
-                                W::kInChunk ? ReadAs<uint64_t>(column.chunk + W::kByte - 2)
-                                            : column.head >> 8 * W::kByte);
-      const auto bytes = hn::Load(d8, kPlaces<kRate>.bytes.data() + 4 * kGroup * kLanes);
+                                kInChunk ? ReadAs<uint64_t>(column.chunk + kWord.byte - 2)
+                                         : column.head >> 8 * kWord.byte);
+      const auto bytes = hn::Load(d8, kPlaces<kRate>.bytes.data() + 4 * kRow);
       v = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(d8, word), bytes));
     }
-    v = hn::And(hn::Shr(v, hn::Load(d, shift_ + kGroup * kLanes)), mask_);
+    v = hn::And(hn::Shr(v, hn::Load(d, shift_ + kRow)), mask_);
     if constexpr (kRate < kBitshiftQuarters) {
       // In 16 bits, as the state is.
       const hn::Repartition<uint16_t, D8> d16;
