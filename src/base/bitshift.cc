@@ -5,12 +5,31 @@
 #include <cassert>
 #include <cstring>
 
+#include "base/memory.h"
+
 namespace watersic {
 namespace {
 
 constexpr int64_t kAlignment = 32;
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// The history and the chunk, one after the other, and zeros.
+using Bytes = std::array<uint8_t, 2 + chunk_bytes(kMostStageRate) + 2>;
+Bytes joined(int rate, const uint8_t* history, const uint8_t* chunk) {
+  Bytes bytes{};
+  std::memcpy(bytes.data(), history, 2);
+  std::memcpy(bytes.data() + 2, chunk, static_cast<size_t>(chunk_bytes(rate)));
+  return bytes;
+}
+
+int32_t value_of(int memory, int rate, const Bytes& bytes, int64_t row) {
+  const auto bit = static_cast<size_t>((row + 1) * rate / kBitshiftQuarters);
+  const uint32_t three = bytes[bit / 8] | static_cast<uint32_t>(bytes[bit / 8 + 1]) << 8 |
+                         static_cast<uint32_t>(bytes[bit / 8 + 2]) << 16;
+  const uint32_t window = three >> bit % 8 & 0xFFFF;
+  return code_value(window >> (16 - memory), row_phase(rate, row));
+}
 
 }  // namespace
 
@@ -45,6 +64,10 @@ BitshiftLayout::BitshiftLayout(int64_t rows, int64_t segment_rows, std::span<con
   payload_bytes_ = at + kBitshiftPadding;
 }
 
+int64_t BitshiftLayout::bytes() const {
+  return bytes_of(columns_) + bytes_of(runs_) + bytes_of(offsets_) + bytes_of(chunks_);
+}
+
 int BitshiftLayout::rate(const BitshiftRun& run, int64_t tile) const {
   return std::clamp(run.rate + offsets_[static_cast<size_t>(tile)], 0, kMostStageRate);
 }
@@ -58,19 +81,16 @@ BitshiftLayout::History BitshiftLayout::history(int64_t tile, size_t run) const 
   return {start(segment, runs_[run].begin), 2};
 }
 
+int32_t read_value(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
+                   int64_t row) {
+  return value_of(memory, rate, joined(rate, history, chunk), row);
+}
+
 void read_chunk(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
                 std::span<int32_t> values) {
-  std::array<uint8_t, 2 + chunk_bytes(kMostStageRate) + 2> bytes{};
-  std::memcpy(bytes.data(), history, 2);
-  std::memcpy(bytes.data() + 2, chunk, static_cast<size_t>(chunk_bytes(rate)));
-  for (size_t row = 0; row < values.size(); ++row) {
-    const auto i = static_cast<int64_t>(row);
-    const auto bit = static_cast<size_t>((i + 1) * rate / kBitshiftQuarters);
-    const uint32_t three = bytes[bit / 8] | static_cast<uint32_t>(bytes[bit / 8 + 1]) << 8 |
-                           static_cast<uint32_t>(bytes[bit / 8 + 2]) << 16;
-    const uint32_t window = three >> bit % 8 & 0xFFFF;
-    values[row] = code_value(window >> (16 - memory), row_phase(rate, i));
-  }
+  const Bytes bytes = joined(rate, history, chunk);
+  for (size_t row = 0; row < values.size(); ++row)
+    values[row] = value_of(memory, rate, bytes, static_cast<int64_t>(row));
 }
 
 void write_chunk(int rate, std::span<const uint16_t> windows, uint8_t* chunk) {
@@ -103,7 +123,7 @@ void read_tile(const Bitshift& stream, std::span<const uint8_t> payload, int64_t
                  payload.data() + history.begin + (i - run.begin) * history.step,
                  payload.data() + layout.chunk(tile, r) + (i - run.begin) * chunk_bytes(rate),
                  std::span(values).first(static_cast<size_t>(rows)));
-      const int32_t unit = stage_unit(column.stage, rate);
+      const int32_t unit = stage_unit(column.stage);
       for (int64_t k = 0; k < rows; ++k)
         Z(k, column.column) += unit * values[static_cast<size_t>(k)];
     }
@@ -111,7 +131,7 @@ void read_tile(const Bitshift& stream, std::span<const uint8_t> payload, int64_t
   const auto begin =
       std::ranges::lower_bound(stream.exceptions, first, {}, &BitshiftException::row);
   for (auto e = begin; e != stream.exceptions.end() && e->row < first + rows; ++e)
-    Z(e->row - first, e->column) += stage_scale(0) * kExceptionUnit * e->value;
+    Z(e->row - first, e->column) += stage_unit(0) * kExceptionUnit * e->value;
 }
 
 }  // namespace watersic

@@ -5,7 +5,6 @@
 // without tables.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -21,6 +20,9 @@ constexpr int kMostStageRate = 16;     // of a stage
 // are so many times smaller.
 constexpr int kBitshiftStages = 3;
 constexpr int kStageRatio = 15;
+constexpr int32_t stage_unit(int stage) {
+  return stage == 0 ? kStageRatio * kStageRatio : stage == 1 ? kStageRatio : 1;
+}
 constexpr int kMostLevel = kBitshiftStages * kMostStageRate;  // of a weight
 constexpr int kLeastMemory = 8, kMostMemory = 16;
 // Of the values of a stage: they are nearly Gaussian, in -510 .. 510.
@@ -28,21 +30,6 @@ constexpr double kCodeDeviation = 147.8;
 constexpr int kMostCode = 510;
 // An exception adds a multiple of this many of the first stage's units.
 constexpr int kExceptionUnit = 64;
-
-// What a value of a stage is worth, in units of the last stage. Of low rates it is more than of
-// high ones: what a code of few bits says of y is less than y, and is written so that on average it
-// is y (quant/bitshift_plan.h).
-constexpr int32_t stage_unit(int stage, int rate) {
-  constexpr std::array<int32_t, kMostStageRate + 1> kFirst{
-      0, 429, 325, 285, 263, 250, 242, 237, 233, 231, 229, 228, 227, 226, 226, 226, 225};
-  int32_t unit = kFirst[static_cast<size_t>(rate)];
-  for (int s = 0; s < stage; ++s) unit = (unit + kStageRatio / 2) / kStageRatio;
-  return unit;
-}
-// Of a stage, but for what its rate adds.
-constexpr int32_t stage_scale(int stage) {
-  return stage == 0 ? kStageRatio * kStageRatio : stage == 1 ? kStageRatio : 1;
-}
 
 // New bits of a tile's row.
 constexpr int row_bits(int rate, int64_t row) {
@@ -101,6 +88,7 @@ class BitshiftLayout {
   int64_t payload_bytes() const { return payload_bytes_; }
   // Of its integers alone, all rows of the last tile included.
   int64_t data_bytes() const { return data_bytes_; }
+  int64_t bytes() const;  // of memory, without the payload
 
   // Where in the payload the chunk of a run's first column begins; the others follow.
   int64_t chunk(int64_t tile, size_t run) const {
@@ -132,8 +120,8 @@ struct BitshiftException {
   int32_t value = 0;   // -128 .. 127, not 0
 };
 
-// A matrix of integers as it is stored: the sum of what each column's stages say,
-//   Z = sum over stages s of c_s stage_unit(s, rate) + e kExceptionUnit stage_scale(0).
+// A matrix of integers as it is stored: what each column's stages say,
+//   Z = (c0 + kExceptionUnit e) kStageRatio^2 + c1 kStageRatio + c2.
 struct Bitshift {
   int memory = 0;  // bits of the state; 0: there is no such matrix
   BitshiftLayout layout;
@@ -154,8 +142,9 @@ constexpr uint32_t next_window(uint32_t window, uint32_t bits, int count) {
   return (window >> count | bits << (16 - count)) & 0xFFFF;
 }
 
-// The values of one chunk: those of rows 0 .. values.size() of a tile, at a rate above 0.
-// `history`: the two bytes before it.
+// The value of a row of a tile, of a chunk at a rate above 0. `history`: the two bytes before it.
+int32_t read_value(int memory, int rate, const uint8_t* history, const uint8_t* chunk, int64_t row);
+// The values of one chunk: those of rows 0 .. values.size() of a tile.
 void read_chunk(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
                 std::span<int32_t> values);
 // Writes a chunk from each row's window after it.

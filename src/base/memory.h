@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace watersic {
 
@@ -9,6 +10,11 @@ namespace watersic {
 int64_t peak_memory();
 // Where the system can't, the peak stays that since the start.
 void reset_peak_memory();
+
+template <class T>
+int64_t bytes_of(const std::vector<T>& values) {
+  return static_cast<int64_t>(values.size() * sizeof(T));
+}
 
 // Of the machine, in bytes; 0 where the system does not tell.
 int64_t physical_memory();

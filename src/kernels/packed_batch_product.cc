@@ -10,11 +10,12 @@
 #include "kernels/packed_layout.h"
 #include "kernels/packed_product.h"
 #include "kernels/packed_units-inl.h"
+#include "kernels/tile_batch-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
 
-#if !WATERSIC_PACKED_VECTORS
+#if !WATERSIC_TILE_VECTORS
 
 void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                    int64_t tokens, float* out) {
@@ -23,17 +24,18 @@ void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x
 
 #else
 
-// Bytes of an unpacked unit: of wide blocks even columns and odd ones, in 16 bits.
-constexpr int64_t unit_bytes(bool wide) { return wide ? 2 * kUnitBytes : kUnitBytes; }
+// Bytes of an unpacked quad, unit after unit: of wide blocks first the even columns, then the odd
+// ones, in 16 bits.
+constexpr int64_t unpacked_bytes(bool wide) { return (wide ? 2 : 1) * kTileUnits * kUnitBytes; }
 
-// Unit after unit, quad after quad.
+// Quad after quad.
 template <int kWidth>
 void Unpack(const PackedBlock& block, const uint8_t* HWY_RESTRICT data, uint8_t* HWY_RESTRICT out) {
   const D8 d;
   const auto store = [&](V8 w, uint8_t* to) {
     if (block.wide) {
       hn::StoreU(hn::BitCast(d, EvenColumns(w)), d, to);
-      hn::StoreU(hn::BitCast(d, OddColumns(w)), d, to + kUnitBytes);
+      hn::StoreU(hn::BitCast(d, OddColumns(w)), d, to + kPairBytes);
     } else {
       hn::StoreU(w, d, to);
     }
@@ -42,20 +44,11 @@ void Unpack(const PackedBlock& block, const uint8_t* HWY_RESTRICT data, uint8_t*
     const uint8_t* quad = data + k * quad_bytes(kWidth);
     for (int64_t half = 0; half < kHalves; ++half)
       ForEachUnit<kWidth>(quad + half * kBytes, [&](size_t i, V8 w) {
-        store(w, out + static_cast<int64_t>(i) * unit_bytes(block.wide) + half * kBytes);
+        store(w, out + static_cast<int64_t>(i) * kUnitBytes + half * kBytes);
       });
-    out += kPackedUnits * unit_bytes(block.wide);
+    out += unpacked_bytes(block.wide);
   }
 }
-
-// Two units for up to four tokens: their sums are in registers.
-constexpr size_t kUnits = 2;
-constexpr int64_t kTogether = 4;
-template <int kTokens>
-using Totals = std::array<V32, kUnits * kTokens>;
-
-template <int kTokens>
-using Quantized = std::array<const uint8_t*, kTokens>;  // inputs of each token
 
 // sums += of quads [begin, end).
 template <int kTokens>
@@ -63,8 +56,8 @@ HWY_INLINE void AddQuads(const uint8_t* HWY_RESTRICT units, const Quantized<kTok
                          int end, std::array<Sums, kUnits * kTokens>& sums) {
   const D8 d;
   for (int k = begin; k < end; ++k) {
-    const uint8_t* at = units + k * kPackedUnits * unit_bytes(false);
-    const V8 w0 = hn::LoadU(d, at), w1 = hn::LoadU(d, at + unit_bytes(false));
+    const uint8_t* at = units + k * unpacked_bytes(false);
+    const V8 w0 = hn::LoadU(d, at), w1 = hn::LoadU(d, at + kUnitBytes);
     for (size_t t = 0; t < kTokens; ++t) {
       const V8 x = hn::BitCast(d, Inputs(q[t] + 4 * k));
       sums[t] = AddProducts(sums[t], w0, x);
@@ -100,39 +93,14 @@ HWY_INLINE Totals<kTokens> NarrowTotals(const PackedBlock& block, const uint8_t*
 }
 
 template <int kTokens>
-HWY_INLINE Totals<kTokens> WideTotals(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
-                                      const Quantized<kTokens>& q) {
-  const D8 d8;
-  const D16 d;
-  Totals<kTokens> totals;
-  for (auto& total : totals) total = hn::Zero(D32());
-  for (int k = 0; k < block.quads; ++k) {
-    for (int64_t odd = 0; odd < 2; ++odd) {
-      const uint8_t* at = units + k * kPackedUnits * unit_bytes(true) + odd * kUnitBytes;
-      const V16 w0 = hn::BitCast(d, hn::LoadU(d8, at));
-      const V16 w1 = hn::BitCast(d, hn::LoadU(d8, at + unit_bytes(true)));
-      for (size_t t = 0; t < kTokens; ++t) {
-        const V16 x = hn::BitCast(d, Inputs(q[t] + 8 * k + 4 * odd));
-        totals[t] = AddPairs(totals[t], w0, x);
-        totals[kTokens + t] = AddPairs(totals[kTokens + t], w1, x);
-        Pin(totals[t]);
-        Pin(totals[kTokens + t]);
-      }
-    }
-  }
-  return totals;
-}
-
-template <int kTokens>
-void Rows(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
-          const std::array<Token, kTokens>& tokens, const float* group) {
+void AddNarrow(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
+               const std::array<Token, kTokens>& tokens, const float* group) {
   Quantized<kTokens> q;
   for (size_t t = 0; t < kTokens; ++t) q[t] = tokens[t].q;
-  for (int64_t unit = 0; unit < kPackedUnits; unit += int64_t{kUnits}) {
+  for (int64_t unit = 0; unit < kTileUnits; unit += int64_t{kUnits}) {
     for (int64_t half = 0; half < kHalves; ++half) {
-      const uint8_t* at = units + unit * unit_bytes(block.wide) + half * kBytes;
       const auto totals =
-          block.wide ? WideTotals<kTokens>(block, at, q) : NarrowTotals<kTokens>(block, at, q);
+          NarrowTotals<kTokens>(block, units + unit * kUnitBytes + half * kBytes, q);
       for (size_t i = 0; i < kUnits; ++i)
         for (size_t t = 0; t < kTokens; ++t)
           AddTo(tokens[t], 8 * (unit + static_cast<int64_t>(i)) + half * kLanes,
@@ -143,24 +111,22 @@ void Rows(const PackedBlock& block, const uint8_t* HWY_RESTRICT units,
 
 void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                    int64_t tokens, float* out) {
-  std::fill_n(out, tokens * kPackedRows, 0.0F);
+  std::fill_n(out, tokens * kTileRows, 0.0F);
   const uint8_t* data = M.tile(tile).data();
-  alignas(64) std::array<uint8_t, kBlockQuads * kPackedUnits * unit_bytes(true)> units;
+  alignas(64) std::array<uint8_t, kBlockQuads * unpacked_bytes(true)> units;
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
     WithWidth(block.width,
               [&]<int kWidth>() { Unpack<kWidth>(block, data + block.offset, units.data()); });
     const float* group = Group(M, tile, block);
-    const auto several = [&]<int kTokens>(int64_t first) {
-      std::array<Token, kTokens> some;
-      for (int64_t t = 0; t < kTokens; ++t)
-        some[static_cast<size_t>(t)] = PartOf(x, block, static_cast<int64_t>(b), token + first + t,
-                                              out + (first + t) * kPackedRows);
-      Rows<kTokens>(block, units.data(), some, group);
-    };
-    int64_t t = 0;
-    for (; t + kTogether <= tokens; t += kTogether) several.template operator()<kTogether>(t);
-    for (; t < tokens; ++t) several.template operator()<1>(t);
+    ForTokens(x, block, static_cast<int64_t>(b), token, tokens, out,
+              [&]<int kTokens>(const std::array<Token, kTokens>& some) {
+                if (block.wide) {
+                  AddPairsOf<kTokens>(2 * block.quads, units.data(), some, group);
+                } else {
+                  AddNarrow<kTokens>(block, units.data(), some, group);
+                }
+              });
   }
 }
 

@@ -1,11 +1,9 @@
 // Weights a second of packed products, from cache and from memory, by width and target.
-#include <benchmark/benchmark.h>
-#include <hwy/highway.h>
-
 #include <string>
 
 #include "kernels/packed_multiply.h"
 #include "support/packed_samples.h"
+#include "support/product_bench.h"
 
 namespace watersic {
 namespace {
@@ -33,36 +31,16 @@ const std::vector<PackedMatrix>& matrices_of(const Shape& shape) {
   return matrices;
 }
 
-// `layers` matrices in turn, so that they come from memory where they are many.
-void multiply(benchmark::State& state, int64_t target, const Shape& shape, int64_t tokens,
-              InputPrecision precision) {
-  const std::vector<PackedMatrix>& matrices = matrices_of(shape);
-  const Matrix<float> X = normal_matrix(tokens, shape.columns, 2);
-  Matrix<float> Y(tokens, shape.rows);
-  ThreadPool pool(1);
-  hwy::SetSupportedTargetsForTest(target);
-  while (state.KeepRunning()) {
-    for (const PackedMatrix& M : matrices) packed_multiply(pool, M, X, precision, {}, 0, Y);
-    benchmark::DoNotOptimize(Y.data());
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  const double passes = static_cast<double>(state.iterations()) * shape.layers;
-  state.counters["weights"] =
-      benchmark::Counter(passes * static_cast<double>(shape.rows * shape.columns * tokens),
-                         benchmark::Counter::kIsRate);
-  state.counters["bytes"] = benchmark::Counter(passes * static_cast<double>(matrices[0].bytes()),
-                                               benchmark::Counter::kIsRate);
-}
-
 int register_all() {
   const auto add = [&](const std::string& name, const Shape& shape, int64_t tokens,
                        InputPrecision precision) {
-    for (const int64_t target : hwy::SupportedAndGeneratedTargets())
-      benchmark::RegisterBenchmark(
-          ("packed/" + name + "/" + std::to_string(shape.width) + "bits/" + hwy::TargetName(target))
-              .c_str(),
-          [=](benchmark::State& state) { multiply(state, target, shape, tokens, precision); })
-          ->Unit(benchmark::kMicrosecond);
+    register_for_targets("packed/" + name + "/" + std::to_string(shape.width) + "bits",
+                         [=](benchmark::State& state, int64_t target) {
+                           time_products(state, target, matrices_of(shape), tokens,
+                                         [=](auto& pool, const auto& M, const auto& X, auto Y) {
+                                           packed_multiply(pool, M, X, precision, {}, 0, Y);
+                                         });
+                         });
   };
   for (int width = 2; width <= 8; ++width) {
     add("cache", {width, 512, 1024, 1}, 1, InputPrecision::kInt8);

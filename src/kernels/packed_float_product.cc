@@ -14,7 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
 
-#if !WATERSIC_PACKED_VECTORS
+#if !WATERSIC_TILE_VECTORS
 
 void FloatProduct(const PackedMatrix& M, int64_t tile, const FloatInputs& x, int64_t token,
                   int64_t tokens, float* out) {
@@ -30,7 +30,7 @@ void FloatBlock(const PackedBlock& block, const uint8_t* data, const float* z, f
   const DF df;
   const auto low = hn::Set(d32, 255);
   for (int64_t half = 0; half < kHalves; ++half) {
-    std::array<VF, kPackedUnits> sums;
+    std::array<VF, kTileUnits> sums;
     for (auto& sum : sums) sum = hn::Zero(df);
     for (int64_t k = 0; k < block.quads; ++k) {
       const uint8_t* at = data + half * kBytes + k * quad_bytes(kWidth);
@@ -46,7 +46,7 @@ void FloatBlock(const PackedBlock& block, const uint8_t* data, const float* z, f
         sums[i] = hn::Add(sums[i], hn::Add(even, odd));
       });
     }
-    for (int64_t unit = 0; unit < kPackedUnits; ++unit) {
+    for (int64_t unit = 0; unit < kTileUnits; ++unit) {
       const int64_t row = 8 * unit + half * kLanes;
       auto total = hn::Add(sums[static_cast<size_t>(unit)], hn::Set(df, offset));
       if (group != nullptr) total = hn::Mul(total, hn::LoadU(df, group + row));
@@ -57,7 +57,7 @@ void FloatBlock(const PackedBlock& block, const uint8_t* data, const float* z, f
 
 void FloatProduct(const PackedMatrix& M, int64_t tile, const FloatInputs& x, int64_t token,
                   int64_t tokens, float* out) {
-  std::fill_n(out, tokens * kPackedRows, 0.0F);
+  std::fill_n(out, tokens * kTileRows, 0.0F);
   const uint8_t* data = M.tile(tile).data();
   for (int64_t t = 0; t < tokens; ++t) {
     for (size_t b = 0; b < M.blocks.size(); ++b) {
@@ -66,7 +66,7 @@ void FloatProduct(const PackedMatrix& M, int64_t tile, const FloatInputs& x, int
       const float offset = x.offset(token + t, static_cast<int64_t>(b));
       WithWidth(block.width, [&]<int kWidth>() {
         FloatBlock<kWidth>(block, data + block.offset, z, offset, Group(M, tile, block),
-                           out + t * kPackedRows);
+                           out + t * kTileRows);
       });
     }
   }

@@ -9,7 +9,7 @@
 namespace watersic {
 namespace {
 
-constexpr int64_t kExceptionBits = 8 * sizeof(PackedException);
+constexpr int64_t kExceptionBits = 8 * sizeof(TileException);
 
 // Of two's complement, less one: 0 for -1 and 0, 1 for -2 and 1, ...
 int needed_bits(int32_t m) { return std::bit_width(static_cast<uint32_t>(m < 0 ? ~m : m)); }
@@ -80,7 +80,7 @@ IntegerCounts::Range IntegerCounts::best_range(int64_t column) const {
 PackedWriter::PackedWriter(int64_t rows, int64_t inputs, int64_t groups,
                            std::span<const PackedColumn> columns)
     : columns_(columns.begin(), columns.end()), digits_(columns.size()) {
-  assert(inputs <= int64_t{PackedException::kMostColumns});
+  assert(inputs <= int64_t{TileException::kMostColumns});
   M_.rows = rows;
   M_.inputs = inputs;
   M_.groups = groups;
@@ -163,15 +163,15 @@ void PackedWriter::place_columns(std::span<const PackedColumn> columns) {
 
 void PackedWriter::write(int64_t row, int64_t column, MatrixView<const int32_t> integers) {
   // Tile by tile, so that a tile's rows are in the cache for all columns.
-  std::vector<PackedException> exceptions;
+  std::vector<TileException> exceptions;
   for (int64_t r = 0; r < integers.rows();) {
-    const int64_t count = std::min(kPackedRows - (row + r) % kPackedRows, integers.rows() - r);
+    const int64_t count = std::min(kTileRows - (row + r) % kTileRows, integers.rows() - r);
     const auto rows = integers.block(r, 0, count, integers.cols());
     for (int64_t i = 0; i < integers.cols(); ++i)
       write_column(row + r, column + i, rows, i, exceptions);
     if (!exceptions.empty()) {
       const std::scoped_lock lock(mutex_);
-      auto& tile = exceptions_[static_cast<size_t>((row + r) / kPackedRows)];
+      auto& tile = exceptions_[static_cast<size_t>((row + r) / kTileRows)];
       tile.insert(tile.end(), exceptions.begin(), exceptions.end());
       exceptions.clear();
     }
@@ -181,10 +181,10 @@ void PackedWriter::write(int64_t row, int64_t column, MatrixView<const int32_t> 
 
 // Of one tile.
 void PackedWriter::write_column(int64_t row, int64_t column, MatrixView<const int32_t> integers,
-                                int64_t at, std::vector<PackedException>& exceptions) {
+                                int64_t at, std::vector<TileException>& exceptions) {
   const PackedColumn& c = columns_[static_cast<size_t>(column)];
-  std::array<uint32_t, kPackedRows> values{};
-  const int64_t first = row % kPackedRows;
+  std::array<uint32_t, kTileRows> values{};
+  const int64_t first = row % kTileRows;
   const uint32_t mask = (1U << c.range.width) - 1, base = static_cast<uint32_t>(c.range.base);
   uint32_t outside = 0;
   for (int64_t r = 0; r < integers.rows(); ++r) {
@@ -201,8 +201,8 @@ void PackedWriter::write_column(int64_t row, int64_t column, MatrixView<const in
         exceptions.emplace_back(first + r, c.input, static_cast<float>(wanted - held));
     }
   }
-  const bool shared = integers.rows() < std::min(kPackedRows, M_.rows - (row - first));
-  const auto tile = M_.data.span().subspan(static_cast<size_t>(row / kPackedRows * M_.tile_bytes),
+  const bool shared = integers.rows() < std::min(kTileRows, M_.rows - (row - first));
+  const auto tile = M_.data.span().subspan(static_cast<size_t>(row / kTileRows * M_.tile_bytes),
                                            static_cast<size_t>(M_.tile_bytes));
   for (const Digit& digit : digits_[static_cast<size_t>(column)])
     set_packed_column(tile.subspan(static_cast<size_t>(digit.offset)), digit.width, digit.lane,

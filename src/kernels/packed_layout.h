@@ -70,12 +70,12 @@ class PackedWriter {
   };
   void place_columns(std::span<const PackedColumn> columns);
   void write_column(int64_t row, int64_t column, MatrixView<const int32_t> integers, int64_t at,
-                    std::vector<PackedException>& exceptions);  // of its tile
+                    std::vector<TileException>& exceptions);  // of its tile
 
   PackedMatrix M_;
   std::vector<PackedColumn> columns_;
-  std::vector<std::vector<Digit>> digits_;                // by column
-  std::vector<std::vector<PackedException>> exceptions_;  // by tile
+  std::vector<std::vector<Digit>> digits_;              // by column
+  std::vector<std::vector<TileException>> exceptions_;  // by tile
   std::mutex mutex_;
 };
 

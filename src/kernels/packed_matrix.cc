@@ -4,17 +4,14 @@
 #include <atomic>
 #include <cassert>
 
+#include "base/memory.h"
+
 namespace watersic {
 namespace {
 
-template <class T>
-int64_t bytes_of(const std::vector<T>& values) {
-  return static_cast<int64_t>(values.size() * sizeof(T));
-}
-
 // One column of a plane.
 template <int kBits>
-void set_plane(uint8_t* plane, std::span<const uint32_t, kPackedRows> values, int shift,
+void set_plane(uint8_t* plane, std::span<const uint32_t, kTileRows> values, int shift,
                bool shared) {
   constexpr uint32_t kMask = (1U << kBits) - 1;
   for (size_t vector = 0; vector < kBits; ++vector) {
@@ -42,6 +39,13 @@ int64_t PackedMatrix::bytes() const {
          bytes_of(row_scale) + bytes_of(group_scale) + bytes_of(column_group);
 }
 
+TileExceptions PackedMatrix::exceptions_of(int64_t tile) const {
+  return {.values = tile_part(exceptions, exception_begin, tile),
+          .column_scale = column_scale.data(),
+          .group_scale = groups == 0 ? nullptr : group_scale.data() + tile * groups * kTileRows,
+          .column_group = column_group.data()};
+}
+
 int32_t packed_value(std::span<const uint8_t> quad, int width, int64_t r, int64_t c) {
   assert(width >= 1 && width <= kMaxPlaneWidth);
   const int64_t unit = r / 8;
@@ -59,7 +63,7 @@ int32_t packed_value(std::span<const uint8_t> quad, int width, int64_t r, int64_
 }
 
 void set_packed_column(std::span<uint8_t> quad, int width, int64_t c,
-                       std::span<const uint32_t, kPackedRows> values, int shift, bool shared) {
+                       std::span<const uint32_t, kTileRows> values, int shift, bool shared) {
   uint8_t* plane = quad.data() + c;
   const auto set = [&]<int kBits>() {
     if ((width & kBits) == 0) return;

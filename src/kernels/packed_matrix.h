@@ -17,15 +17,14 @@
 #include <span>
 #include <vector>
 
+#include "base/strands.h"
 #include "kernels/aligned_bytes.h"
+#include "kernels/tile_exceptions.h"
+#include "kernels/tiles.h"
 
 namespace watersic {
 
-constexpr int64_t kPackedRows = 64;  // of a tile
-constexpr int64_t kPackedUnits = 8;  // of a tile and a quad
-constexpr int64_t kUnitBytes = 32;   // of a unit, unpacked
-constexpr int64_t kBlockQuads = 16;  // whose inputs share a scale
-constexpr int kMaxPlaneWidth = 7;    // wider columns are split into digits of at most this
+constexpr int kMaxPlaneWidth = 7;  // wider columns are split into digits of at most this
 
 // Quads of one width and group, at most kBlockQuads of them, as a product goes through them; their
 // inputs share a scale. The inputs of wide columns, whose errors weigh more, are taken in 16 bits.
@@ -44,25 +43,9 @@ struct PackedBlock {
   int32_t limit() const { return wide ? 8191 : 127; }
 };
 
-// To be added to the integer that is held, times the column's scale.
-class PackedException {
- public:
-  PackedException() = default;
-  PackedException(int64_t row, int64_t column, float addend)
-      : value(addend), place_(static_cast<uint32_t>(row * kMostColumns + column)) {}
-  int64_t row() const { return place_ / kMostColumns; }     // of the tile
-  int64_t column() const { return place_ % kMostColumns; }  // the input
-  // By row, then by column.
-  bool operator<(const PackedException& other) const { return place_ < other.place_; }
-
-  static constexpr uint32_t kMostColumns = 1U << 26;
-  float value = 0;
-
- private:
-  uint32_t place_ = 0;
-};
-
 struct PackedMatrix {
+  static constexpr int64_t kTaskBytes = 128 << 10;  // of weights at least, in a task of a product
+
   int64_t rows = 0, inputs = 0;
   int64_t strands = 1;  // row k of the matrix is output strand_row(k, rows, strands)
 
@@ -78,20 +61,22 @@ struct PackedMatrix {
   int64_t tile_bytes = 0;
   AlignedBytes data;  // tile after tile
 
-  std::vector<PackedException> exceptions;  // tile after tile
-  std::vector<int64_t> exception_begin;     // of each tile's, and the end
-  std::vector<float> column_scale;          // of each input, for exceptions; 0 where it is dead
+  std::vector<TileException> exceptions;  // tile after tile
+  std::vector<int64_t> exception_begin;   // of each tile's, and the end
+  std::vector<float> column_scale;        // of each input, for exceptions; 0 where it is dead
 
   std::vector<float> row_scale;       // of each row; empty: 1
   int64_t groups = 0;                 // of columns that have scales by row; 0: none
   std::vector<float> group_scale;     // tile after tile: groups x 64
   std::vector<int32_t> column_group;  // of each input, where there are groups
 
-  int64_t tiles() const { return (rows + kPackedRows - 1) / kPackedRows; }
+  int64_t output_of(int64_t row) const { return strand_row(row, rows, strands); }
+  int64_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   std::span<const uint8_t> tile(int64_t t) const {
     return data.span().subspan(static_cast<size_t>(t * tile_bytes),
                                static_cast<size_t>(tile_bytes));
   }
+  TileExceptions exceptions_of(int64_t tile) const;
   int64_t bytes() const;
 };
 
@@ -104,6 +89,6 @@ int32_t packed_value(std::span<const uint8_t> quad, int width, int64_t r, int64_
 // Sets the bits of column c of the quad, which are 0 before: of values[r], those from `shift` on.
 // `shared`: others may set other bits of the same bytes at the same time.
 void set_packed_column(std::span<uint8_t> quad, int width, int64_t c,
-                       std::span<const uint32_t, kPackedRows> values, int shift, bool shared);
+                       std::span<const uint32_t, kTileRows> values, int shift, bool shared);
 
 }  // namespace watersic

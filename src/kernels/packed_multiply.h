@@ -9,10 +9,6 @@
 
 namespace watersic {
 
-// How a product takes its inputs: in signed bytes with a scale for each block, as they are fastest,
-// or as floats.
-enum class InputPrecision { kInt8, kFloat };
-
 // Y = X V^T + bias + beta Y: tokens x rows. `bias` may be empty. A token's outputs depend neither
 // on the other tokens nor on the threads; with int8 inputs not on the machine either.
 void packed_multiply(ThreadPool& pool, const PackedMatrix& M, MatrixView<const float> X,

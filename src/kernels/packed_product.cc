@@ -13,7 +13,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
 
-#if !WATERSIC_PACKED_VECTORS
+#if !WATERSIC_TILE_VECTORS
 
 void ProductOfOne(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                   float* out) {
@@ -31,7 +31,7 @@ HWY_INLINE void Prefetch(const uint8_t* quad) {
     __builtin_prefetch(quad + kAhead + line);
 }
 
-using Totals = std::array<V32, kPackedUnits>;
+using Totals = std::array<V32, kTileUnits>;
 
 template <int kWidth>
 HWY_INLINE Totals NarrowTotals(const PackedBlock& block, const uint8_t* data, const uint8_t* q) {
@@ -39,7 +39,7 @@ HWY_INLINE Totals NarrowTotals(const PackedBlock& block, const uint8_t* data, co
   Totals totals;
   for (auto& total : totals) total = hn::Zero(D32());
   for (int begin = 0; begin < block.quads; begin += safe) {
-    std::array<Sums, kPackedUnits> sums;
+    std::array<Sums, kTileUnits> sums;
     for (auto& sum : sums) sum = ZeroSums();
     const int end = std::min(block.quads, begin + safe);
     for (int k = begin; k < end; ++k) {
@@ -82,7 +82,7 @@ void Block(const PackedBlock& block, const uint8_t* data, const Token& token, co
 
 void ProductOfOne(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                   float* out) {
-  std::fill_n(out, kPackedRows, 0.0F);
+  std::fill_n(out, kTileRows, 0.0F);
   const uint8_t* data = M.tile(tile).data();
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];

@@ -8,9 +8,6 @@
 
 namespace watersic {
 
-// Tokens that a product takes at once, so that each block is unpacked once for all of them.
-constexpr int64_t kProductTokens = 64;
-
 // out[token * 64 + row] = sum over columns of integer * input for the tile's rows and the tokens
 // [token, token + tokens), at most kProductTokens; times the group's scale of the row where there
 // are groups. Row scales and exceptions are not in it. With quantized inputs the same bits on every

@@ -15,15 +15,16 @@ void for_each_integer(const PackedMatrix& M, int64_t tile, const Add& add, const
   const auto data = M.tile(tile);
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const PackedBlock& block = M.blocks[b];
-    for (int64_t r = 0; r < kPackedRows; ++r) {
+    for (int64_t r = 0; r < kTileRows; ++r) {
       for (int64_t i = 0; i < block.columns(); ++i) {
         const auto quad =
             data.subspan(static_cast<size_t>(block.offset + i / 4 * quad_bytes(block.width)));
         add(block, i, packed_value(quad, block.width, r, i % 4));
       }
-      const float scale = M.groups == 0 ? 1
-                                        : M.group_scale[static_cast<size_t>(
-                                              (tile * M.groups + block.group) * kPackedRows + r)];
+      const float scale =
+          M.groups == 0
+              ? 1
+              : M.group_scale[static_cast<size_t>((tile * M.groups + block.group) * kTileRows + r)];
       finish(static_cast<int64_t>(b), r, scale);
     }
   }
@@ -44,7 +45,7 @@ int32_t quantized_input(const QuantizedInputs& x, const PackedBlock& block, int6
 
 void packed_product_scalar(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x,
                            int64_t token, int64_t tokens, float* out) {
-  std::fill_n(out, tokens * kPackedRows, 0.0F);
+  std::fill_n(out, tokens * kTileRows, 0.0F);
   for (int64_t t = 0; t < tokens; ++t) {
     int32_t sum = 0;
     for_each_integer(
@@ -54,7 +55,7 @@ void packed_product_scalar(const PackedMatrix& M, int64_t tile, const QuantizedI
         },
         [&](int64_t b, int64_t r, float scale) {
           const auto total = static_cast<float>(sum + x.offset(b, token + t));
-          out[t * kPackedRows + r] += total * (scale * x.scale(b, token + t));
+          out[t * kTileRows + r] += total * (scale * x.scale(b, token + t));
           sum = 0;
         });
   }
@@ -62,7 +63,7 @@ void packed_product_scalar(const PackedMatrix& M, int64_t tile, const QuantizedI
 
 void packed_product_scalar(const PackedMatrix& M, int64_t tile, const FloatInputs& x, int64_t token,
                            int64_t tokens, float* out) {
-  std::fill_n(out, tokens * kPackedRows, 0.0F);
+  std::fill_n(out, tokens * kTileRows, 0.0F);
   for (int64_t t = 0; t < tokens; ++t) {
     float sum = 0;
     for_each_integer(
@@ -71,7 +72,7 @@ void packed_product_scalar(const PackedMatrix& M, int64_t tile, const FloatInput
           sum += static_cast<float>(value) * x.z(token + t, block.column + i);
         },
         [&](int64_t b, int64_t r, float scale) {
-          out[t * kPackedRows + r] += (sum + x.offset(token + t, b)) * scale;
+          out[t * kTileRows + r] += (sum + x.offset(token + t, b)) * scale;
           sum = 0;
         });
   }

@@ -73,7 +73,7 @@ TEST(Packed, EveryTargetGivesTheReferencesBits) {
       EXPECT_TRUE(std::ranges::equal(x.offset.values(), expected_inputs.offset.values()));
       for (int64_t tile = 0; tile < M.tiles(); ++tile) {
         for (int64_t tokens = 1; tokens <= kTokens; ++tokens) {
-          std::vector<float> found(static_cast<size_t>(tokens * kPackedRows), -1), expected = found;
+          std::vector<float> found(static_cast<size_t>(tokens * kTileRows), -1), expected = found;
           packed_product(M, tile, x, kTokens - tokens, tokens, found.data());
           packed_product_scalar(M, tile, x, kTokens - tokens, tokens, expected.data());
           EXPECT_EQ(found, expected) << "tile " << tile << ", " << tokens << " tokens";

@@ -9,35 +9,15 @@
 
 #include <hwy/highway.h>
 
-#include <cstring>
 #include <utility>
 
 #include "kernels/packed_inputs.h"
 #include "kernels/packed_matrix.h"
+#include "kernels/tile_vectors-inl.h"
 
-// Targets without products of bytes take the scalar reference.
-#undef WATERSIC_PACKED_VECTORS
-#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
-#define WATERSIC_PACKED_VECTORS 0
-#else
-#define WATERSIC_PACKED_VECTORS 1
-
+#if WATERSIC_TILE_VECTORS
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// A unit of 32 bytes is one vector or two halves.
-using D8 = hn::CappedTag<uint8_t, kUnitBytes>;
-using D16 = hn::Repartition<int16_t, D8>;
-using D32 = hn::Repartition<int32_t, D8>;
-using DF = hn::Repartition<float, D8>;
-using V8 = hn::Vec<D8>;
-using V16 = hn::Vec<D16>;
-using V32 = hn::Vec<D32>;
-using VF = hn::Vec<DF>;
-constexpr int64_t kBytes = HWY_MAX_BYTES < kUnitBytes ? HWY_MAX_BYTES : kUnitBytes;
-constexpr int64_t kHalves = kUnitBytes / kBytes;
-constexpr int64_t kLanes = kBytes / 4;  // rows
 
 template <int kShift, int kMask>
 HWY_INLINE V8 Bits(V8 v) {
@@ -75,7 +55,7 @@ template <int kWidth, class F>
 HWY_INLINE void ForEachUnit(const uint8_t* HWY_RESTRICT quad, const F& f) {
   [&]<size_t... kI>(std::index_sequence<kI...>) {
     (f(kI, Unit<kWidth, static_cast<int>(kI)>(quad)), ...);
-  }(std::make_index_sequence<kPackedUnits>());
+  }(std::make_index_sequence<kTileUnits>());
 }
 
 // A unit's columns 0 and 2, and 1 and 3, in 16 bits.
@@ -85,30 +65,6 @@ HWY_INLINE V16 EvenColumns(V8 w) {
 HWY_INLINE V16 OddColumns(V8 w) {
   const hn::Repartition<uint16_t, D8> d;
   return hn::BitCast(D16(), hn::ShiftRight<8>(hn::BitCast(d, w)));
-}
-
-// The same four bytes of quantized inputs in every lane.
-HWY_INLINE V32 Inputs(const uint8_t* q) {
-  int32_t four = 0;
-  std::memcpy(&four, q, 4);
-  return hn::Set(D32(), four);
-}
-
-// sums + products of pairs in 16 bits, pair by pair.
-HWY_INLINE V32 AddPairs(V32 sums, V16 w, V16 x) {
-#if HWY_TARGET == HWY_AVX3_DL
-  return V32{_mm256_dpwssd_epi32(sums.raw, w.raw, x.raw)};
-#elif HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
-  return hn::Add(sums, V32{_mm256_madd_epi16(w.raw, x.raw)});
-#elif HWY_ARCH_X86
-  return hn::Add(sums, V32{_mm_madd_epi16(w.raw, x.raw)});
-#elif HWY_ARCH_ARM
-  const int32x4_t low = vmull_s16(vget_low_s16(w.raw), vget_low_s16(x.raw));
-  const int32x4_t high = vmull_s16(vget_high_s16(w.raw), vget_high_s16(x.raw));
-  return hn::Add(sums, V32(vpaddq_s32(low, high)));
-#else
-#error "a target without products of pairs"
-#endif
 }
 
 // Sums of products of unsigned w with signed x in bytes. On most machines they are made of pairs in
@@ -146,47 +102,9 @@ HWY_INLINE int SafeQuads(const PackedBlock& block) {
 #endif
 HWY_INLINE Sums ZeroSums() { return hn::BitCast(hn::DFromV<Sums>(), hn::Zero(D32())); }
 
-// Keeps a sum in its register. GCC would put off the additions of a loop to its end, and run out of
-// registers.
-template <class V>
-HWY_INLINE void Pin(V& sum) {
-#if HWY_ARCH_X86 && HWY_COMPILER_GCC
-  asm("" : "+x"(sum.raw));
-#else
-  (void)sum;
-#endif
-}
-
-// A token's part in a block.
-struct Token {
-  const uint8_t* q;
-  float* out;  // of the tile's rows
-  float scale;
-  int32_t offset;
-};
-
-// Of block number b; `out` of this token.
-HWY_INLINE Token PartOf(const QuantizedInputs& x, const PackedBlock& block, int64_t b,
-                        int64_t token, float* out) {
-  return {.q = x.at(block, token),
-          .out = out,
-          .scale = x.scale(b, token),
-          .offset = x.offset(b, token)};
-}
-
-// out += the sums of rows [row, row + kLanes); `group`: the rows' scales, if any.
-HWY_INLINE void AddTo(const Token& token, int64_t row, V32 sums, const float* group) {
-  const DF df;
-  auto scale = hn::Set(df, token.scale);
-  if (group != nullptr) scale = hn::Mul(hn::LoadU(df, group + row), scale);
-  const auto total = hn::ConvertTo(df, hn::Add(sums, hn::Set(D32(), token.offset)));
-  float* out = token.out + row;
-  hn::StoreU(hn::Add(hn::LoadU(df, out), hn::Mul(total, scale)), df, out);
-}
-
 HWY_INLINE const float* Group(const PackedMatrix& M, int64_t tile, const PackedBlock& block) {
   return M.groups == 0 ? nullptr
-                       : M.group_scale.data() + (tile * M.groups + block.group) * kPackedRows;
+                       : M.group_scale.data() + (tile * M.groups + block.group) * kTileRows;
 }
 
 // f.operator()<width>().
@@ -213,5 +131,5 @@ HWY_INLINE void WithWidth(int width, const F& f) {
 }  // namespace watersic::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#endif  // WATERSIC_PACKED_VECTORS
+#endif  // WATERSIC_TILE_VECTORS
 #endif  // WATERSIC_KERNELS_PACKED_UNITS_INL_H_

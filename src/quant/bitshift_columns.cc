@@ -21,7 +21,23 @@ int32_t exception_of(double u, double distortion) {
       std::clamp<long>(std::lround(u * kCodeDeviation / kExceptionUnit), -128, 127));
 }
 
+// What a stage leaves of what it is to say.
+double stage_left(int level, size_t stage) {
+  static const std::vector<double> left = [] {
+    std::vector<double> out;
+    for (int rate = 0; rate <= kMostStageRate; ++rate) out.push_back(level_distortion(rate));
+    return out;
+  }();
+  return left[static_cast<size_t>(
+      std::clamp(level - static_cast<int>(stage) * kMostStageRate, 0, kMostStageRate))];
+}
+
 }  // namespace
+
+double bitshift_unit(const BitshiftPlan& plan, size_t i) {
+  const double left = stage_left(std::max(plan.levels[i], 1), 0);
+  return plan.spread[i] / (std::sqrt(1 - left) * kCodeDeviation * stage_unit(0));
+}
 
 TestChannel::TestChannel(double water, std::span<const double> row_spread,
                          std::span<const double> diagonal, uint64_t seed)
@@ -120,20 +136,24 @@ void BitshiftQuantizer::quantize_segment(int64_t i, int64_t first, int64_t kept,
   const auto row_spread = [&](size_t k) {
     return plan_.row_spread[static_cast<size_t>(first) + k];
   };
+  const double unit = bitshift_unit(plan_, column);
   if (spread > 0) {
-    const auto left = [&](size_t stage, size_t k) { return stage_left(column, stage, first, k); };
-    // What z is to be, and what of that a stage's code is to say, in its deviations.
+    // A value is written larger than what the code says, by what the column's rate asks for; the
+    // code is told more, by what the tile's does.
+    const double written = stage_left(std::max(plan_.levels[column], 1), 0);
+    const auto inverse = [&](size_t stage, size_t k) {
+      const double left = stage_left(level(column, first, k), stage);
+      return left < 1 ? std::sqrt((stage == 0 ? 1 - written : 1) / (1 - left)) : 1;
+    };
+    // What z is to be: of that a stage's code says u, in its deviations.
     std::vector<double> wanted(y.size());
     std::vector<float> u(y.size());
+    for (size_t k = 0; k < y.size(); ++k) wanted[k] = y[k] / (unit * row_spread(k));
     const auto take = [&](size_t stage) {
-      const double scale = kCodeDeviation * stage_scale(static_cast<int>(stage));
-      for (size_t k = 0; k < y.size(); ++k) {
-        const double d = left(stage, k);
-        u[k] = static_cast<float>((wanted[k] - z[k]) / (scale * std::sqrt(d < 1 ? 1 - d : 1)));
-      }
+      const double scale = kCodeDeviation * stage_unit(static_cast<int>(stage));
+      for (size_t k = 0; k < y.size(); ++k)
+        u[k] = static_cast<float>((wanted[k] - z[k]) * inverse(stage, k) / scale);
     };
-    for (size_t k = 0; k < y.size(); ++k)
-      wanted[k] = y[k] / (kBitshiftUnit * spread * row_spread(k));
     take(0);
     for (size_t k = 0; k < y.size(); ++k) {
       const int32_t e = exception_of(u[k], level_distortion(level(column, first, k)));
@@ -141,19 +161,20 @@ void BitshiftQuantizer::quantize_segment(int64_t i, int64_t first, int64_t kept,
       if (static_cast<int64_t>(k) < kept)
         exceptions.push_back(
             {.row = first + static_cast<int64_t>(k), .column = live_[column], .value = e});
-      z[k] = stage_scale(0) * kExceptionUnit * e;
+      z[k] = stage_unit(0) * kExceptionUnit * e;
     }
     auto path = search();
     std::vector<int32_t> values(y.size());
     for (size_t s = 0; s < stages_[column].size(); ++s) {
       take(s);
-      code_stage(stages_[column][s], static_cast<int>(s), first, kept, u, *path, values);
+      code_stage(stages_[column][s], stage_unit(static_cast<int>(s)), first, kept, u, *path,
+                 values);
       for (size_t k = 0; k < y.size(); ++k) z[k] += values[k];
     }
     give_back(std::move(path));
   }
-  const double unit = kBitshiftUnit * spread / diagonal_[column];
-  for (size_t k = 0; k < y.size(); ++k) y[k] = static_cast<float>(unit * row_spread(k) * z[k]);
+  for (size_t k = 0; k < y.size(); ++k)
+    y[k] = static_cast<float>(unit / diagonal_[column] * row_spread(k) * z[k]);
 }
 
 int BitshiftQuantizer::level(size_t column, int64_t first, size_t k) const {
@@ -161,18 +182,7 @@ int BitshiftQuantizer::level(size_t column, int64_t first, size_t k) const {
   return std::clamp(plan_.levels[column] + plan_.offsets[tile], 0, kMostLevel);
 }
 
-// What a stage leaves of what it is to say.
-double BitshiftQuantizer::stage_left(size_t column, size_t stage, int64_t first, size_t k) const {
-  static const std::vector<double> left = [] {
-    std::vector<double> out;
-    for (int rate = 0; rate <= kMostStageRate; ++rate) out.push_back(level_distortion(rate));
-    return out;
-  }();
-  return left[static_cast<size_t>(std::clamp(
-      level(column, first, k) - static_cast<int>(stage) * kMostStageRate, 0, kMostStageRate))];
-}
-
-void BitshiftQuantizer::code_stage(Stage& stage, int number, int64_t first, int64_t kept,
+void BitshiftQuantizer::code_stage(Stage& stage, int32_t unit, int64_t first, int64_t kept,
                                    std::span<const float> u, BitshiftSearch& search,
                                    std::span<int32_t> values) {
   const BitshiftLayout& layout = out_.layout;
@@ -206,7 +216,7 @@ void BitshiftQuantizer::code_stage(Stage& stage, int number, int64_t first, int6
                   payload_.data() + layout.chunk(tile, stage.run) +
                       (stage.position - run.begin) * chunk_bytes(rate));
     for (size_t k = 0; k < count; ++k)
-      out[k] = stage_unit(number, rate) *
+      out[k] = unit *
                code_value(some[k] >> (16 - out_.memory), row_phase(rate, static_cast<int64_t>(k)));
   }
   if ((first + kept) % layout.segment_rows() != 0)

@@ -13,8 +13,8 @@
 
 namespace watersic {
 
-// What a unit of z is in the loop's domain, of a column and a row of a spread of 1.
-constexpr double kBitshiftUnit = 1 / (kCodeDeviation * stage_scale(0));
+// What a unit of z is in the loop's domain in column i, of rows of a spread of 1.
+double bitshift_unit(const BitshiftPlan& plan, size_t i);
 
 // Stands in for the search: y becomes itself and noise of the water level. Learns the columns'
 // spreads on the way.
@@ -62,10 +62,9 @@ class BitshiftQuantizer final : public ColumnQuantizer<float> {
   };
   void quantize_segment(int64_t i, int64_t first, int64_t kept, std::span<float> y,
                         std::span<int32_t> z, std::vector<BitshiftException>& exceptions);
-  void code_stage(Stage& stage, int number, int64_t first, int64_t kept, std::span<const float> u,
+  void code_stage(Stage& stage, int32_t unit, int64_t first, int64_t kept, std::span<const float> u,
                   BitshiftSearch& search, std::span<int32_t> values);
   int level(size_t column, int64_t first, size_t k) const;
-  double stage_left(size_t column, size_t stage, int64_t first, size_t k) const;
   std::unique_ptr<BitshiftSearch> search();
   void give_back(std::unique_ptr<BitshiftSearch> search);
 

@@ -105,7 +105,7 @@ BitshiftPlan LayerQuantizer::plan(int64_t bytes) {
 void LayerQuantizer::set_scales(const BitshiftPlan& plan, QuantizedLayer& layer) const {
   std::vector<double> alpha;
   for (size_t i = 0; i < plan.spread.size(); ++i)
-    alpha.push_back(kBitshiftUnit * plan.spread[i] / diagonal_[i]);
+    alpha.push_back(bitshift_unit(plan, i) / diagonal_[i]);
   layer.alpha = from_loop(alpha);
   layer.t = plan.row_spread;
   for (size_t k = 0; k < layer.t.size() && !outputs_.empty(); ++k) layer.t[k] /= outputs_.root[k];

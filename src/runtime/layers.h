@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "base/bitshift.h"
 #include "base/rotation.h"
 #include "base/threads.h"
 #include "coding/dec_tensor.h"
+#include "kernels/bitshift_multiply.h"
 #include "kernels/half_product.h"
 #include "kernels/packed_multiply.h"
 #include "model/linear_layer.h"
@@ -18,8 +20,38 @@
 
 namespace watersic {
 
+// A layer of integers and scales. What is held may be V R, R a random rotation: inputs and rows go
+// through it.
+class IntegerLayer : public LinearLayer {
+ public:
+  void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
+             MatrixView<float> Y) const final;
+  Matrix<float> rows(ThreadPool& pool, std::span<const int32_t> ids) const final;
+
+ protected:
+  // rotation: R's seed; 0: none.
+  IntegerLayer(int64_t inputs, uint32_t rotation, std::vector<float> bias,
+               InputPrecision precision);
+  std::span<const float> bias() const { return bias_; }
+  InputPrecision precision() const { return precision_; }
+  int64_t bias_bytes() const { return static_cast<int64_t>(bias_.size() * sizeof(float)); }
+
+ private:
+  // With what is held: Y = X V^T + bias + beta Y, and a row of V.
+  virtual void multiply(ThreadPool& pool, MatrixView<const float> X, float beta,
+                        MatrixView<float> Y) const = 0;
+  virtual void read_row(int64_t output, std::span<float> out) const = 0;
+
+  std::unique_ptr<RandomRotation> rotation_;
+  std::vector<float> bias_;
+  InputPrecision precision_;
+};
+
+// The inputs of a tensor's live columns, rising.
+std::vector<int32_t> live_inputs(const QuantizedTensor& q);
+
 // A coded tensor's integers, in the narrowest widths that hold them (kernels/packed_matrix.h).
-class PackedLayer final : public LinearLayer {
+class PackedLayer final : public IntegerLayer {
  public:
   // Decodes the tensor tile by tile and on all threads, a part of it twice: what is in memory
   // beside the packed matrix is a tile for each thread. Throws Error.
@@ -28,16 +60,37 @@ class PackedLayer final : public LinearLayer {
 
   int64_t outputs() const override { return M_.rows; }
   int64_t inputs() const override { return M_.inputs; }
-  int64_t bytes() const override;
-  void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
-             MatrixView<float> Y) const override;
-  Matrix<float> rows(ThreadPool& pool, std::span<const int32_t> ids) const override;
+  int64_t bytes() const override { return M_.bytes() + bias_bytes(); }
 
  private:
+  void multiply(ThreadPool& pool, MatrixView<const float> X, float beta,
+                MatrixView<float> Y) const override;
+  void read_row(int64_t output, std::span<float> out) const override;
+
   PackedMatrix M_;
-  std::unique_ptr<RandomRotation> rotation_;  // what is coded is V R
-  std::vector<float> bias_;
-  InputPrecision precision_;
+};
+
+// A tensor in the bitshift layout, of which q has the scales, the dead columns and the strands,
+// `stream` and `payload` the integers. The payload must outlive the matrix.
+BitshiftMatrix bitshift_matrix(const QuantizedTensor& q, Bitshift stream,
+                               std::span<const uint8_t> payload);
+
+// Runs from the bits as they lie in the file (kernels/bitshift_matrix.h).
+class BitshiftLayer final : public IntegerLayer {
+ public:
+  BitshiftLayer(BitshiftMatrix matrix, uint32_t rotation, std::vector<float> bias,
+                InputPrecision precision);
+
+  int64_t outputs() const override { return M_.rows; }
+  int64_t inputs() const override { return M_.inputs; }
+  int64_t bytes() const override { return M_.bytes() + bias_bytes(); }
+
+ private:
+  void multiply(ThreadPool& pool, MatrixView<const float> X, float beta,
+                MatrixView<float> Y) const override;
+  void read_row(int64_t output, std::span<float> out) const override;
+
+  BitshiftMatrix M_;
 };
 
 // Weights in 16 bits, where they lie or held.

@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "base/rng.h"
 #include "coding/enc_tensor.h"
+#include "support/bitshift_samples.h"
 #include "support/packed_samples.h"
 #include "support/sample_tensors.h"
 
@@ -66,6 +67,30 @@ std::vector<Kind> kinds() {
   return kinds;
 }
 
+// The layer's rows are V's, its outputs those of V and a bias of 0.5, nearly.
+void expect_layer(const LinearLayer& layer, const Matrix<float>& V, const Matrix<float>& X,
+                  double relative) {
+  ThreadPool pool(3);
+  ASSERT_EQ(layer.outputs(), V.rows());
+  ASSERT_EQ(layer.inputs(), V.cols());
+  std::vector<int32_t> ids;
+  for (int32_t r = 0; r < V.rows(); ++r) ids.push_back(r);
+  EXPECT_TRUE(std::ranges::equal(layer.rows(pool, ids).values(), V.values()));
+
+  Matrix<float> Y(X.rows(), V.rows());
+  layer.apply(pool, X.rows(), X, 0, Y);
+  double error = 0, energy = 0;
+  for (int64_t t = 0; t < X.rows(); ++t) {
+    for (int64_t r = 0; r < V.rows(); ++r) {
+      double sum = 0.5;
+      for (int64_t j = 0; j < V.cols(); ++j) sum += double{V(r, j)} * double{X(t, j)};
+      error += std::pow(Y(t, r) - sum, 2);
+      energy += std::pow(sum - 0.5, 2);
+    }
+  }
+  EXPECT_LE(std::sqrt(error), relative * std::sqrt(energy) + 1e-6);
+}
+
 TEST(PackedLayer, HoldsWhatEveryKindOfTensorSays) {
   ThreadPool pool(3);
   for (const auto& [name, tensor] : kinds()) {
@@ -76,25 +101,45 @@ TEST(PackedLayer, HoldsWhatEveryKindOfTensorSays) {
     const Matrix<float> X = normal_matrix(3, V.cols(), 4);
     for (const auto precision : {InputPrecision::kFloat, InputPrecision::kInt8}) {
       const PackedLayer layer(pool, TensorDecoder(blob, name), bias, precision);
-      ASSERT_EQ(layer.outputs(), V.rows());
-      ASSERT_EQ(layer.inputs(), V.cols());
-      std::vector<int32_t> ids;
-      for (int32_t r = 0; r < V.rows(); ++r) ids.push_back(r);
-      EXPECT_TRUE(std::ranges::equal(layer.rows(pool, ids).values(), V.values()));
+      expect_layer(layer, V, X, precision == InputPrecision::kFloat ? 1e-5 : 0.02);
+    }
+  }
+}
 
-      Matrix<float> Y(3, V.rows()), expected = Y;
-      layer.apply(pool, 3, X, 0, Y);
-      double error = 0, energy = 0;
-      for (int64_t t = 0; t < 3; ++t) {
-        for (int64_t r = 0; r < V.rows(); ++r) {
-          double sum = 0.5;
-          for (int64_t j = 0; j < V.cols(); ++j) sum += double{V(r, j)} * double{X(t, j)};
-          error += std::pow(Y(t, r) - sum, 2);
-          energy += std::pow(sum - 0.5, 2);
-        }
+// As a QuantizedTensor of its integers would be, which dequantize knows.
+TEST(BitshiftLayer, HoldsWhatATensorSays) {
+  ThreadPool pool(3);
+  const BitshiftShape shape{.rows = 200,
+                            .columns = 93,
+                            .segment_rows = 128,
+                            .levels = {8, 20, 5},
+                            .offsets = {0, 2, -1},
+                            .far_out = 0.01,
+                            .dead = {0, 40, 92}};
+  const BitshiftSample sample = bitshift_sample(shape);
+  QuantizedTensor q{.rows = shape.rows, .cols = shape.columns, .dead = shape.dead};
+  q.codes = Matrix<int32_t>(q.rows, q.live());
+  for (int64_t t = 0; t < bitshift_tiles(q.rows); ++t) {
+    const int64_t first = t * kBitshiftRows;
+    read_tile(sample.stream, sample.payload, t,
+              q.codes.view().block(first, 0, std::min(kBitshiftRows, q.rows - first), q.live()));
+  }
+  q.row_scale = random_scales(q.rows, 1);
+  q.column_scale = random_scales(q.live(), 2);
+  const std::vector<float> bias(static_cast<size_t>(q.rows), 0.5F);
+  const Matrix<float> X = normal_matrix(3, q.cols, 4);
+  for (const uint32_t rotation : {0U, 77U}) {
+    for (const int64_t strands : {1, 4}) {
+      q.rotation = rotation;
+      q.strands = strands;
+      const Matrix<float> V = dequantize(q);
+      for (const auto precision : {InputPrecision::kFloat, InputPrecision::kInt8}) {
+        const BitshiftLayer layer(bitshift_matrix(q, sample.stream, sample.payload), rotation, bias,
+                                  precision);
+        EXPECT_EQ(layer.outputs(), q.rows);
+        EXPECT_GE(layer.bytes(), static_cast<int64_t>(sample.payload.size()));
+        expect_layer(layer, V, X, precision == InputPrecision::kFloat ? 1e-5 : 1e-3);
       }
-      const double relative = precision == InputPrecision::kFloat ? 1e-5 : 0.02;
-      EXPECT_LE(std::sqrt(error), relative * std::sqrt(energy) + 1e-6);
     }
   }
 }

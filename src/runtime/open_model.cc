@@ -122,13 +122,14 @@ class Container final : public OpenModel {
   }
 
  private:
-  // An integer takes the width of its column's range, which is about two bits more than its share
-  // of an entropy code.
+  // Packed, an integer takes the width of its column's range, which is about two bits more than its
+  // share of an entropy code.
   int64_t coded_bytes(const std::string& weight) const {
     const Section& section = reader_.section(weight);
     const int64_t weights = section.rows() * section.cols();
     if (section.kind != SectionKind::kQuantized) return 2 * weights;
-    return static_cast<int64_t>(section.length) + 2 * weights / 8;
+    const auto bytes = static_cast<int64_t>(section.length);
+    return reader_.decoder(weight).tensor().bitshift.empty() ? bytes + 2 * weights / 8 : bytes;
   }
   std::shared_ptr<const LinearLayer> coded_layer(const std::string& weight, std::vector<float> bias,
                                                  bool exact) const {
@@ -138,9 +139,12 @@ class Container final : public OpenModel {
           section.kind == SectionKind::kBf16 ? HalfKind::kBf16 : HalfKind::kHalf,
           reader_.raw(weight), section.rows(), section.cols(), std::move(bias));
     }
-    auto layer =
-        std::make_shared<PackedLayer>(pool_, reader_.decoder(weight), std::move(bias),
-                                      exact ? InputPrecision::kFloat : InputPrecision::kInt8);
+    const TensorDecoder decoder = reader_.decoder(weight);
+    const auto precision = exact ? InputPrecision::kFloat : InputPrecision::kInt8;
+    if (const QuantizedTensor& q = decoder.tensor(); !q.bitshift.empty())
+      return std::make_shared<BitshiftLayer>(bitshift_matrix(q, q.bitshift, decoder.payload()),
+                                             q.rotation, std::move(bias), precision);
+    auto layer = std::make_shared<PackedLayer>(pool_, decoder, std::move(bias), precision);
     reader_.release(weight);
     return layer;
   }

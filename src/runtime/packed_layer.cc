@@ -27,12 +27,7 @@ void for_each_tile(ThreadPool& pool, const TensorDecoder& decoder, int64_t step,
 std::vector<PackedColumn> columns_of(const QuantizedTensor& q, const IntegerCounts& counts) {
   const float unit = q.trellis > 0 ? 0.5F : 1.0F;
   std::vector<PackedColumn> columns;
-  size_t dead = 0;
-  for (int32_t input = 0; input < q.cols; ++input) {
-    if (dead < q.dead.size() && q.dead[dead] == input) {
-      ++dead;
-      continue;
-    }
+  for (const int32_t input : live_inputs(q)) {
     const auto i = static_cast<int64_t>(columns.size());
     columns.push_back({.input = input,
                        .group = q.groups > 0 ? q.column_group[static_cast<size_t>(i)] : 0,
@@ -61,11 +56,11 @@ PackedMatrix packed(ThreadPool& pool, const TensorDecoder& decoder) {
   M.strands = q.strands;
   for (int64_t k = 0; k < q.rows && !q.row_scale.half.empty() && q.groups == 0; ++k)
     M.row_scale.push_back(q.row_scale.value(k));
-  M.group_scale.resize(static_cast<size_t>(M.tiles() * q.groups * kPackedRows));
+  M.group_scale.resize(static_cast<size_t>(M.tiles() * q.groups * kTileRows));
   for (int64_t k = 0; k < q.rows; ++k)
     for (int64_t g = 0; g < q.groups; ++g)
-      M.group_scale[static_cast<size_t>((k / kPackedRows * q.groups + g) * kPackedRows +
-                                        k % kPackedRows)] = q.group_scale.value(k * q.groups + g);
+      M.group_scale[static_cast<size_t>((k / kTileRows * q.groups + g) * kTileRows +
+                                        k % kTileRows)] = q.group_scale.value(k * q.groups + g);
   return M;
 }
 
@@ -73,36 +68,16 @@ PackedMatrix packed(ThreadPool& pool, const TensorDecoder& decoder) {
 
 PackedLayer::PackedLayer(ThreadPool& pool, const TensorDecoder& decoder, std::vector<float> bias,
                          InputPrecision precision)
-    : M_(packed(pool, decoder)), bias_(std::move(bias)), precision_(precision) {
-  if (const uint32_t seed = decoder.tensor().rotation; seed != 0)
-    rotation_ = std::make_unique<RandomRotation>(M_.inputs, seed);
+    : IntegerLayer(decoder.tensor().cols, decoder.tensor().rotation, std::move(bias), precision),
+      M_(packed(pool, decoder)) {}
+
+void PackedLayer::multiply(ThreadPool& pool, MatrixView<const float> X, float beta,
+                           MatrixView<float> Y) const {
+  packed_multiply(pool, M_, X, precision(), bias(), beta, Y);
 }
 
-int64_t PackedLayer::bytes() const {
-  return M_.bytes() + static_cast<int64_t>(bias_.size() * sizeof(float));
-}
-
-void PackedLayer::apply(ThreadPool& pool, int64_t /*length*/, MatrixView<const float> X, float beta,
-                        MatrixView<float> Y) const {
-  if (!rotation_) {
-    packed_multiply(pool, M_, X, precision_, bias_, beta, Y);
-    return;
-  }
-  Matrix<float> turned(X.rows(), X.cols());
-  pool.parallel_for(X.rows(), [&](int64_t i) {
-    std::ranges::copy(X.row(i), turned.row(i).begin());
-    rotation_->apply(turned.row(i));
-  });
-  packed_multiply(pool, M_, turned, precision_, bias_, beta, Y);
-}
-
-Matrix<float> PackedLayer::rows(ThreadPool& pool, std::span<const int32_t> ids) const {
-  Matrix<float> out(static_cast<int64_t>(ids.size()), M_.inputs);
-  pool.parallel_for(out.rows(), [&](int64_t i) {
-    packed_row(M_, ids[static_cast<size_t>(i)], out.row(i));
-    if (rotation_) rotation_->undo(out.row(i));
-  });
-  return out;
+void PackedLayer::read_row(int64_t output, std::span<float> out) const {
+  packed_row(M_, output, out);
 }
 
 }  // namespace watersic

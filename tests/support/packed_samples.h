@@ -51,17 +51,16 @@ inline PackedSample packed_sample(int64_t rows, int64_t columns, const std::vect
     for (int64_t r = 0; r < rows; ++r)
       M.row_scale.push_back(static_cast<float>(0.5 + rng.uniform()));
   } else {
-    for (int64_t i = 0; i < M.tiles() * groups * kPackedRows; ++i)
+    for (int64_t i = 0; i < M.tiles() * groups * kTileRows; ++i)
       M.group_scale.push_back(static_cast<float>(0.5 + rng.uniform()));
   }
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < columns; ++j) {
       const auto& spec = specs[static_cast<size_t>(j)];
       const float scale =
-          groups == 0
-              ? M.row_scale[static_cast<size_t>(r)]
-              : M.group_scale[static_cast<size_t>(
-                    (r / kPackedRows * groups + spec.group) * kPackedRows + r % kPackedRows)];
+          groups == 0 ? M.row_scale[static_cast<size_t>(r)]
+                      : M.group_scale[static_cast<size_t>(
+                            (r / kTileRows * groups + spec.group) * kTileRows + r % kTileRows)];
       out.V(r, j) = (scale * spec.scale) * static_cast<float>(m(r, j));
     }
   }

@@ -1,0 +1,89 @@
+// Products of an unpacked block with several tokens, for each target.
+#if defined(WATERSIC_KERNELS_TILE_BATCH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef WATERSIC_KERNELS_TILE_BATCH_INL_H_
+#undef WATERSIC_KERNELS_TILE_BATCH_INL_H_
+#else
+#define WATERSIC_KERNELS_TILE_BATCH_INL_H_
+#endif
+
+#include <array>
+#include <utility>
+
+#include "kernels/tile_vectors-inl.h"
+
+#if WATERSIC_TILE_VECTORS
+HWY_BEFORE_NAMESPACE();
+namespace watersic::HWY_NAMESPACE {
+
+// Two units for up to four tokens: their sums are in registers.
+constexpr size_t kUnits = 2;
+constexpr int64_t kTogether = 4;
+template <int kTokens>
+using Totals = std::array<V32, kUnits * kTokens>;
+
+template <int kTokens>
+using Quantized = std::array<const uint8_t*, kTokens>;  // inputs of each token
+
+// A pair of columns in 16 bits, unit after unit.
+constexpr int64_t kPairBytes = kTileUnits * kUnitBytes;
+
+HWY_INLINE void AddToTwo(V16 w0, V16 w1, V16 x, V32& total0, V32& total1) {
+  total0 = AddPairs(total0, w0, x);
+  total1 = AddPairs(total1, w1, x);
+  Pin(total0);
+  Pin(total1);
+}
+
+// Adds a block's part of all rows; `units`: its pairs. Without loops over the totals, which would
+// put them in memory.
+template <int kTokens, size_t... kT>
+void AddPairsOf(int64_t pairs, const uint8_t* HWY_RESTRICT units,
+                const std::array<Token, kTokens>& tokens, const float* group,
+                std::index_sequence<kT...> /*tokens*/) {
+  const D8 d8;
+  const D16 d;
+  const V32 zero = hn::Zero(D32());
+  for (int64_t unit = 0; unit < kTileUnits; unit += int64_t{kUnits}) {
+    for (int64_t half = 0; half < kHalves; ++half) {
+      const uint8_t* at = units + unit * kUnitBytes + half * kBytes;
+      const Quantized<kTokens> q{tokens[kT].q...};
+      Totals<kTokens> totals{((void)kT, zero)..., ((void)kT, zero)...};
+      for (int64_t k = 0; k < pairs; ++k) {
+        const V16 w0 = hn::BitCast(d, hn::LoadU(d8, at + k * kPairBytes));
+        const V16 w1 = hn::BitCast(d, hn::LoadU(d8, at + k * kPairBytes + kUnitBytes));
+        (AddToTwo(w0, w1, hn::BitCast(d, Inputs(q[kT] + 4 * k)), totals[kT], totals[kTokens + kT]),
+         ...);
+      }
+      const int64_t row = 8 * unit + half * kLanes;
+      (AddTo(tokens[kT], row, totals[kT], group), ...);
+      (AddTo(tokens[kT], row + 8, totals[kTokens + kT], group), ...);
+    }
+  }
+}
+template <int kTokens>
+HWY_INLINE void AddPairsOf(int64_t pairs, const uint8_t* HWY_RESTRICT units,
+                           const std::array<Token, kTokens>& tokens, const float* group) {
+  AddPairsOf<kTokens>(pairs, units, tokens, group, std::make_index_sequence<kTokens>());
+}
+
+// Calls f.operator()<count>(their parts in block number b) for all tokens, a few at a time.
+template <class Block, class F>
+HWY_INLINE void ForTokens(const QuantizedInputs& x, const Block& block, int64_t b, int64_t token,
+                          int64_t tokens, float* out, const F& f) {
+  const auto several = [&]<int kTokens>(int64_t first) {
+    std::array<Token, kTokens> some;
+    for (int64_t t = 0; t < kTokens; ++t)
+      some[static_cast<size_t>(t)] =
+          PartOf(x, block, b, token + first + t, out + (first + t) * kTileRows);
+    f.template operator()<kTokens>(some);
+  };
+  int64_t t = 0;
+  for (; t + kTogether <= tokens; t += kTogether) several.template operator()<kTogether>(t);
+  for (; t < tokens; ++t) several.template operator()<1>(t);
+}
+
+}  // namespace watersic::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // WATERSIC_TILE_VECTORS
+#endif  // WATERSIC_KERNELS_TILE_BATCH_INL_H_
