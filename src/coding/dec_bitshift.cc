@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <set>
 
 #include "coding/common_bitshift.h"
 #include "coding/common_rans.h"
@@ -69,6 +70,10 @@ std::span<const uint8_t> read_bitshift(BitReader& in, std::span<const std::byte>
   if (in.bits(1) != 0) read_row_order(in, q, name);
   const size_t words = in.finish();
   const size_t head = (2 * words + kPayloadAlignment - 1) / kPayloadAlignment * kPayloadAlignment;
+  // The layout's own tables, too: a place for each tile and rate.
+  const std::set<int32_t> rates(b.levels.begin(), b.levels.end());
+  if (rates.size() * kBitshiftStages * b.offsets.size() > 4096 + 64 * blob.size())
+    damaged(name, "it has more rates than it can have bits");
   b.layout = BitshiftLayout(q.rows, segment, b.levels, b.offsets);
   if (head > blob.size() || static_cast<uint64_t>(b.layout.payload_bytes()) != blob.size() - head) {
     damaged(name, fmt::format("expected a payload of {} bytes, found {}", b.layout.payload_bytes(),

@@ -54,6 +54,64 @@ TEST_F(EncodeLayer, SpendsTheBitsAskedFor) {
   }
 }
 
+TEST_F(EncodeLayer, TheRunnableLayoutSpendsThemByConstruction) {
+  for (const std::string& family : layer_families()) {
+    for (const int64_t rows : {256, 100}) {
+      const LayerData data = layer(family, rows);
+      for (const double bits : {1.0, 1.5, 2.0, 3.0, 4.0, 6.0}) {
+        const EncodedLayer out =
+            encode(data, {.bits = bits, .layout = Layout::kRunnable, .state_bits = 8});
+        // A quarter of a bit of a column, and the heavy tails of `hard`.
+        EXPECT_NEAR(out.bits.file, bits, family == "hard" ? 0.4 : 0.03) << family << rows;
+        EXPECT_DOUBLE_EQ(out.bits.file, out.bits.coded + out.bits.side);
+        const Matrix<float> V = dequantize(decode_tensor(out.bytes, pool_, "test"));
+        EXPECT_EQ(out.distortion, distortion(pool_, {data.W, data.S}, V));
+      }
+    }
+  }
+}
+
+// Against the entropy-coded layout at the same size; with few bits of state it must stay behind.
+TEST_F(EncodeLayer, TheRunnableLayoutIsNearTheOther) {
+  for (const char* family : {"white", "powerlaw", "ar1"}) {
+    const LayerData data = layer(family, 512);
+    for (const double bits : {1.5, 3.0}) {
+      const double behind =
+          0.5 *
+          std::log2(encode(data, {.bits = bits, .layout = Layout::kRunnable, .state_bits = 12})
+                        .distortion /
+                    encode(data, {.bits = bits}).distortion);
+      EXPECT_LT(behind, 0.25) << family << bits;
+      EXPECT_GT(behind, 0) << family << bits;
+    }
+  }
+}
+
+// Rows of unlike width and a metric of the outputs: the order is told, groups mend each other, a
+// row of zeros stays one. The same bytes on any number of threads.
+TEST_F(EncodeLayer, TheRunnableLayoutSortsRows) {
+  LayerData data = layer("powerlaw", 320);
+  for (int64_t k = 0; k < 320; ++k)
+    for (float& w : data.W.row(k)) w *= k == 7 ? 0.0F : std::exp2(static_cast<float>(k % 5));
+  Matrix<double> G(320, 320);
+  for (int64_t i = 0; i < 320; ++i)
+    for (int64_t j = 0; j < 320; ++j) G(i, j) = (i == j ? 1.0 : 0.0) + (i % 8 == j % 8 ? 0.5 : 0.0);
+  const QuantizerOptions options{.bits = 2, .layout = Layout::kRunnable, .state_bits = 10};
+  const LayerProblem problem{.W = data.W, .S = data.S, .output_metric = G};
+  const EncodedLayer out = encode_layer(pool_, problem, options);
+  EXPECT_FALSE(out.tensor.bitshift.row_order.empty());
+  EXPECT_LT(out.distortion, 0.15 * signal(pool_, data.W, data.S));
+  // Without the metric the plain distortion is less, the weighted one more.
+  const EncodedLayer plain = encode_layer(pool_, {.W = data.W, .S = data.S}, options);
+  EXPECT_LT(out.weighted_distortion,
+            distortions(pool_, problem, dequantize(plain.tensor)).weighted);
+  EXPECT_LT(plain.distortion, out.distortion);
+  const Matrix<float> V = dequantize(plain.tensor);
+  for (const float v : V.row(7)) EXPECT_EQ(v, 0);
+  ThreadPool one(1);
+  EXPECT_EQ(encode_layer(one, problem, options).bytes, out.bytes);
+}
+
 TEST_F(EncodeLayer, TheOtherEntropyCodedMethodsDoToo) {
   const LayerData data = layer("powerlaw");
   for (const Method method : {Method::kHuffmanGptq, Method::kHuffmanRtn})

@@ -138,12 +138,12 @@ void BitshiftQuantizer::quantize_segment(int64_t i, int64_t first, int64_t kept,
   };
   const double unit = bitshift_unit(plan_, column);
   if (spread > 0) {
-    // A value is written larger than what the code says, by what the column's rate asks for; the
-    // code is told more, by what the tile's does.
+    // A value is written larger than what the code says, by what the column's rate asks for; what
+    // the code is told is larger by that and by what the tile's rate does.
     const double written = stage_left(std::max(plan_.levels[column], 1), 0);
     const auto inverse = [&](size_t stage, size_t k) {
       const double left = stage_left(level(column, first, k), stage);
-      return left < 1 ? std::sqrt((stage == 0 ? 1 - written : 1) / (1 - left)) : 1;
+      return left < 1 ? 1 / std::sqrt((stage == 0 ? 1 - written : 1) * (1 - left)) : 1;
     };
     // What z is to be: of that a stage's code says u, in its deviations.
     std::vector<double> wanted(y.size());

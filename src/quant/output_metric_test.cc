@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "base/strands.h"
 #include "linalg/blas.h"
 #include "quant/families.h"
 #include "watersic/error.h"
