@@ -22,6 +22,7 @@ Inspection::Tensor inspect_tensor(const ContainerReader& reader, const Section& 
   tensor.bits = 8 * static_cast<double>(tensor.bytes) / weights;
   if (section.kind == SectionKind::kQuantized) {
     const TensorSummary summary = summarize_tensor(reader.bytes(section), section.name);
+    if (summary.state_bits > 0) tensor.kind = "runnable";
     tensor.dead = summary.dead;
     tensor.tiles = summary.tiles;
     tensor.lanes = summary.lanes;

@@ -3,46 +3,20 @@
 
 #include <gtest/gtest.h>
 
-#include "base/rng.h"
 #include "coding/dec_tensor.h"
 #include "coding/enc_tensor.h"
+#include "support/bitshift_tensors.h"
 #include "watersic/error.h"
 
 namespace watersic {
 namespace {
 
-// Any bits are a matrix.
-QuantizedTensor sample(int64_t rows, int64_t live, int memory, bool ordered) {
-  Rng rng(static_cast<uint64_t>(rows + memory));
-  QuantizedTensor q{.rows = rows, .cols = live + 2, .dead = {0, 3}};
-  Bitshift& b = q.bitshift;
-  b.memory = memory;
-  for (int64_t i = 0; i < live; ++i)
-    b.levels.push_back(static_cast<int32_t>(rng.below(i == 0 ? 44 : 12)) - 1);
-  for (int64_t t = 0; t < bitshift_tiles(rows); ++t)
-    b.offsets.push_back(static_cast<int32_t>(rng.below(7)) - 3);
-  b.layout = BitshiftLayout(rows, 2 * kBitshiftRows, b.levels, b.offsets);
-  q.payload.resize(static_cast<size_t>(b.layout.payload_bytes() - kBitshiftPadding));
-  for (uint8_t& byte : q.payload) byte = static_cast<uint8_t>(rng.bits());
-  // What fills up the starts is 0.
-  const auto starts = static_cast<size_t>(b.layout.start((rows + 127) / 128, 0));
-  for (size_t i = starts; i < (starts + 31) / 32 * 32; ++i) q.payload[i] = 0;
-  q.payload.resize(static_cast<size_t>(b.layout.payload_bytes()));
-  b.exceptions = {{.row = 1, .column = 2, .value = -128},
-                  {.row = rows - 1, .column = 0, .value = 5}};
-  for (int64_t k = 0; ordered && k < rows; ++k)
-    b.row_order.push_back(static_cast<int32_t>(rows - 1 - k));
-  q.row_scale = {.exponent = -3, .half = std::vector<uint16_t>(static_cast<size_t>(rows), 0x3C10)};
-  q.column_scale = {.exponent = -9,
-                    .half = std::vector<uint16_t>(static_cast<size_t>(live), 0x3555)};
-  return q;
-}
-
 TEST(BitshiftTensor, ComesBackAsItWas) {
   ThreadPool pool(2);
   for (const int64_t rows : {64, 100, 130, 300}) {
     for (const int memory : {8, 13, 16}) {
-      const QuantizedTensor q = sample(rows, 40, memory, rows == 130);
+      const QuantizedTensor q =
+          bitshift_tensor({.rows = rows, .live = 40, .memory = memory, .ordered = rows == 130});
       const auto blob = encode_tensor(q, pool);
       const QuantizedTensor d = decode_tensor(blob, pool, "layer");
       EXPECT_EQ(d.payload, q.payload);
@@ -75,8 +49,10 @@ TEST(BitshiftTensor, ComesBackAsItWas) {
 
 TEST(BitshiftTensor, DamageIsFoundOrHarmless) {
   ThreadPool pool(1);
-  const auto blob = encode_tensor(sample(100, 20, 12, true), pool);
-  const size_t head = blob.size() - sample(100, 20, 12, true).payload.size();
+  const QuantizedTensor q =
+      bitshift_tensor({.rows = 100, .live = 20, .memory = 12, .ordered = true});
+  const auto blob = encode_tensor(q, pool);
+  const size_t head = blob.size() - q.payload.size();
   for (size_t i = 0; i < blob.size(); i += i < head ? 1 : 37) {
     for (const int mask : {0x01, 0x80, 0xFF, 0x10}) {
       auto bad = blob;

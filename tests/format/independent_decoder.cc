@@ -318,37 +318,10 @@ void turn_back(Matrix& V, u64 seed) {
   }
 }
 
-Matrix decode_tensor(const vector<uint16_t>& words) {
-  Bits in{words, 0, words.size()};
-  const u64 version = in.u(8);
-  require(version == 1 || version == 2, "unknown version of the coded tensor");
-  Matrix V;
-  V.rows = i64(in.eg(8));
-  V.cols = i64(in.eg(8));
-  const int log_states = int(in.u(4));
+// The integers of versions 1 and 2; `in` stands behind the scales.
+vector<i64> integers(Bits& in, const vector<uint16_t>& words, i64 rows, i64 live, int log_states,
+                     const Scales& column_scale) {
   const bool trellis = log_states > 0;
-
-  const u64 rotation = in.u(1) ? in.u(32) : 0;
-  const i64 strands = version > 1 ? i64(in.eg(0)) + 1 : 1;
-
-  vector<bool> dead(size_t(V.cols), false);
-  const i64 dead_count = i64(in.eg(0));
-  i64 column = 0;
-  for (i64 gap : sequence(in, dead_count)) {
-    column += gap;
-    dead.at(size_t(column++)) = true;
-  }
-  const i64 live = V.cols - dead_count, groups = i64(in.eg(0));
-  vector<i64> group;
-  if (groups > 0) {
-    i64 last = 0;
-    for (i64 step : sequence(in, live)) group.push_back(last += step);
-  }
-  const Scales row_scale = scales(in, V.rows), column_scale = scales(in, live),
-               group_scale = scales(in, V.rows * groups);
-  V.v.assign(size_t(V.rows * V.cols), 0.0F);
-  if (V.rows == 0 || live == 0) return V;
-
   const i64 L = i64(1) << in.u(3), segment_rows = i64(in.eg(8)) + 1,
             tile_columns = i64(in.eg(8)) + 1;
   const int P = int(in.u(3)) + 8, cut = int(in.u(2));
@@ -356,7 +329,7 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
   const int K = int(in.u(5)), kind = int(in.u(2)), first = int(in.u(7));
   int step = 1;
   i64 classes = 2;
-  vector<i64> U(size_t(live), 1), R(size_t(V.rows), 1);
+  vector<i64> U(size_t(live), 1), R(size_t(rows), 1);
   if (kind > 0) {
     step = 1 << in.u(2);
     classes = i64(in.eg(3)) + 2;
@@ -367,7 +340,7 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
       const i64 level = i64(column_scale.half.at(i) & 0x7FFF) / 128 / step;
       U[i] += std::clamp<i64>(center - level, 0, classes - 1);
     }
-    if (kind == 2) R = sequence(in, V.rows);
+    if (kind == 2) R = sequence(in, rows);
   }
   const bool any_fitted = in.u(1) == 1;
   vector<Table> tables;
@@ -386,18 +359,18 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
     }
   }
   const i64 across = (live + tile_columns - 1) / tile_columns;
-  const i64 down = (V.rows + segment_rows - 1) / segment_rows;
+  const i64 down = (rows + segment_rows - 1) / segment_rows;
   const vector<i64> sizes = sequence(in, across * down);
   require(in.x == 0 || in.x == 65536, "the head's state does not end where it should");
   in.finish();
 
   static const int h0[] = {0, 0, 05, 013, 023, 045, 0103, 0235, 0515};
   static const int h1[] = {0, 0, 02, 04, 04, 010, 024, 0126, 0362};
-  vector<i64> codes(size_t(V.rows * live));
+  vector<i64> codes(size_t(rows * live));
   size_t begin = in.next;
   for (i64 t = 0; t < across * down; ++t) {
     const i64 row0 = t / across * segment_rows, column0 = t % across * tile_columns;
-    const i64 rows = std::min(segment_rows, V.rows - row0),
+    const i64 tile_rows = std::min(segment_rows, rows - row0),
               cols = std::min(tile_columns, live - column0);
     Bits tile{words, begin, begin + size_t(sizes[size_t(t)])};
     begin = tile.end;
@@ -412,7 +385,7 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
     size_t word = tile.next, taken = 0;
     for (i64 pass = 0; pass < cols; pass += L) {
       vector<int> state(size_t(L), 0);
-      for (i64 r = row0; r < row0 + rows; ++r) {
+      for (i64 r = row0; r < row0 + tile_rows; ++r) {
         for (i64 l = 0; l < std::min(L, cols - pass); ++l) {
           const i64 i = column0 + pass + l;
           const i64 u = U[size_t(i)], v = R[size_t(r)];
@@ -443,6 +416,118 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
     for (u64 lane : x) require(lane == 65536, "a lane does not end where it should");
   }
   require(begin == words.size(), "words are left over");
+  return codes;
+}
+
+// ---- Section 5: the runnable tensor ----------------------------------------------------------
+
+struct Runnable {
+  vector<i64> codes;  // rows x live
+  vector<i64> order;  // of the rows; empty: the strands'
+};
+
+// `in` stands behind the scales.
+Runnable runnable(Bits& in, i64 rows, i64 live) {
+  const int L = int(in.u(4)) + 8;
+  const i64 segment = 64 * (i64(in.eg(4)) + 1), tiles = (rows + 63) / 64;
+  const vector<i64> level = sequence(in, live), offset = sequence(in, tiles);
+  const i64 count = i64(in.eg(4));
+  const vector<i64> e_row = sequence(in, count), e_column = sequence(in, count),
+                    e_value = sequence(in, count);
+  Runnable out;
+  if (in.u(1)) {
+    int b = 0;
+    while ((rows - 1) >> b) ++b;
+    for (i64 k = 0; k < rows; ++k) out.order.push_back(i64(in.u(b)));
+  }
+  require(in.x == 0 || in.x == 65536, "the head's state does not end where it should");
+  in.finish();
+
+  struct Stream {
+    i64 rate, stage, column;
+  };
+  vector<Stream> streams;
+  for (i64 s = 0; s < 3; ++s)
+    for (i64 i = 0; i < live; ++i)
+      if (level[size_t(i)] - 16 * s + *std::max_element(offset.begin(), offset.end()) > 0)
+        streams.push_back({level[size_t(i)] - 16 * s, s, i});
+  std::stable_sort(streams.begin(), streams.end(),
+                   [](const Stream& a, const Stream& b) { return a.rate > b.rate; });
+  const auto byte = [&](i64 at) { return u64(in.words.at(size_t(at / 2)) >> at % 2 * 8 & 255); };
+  const auto up = [](i64 at) { return (at + 31) / 32 * 32; };
+  const i64 starts = up(2 * i64(in.next));
+  const i64 n_segments = (rows + segment - 1) / segment, n = i64(streams.size());
+  i64 at = up(starts + 2 * n_segments * n);
+  out.codes.assign(size_t(rows * live), 0);
+  vector<u64> window(streams.size());
+  for (i64 t = 0; t < tiles; ++t) {
+    for (i64 j = 0; j < n; ++j) {
+      const Stream& stream = streams[size_t(j)];
+      u64& w = window[size_t(j)];
+      if (64 * t % segment == 0) {
+        const i64 start = starts + 2 * (64 * t / segment * n + j);
+        w = byte(start) + 256 * byte(start + 1);
+      }
+      const i64 r = std::clamp<i64>(stream.rate + offset[size_t(t)], 0, 16);
+      for (i64 row = 0; row < 64; ++row) {
+        for (i64 bit = row * r / 4; bit < (row + 1) * r / 4; ++bit)
+          w = w >> 1 | (byte(at + bit / 8) >> bit % 8 & 1) << 15;
+        if (r == 0 || 64 * t + row >= rows) continue;
+        const u64 state = w >> (16 - L), p = r < 4 ? u64(row % 4) : 0;
+        const u64 x = (state + p * 0x9E37) % 65536 * 0x83DCD12D % (u64(1) << 32);
+        const i64 c = i64(x % 256 + x / 256 % 256 + x / 65536 % 256 + x / 16777216) - 510;
+        const i64 unit[] = {225, 15, 1};
+        out.codes[size_t((64 * t + row) * live + stream.column)] += unit[stream.stage] * c;
+      }
+      at += 2 * r;
+    }
+  }
+  require(at + 32 == 2 * i64(in.words.size()), "bytes are left over");
+  i64 row = 0;
+  for (size_t k = 0; k < e_row.size(); ++k)
+    out.codes.at(size_t((row += e_row[k]) * live + e_column[k])) += 14400 * e_value[k];
+  return out;
+}
+
+Matrix decode_tensor(const vector<uint16_t>& words) {
+  Bits in{words, 0, words.size()};
+  const u64 version = in.u(8);
+  require(version >= 1 && version <= 3, "unknown version of the coded tensor");
+  Matrix V;
+  V.rows = i64(in.eg(8));
+  V.cols = i64(in.eg(8));
+  const int log_states = int(in.u(4));
+  const bool trellis = log_states > 0;
+
+  const u64 rotation = in.u(1) ? in.u(32) : 0;
+  const i64 strands = version > 1 ? i64(in.eg(0)) + 1 : 1;
+
+  vector<bool> dead(size_t(V.cols), false);
+  const i64 dead_count = i64(in.eg(0));
+  i64 column = 0;
+  for (i64 gap : sequence(in, dead_count)) {
+    column += gap;
+    dead.at(size_t(column++)) = true;
+  }
+  const i64 live = V.cols - dead_count, groups = i64(in.eg(0));
+  vector<i64> group;
+  if (groups > 0) {
+    i64 last = 0;
+    for (i64 step : sequence(in, live)) group.push_back(last += step);
+  }
+  const Scales row_scale = scales(in, V.rows), column_scale = scales(in, live),
+               group_scale = scales(in, V.rows * groups);
+  V.v.assign(size_t(V.rows * V.cols), 0.0F);
+  if (V.rows == 0 || live == 0) return V;
+
+  vector<i64> codes, order;
+  if (version == 3) {
+    Runnable r = runnable(in, V.rows, live);
+    codes = r.codes;
+    order = r.order;
+  } else {
+    codes = integers(in, words, V.rows, live, log_states, column_scale);
+  }
 
   // Section 6.
   i64 i = 0;
@@ -451,7 +536,8 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
     for (i64 r = 0; r < V.rows; ++r) {
       const float scale = groups > 0 ? group_scale.at(r * groups + group[size_t(i)])
                                      : row_scale.at(r) * column_scale.at(i);
-      const i64 row = r % strands * (V.rows / strands) + r / strands;
+      const i64 row =
+          order.empty() ? r % strands * (V.rows / strands) + r / strands : order.at(size_t(r));
       V.v[size_t(row * V.cols + j)] =
           scale * (float(codes[size_t(r * live + i)]) * (trellis ? 0.5F : 1.0F));
     }

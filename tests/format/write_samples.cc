@@ -10,6 +10,7 @@
 #include "coding/dec_tensor.h"
 #include "coding/enc_tensor.h"
 #include "container/write_container.h"
+#include "support/bitshift_tensors.h"
 #include "support/sample_tensors.h"
 
 using namespace watersic;  // NOLINT: a program
@@ -132,6 +133,13 @@ void write(const fs::path& directory) {
   plan.segment_rows = 70;
   plan.group_columns = 77;
   samples.add("tiles", odd, plan);
+  for (const int memory : {8, 12, 16}) {
+    for (const int64_t rows : {150, 256}) {
+      samples.add(
+          "runnable." + std::to_string(memory) + "." + std::to_string(rows),
+          bitshift_tensor({.rows = rows, .live = 70, .memory = memory, .ordered = rows == 150}));
+    }
+  }
   samples.add("empty", tensor_of(Matrix<int32_t>(3, 0)));
   samples.finish();
 }
