@@ -3,6 +3,7 @@
 
 #include "coding/enc_tensor.h"
 #include "fuzz.h"
+#include "support/bitshift_tensors.h"
 #include "support/sample_tensors.h"
 
 namespace watersic {
@@ -42,6 +43,8 @@ std::vector<std::string> fuzz_seeds() {
   QuantizedTensor rotated = gaussian(16, 12, 1.5);
   rotated.rotation = 12345;
   add(rotated, {});
+  for (const bool ordered : {false, true})
+    add(bitshift_tensor({.rows = 70, .live = 12, .memory = 8, .ordered = ordered}), {});
   return seeds;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "watersic/names.h"
+#include "watersic/options.h"
 #include "watersic/progress.h"
 
 namespace watersic {
@@ -72,8 +73,8 @@ void synthesize_model(const std::string& like, int64_t layers, uint64_t seed,
 // A .wsic file of such a model without quantizing one: integers distributed as a quantizer leaves
 // them at `bits` bits a weight, 3 more in embedding and head. It measures what running takes, not
 // what a model says. Throws Error.
-void synthesize_file(const std::string& like, int64_t layers, double bits, uint64_t seed,
-                     const std::filesystem::path& file,
+void synthesize_file(const std::string& like, int64_t layers, double bits, Layout layout,
+                     uint64_t seed, const std::filesystem::path& file,
                      const std::filesystem::path& tokenizer_from = {});
 
 // W.npy and S.npy of a known family of layers (docs/algorithm.md), the ones that results are pinned

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "base/bitshift.h"
 #include "base/half.h"
 #include "base/rng.h"
 #include "base/threads.h"
@@ -79,10 +81,37 @@ QuantizedTensor random_tensor(ThreadPool& pool, int64_t rows, int64_t cols, int6
   return q;
 }
 
+// The same in the runnable layout, where any bits are a matrix.
+QuantizedTensor random_runnable(int64_t rows, int64_t cols, int64_t strands, double bits,
+                                double spread, uint64_t seed) {
+  Rng rng(seed);
+  QuantizedTensor q{.rows = rows, .cols = cols, .strands = strands};
+  Bitshift& b = q.bitshift;
+  b.memory = kMostMemory;
+  std::vector<double> column_scales, row_scales;
+  for (int64_t j = 0; j < cols; ++j) {
+    const double rate = std::max(0.0, bits + kColumnOctaves * rng.normal());
+    b.levels.push_back(static_cast<int32_t>(std::lround(kBitshiftQuarters * rate)));
+    column_scales.push_back(spread / (kCodeDeviation * stage_unit(0)));
+  }
+  b.offsets.resize(static_cast<size_t>(bitshift_tiles(rows)));
+  b.layout = BitshiftLayout(rows, bitshift_tiles(rows) * kBitshiftRows, b.levels, b.offsets);
+  q.payload.resize(static_cast<size_t>(b.layout.payload_bytes()));
+  const size_t random = q.payload.size() - kBitshiftPadding;
+  for (size_t i = 0; i + 8 <= random; i += 8) {
+    const uint64_t eight = rng.bits();
+    std::memcpy(q.payload.data() + i, &eight, 8);
+  }
+  for (int64_t k = 0; k < rows; ++k) row_scales.push_back(std::exp2(0.1 * rng.normal()));
+  q.row_scale = scales_of(row_scales);
+  q.column_scale = scales_of(column_scales);
+  return q;
+}
+
 }  // namespace
 
-void synthesize_file(const std::string& like, int64_t layers, double bits, uint64_t seed,
-                     const std::filesystem::path& file,
+void synthesize_file(const std::string& like, int64_t layers, double bits, Layout layout,
+                     uint64_t seed, const std::filesystem::path& file,
                      const std::filesystem::path& tokenizer_from) {
   if (!(bits > 0 && bits <= 8))
     throw Error(fmt::format("bits: expected more than 0 and at most 8, found {}", bits));
@@ -108,8 +137,11 @@ void synthesize_file(const std::string& like, int64_t layers, double bits, uint6
     const auto layer = strands.find(tensor.name);
     const double rate = layer == strands.end() ? bits + 3 : bits;
     const double spread = 1 / std::sqrt(static_cast<double>(cols));
-    const QuantizedTensor q = random_tensor(
-        pool, rows, cols, layer == strands.end() ? 1 : layer->second, rate, spread, ++index);
+    const int64_t parts = layer == strands.end() ? 1 : layer->second;
+    ++index;
+    const QuantizedTensor q = layout == Layout::kRunnable
+                                  ? random_runnable(rows, cols, parts, rate, spread, index)
+                                  : random_tensor(pool, rows, cols, parts, rate, spread, index);
     writer.add_quantized(tensor.name, rows, cols, encode_tensor(q, pool));
   }
   writer.add_text("config.json", json.dump(2));

@@ -9,7 +9,7 @@ namespace watersic::cli {
 namespace {
 
 struct SynthArguments {
-  std::string like, layer;
+  std::string like, layer, layout = "entropy";
   int64_t layers = 0, rows = 1024, cols = 512;
   std::optional<double> bits;
   uint64_t seed = 1;
@@ -42,6 +42,10 @@ void add_synth(CLI::App& program) {
                    "Write a .wsic file as it would be at this rate, in place of a checkpoint")
       ->needs(like)
       ->type_name("B");
+  command->add_option("--layout", arguments->layout, "Of the .wsic file (default entropy)")
+      ->needs(like)
+      ->check(CLI::IsMember({"entropy", "runnable"}))
+      ->type_name("entropy|runnable");
   command
       ->add_option("--tokenizer", arguments->tokenizer,
                    "Copy the tokenizer of this checkpoint folder")
@@ -69,8 +73,9 @@ void add_synth(CLI::App& program) {
       synthesize_layer(arguments->layer, arguments->rows, arguments->cols, arguments->seed,
                        arguments->output);
     } else if (arguments->bits) {
-      synthesize_file(arguments->like, arguments->layers, *arguments->bits, arguments->seed,
-                      arguments->output, arguments->tokenizer);
+      synthesize_file(arguments->like, arguments->layers, *arguments->bits,
+                      from_name<Layout>(arguments->layout), arguments->seed, arguments->output,
+                      arguments->tokenizer);
     } else if (!arguments->like.empty()) {
       synthesize_model(arguments->like, arguments->layers, arguments->seed, arguments->output,
                        arguments->tokenizer);

@@ -23,8 +23,8 @@ class TensorDecoder {
   TensorDecoder(std::span<const std::byte> blob, const std::string& name,
                 DecoderKind kind = DecoderKind::kBest);
 
-  const QuantizedTensor& tensor() const;  // all but the codes
-  const TileGrid& grid() const;           // of the codes; no tiles where there are none
+  const QuantizedTensor& tensor() const;     // all but the codes
+  const TileGrid& grid() const;              // of the codes; no tiles where there are none
   std::span<const uint8_t> payload() const;  // in the runnable layout; it lies in the blob
   // Decodes tile t into `codes`, of its shape. May be called from several threads.
   void decode(int64_t t, MatrixView<int32_t> codes) const;
@@ -53,7 +53,7 @@ struct TensorBits {
 struct TensorSummary {
   int64_t rows = 0, cols = 0, dead = 0;
   int trellis = 0;
-  int state_bits = 0;    // in the runnable layout
+  int state_bits = 0;   // in the runnable layout
   int64_t classes = 0;  // of spread: 1 if pooled
   int64_t tables = 0, tiles = 0;
   bool row_classes = false;
