@@ -58,6 +58,12 @@ void Batch::finish(Text& text, TextEnd how, const std::string& error) {
   text.writer->end(how, error);
 }
 
+void Batch::fail(const std::string& error) {
+  for (const auto& text : texts_)
+    if (!text->over) finish(*text, TextEnd::kFailed, error);
+  texts_.clear();
+}
+
 std::vector<Batch::Part> Batch::writing() const {
   std::vector<Part> parts;
   for (const auto& text : texts_)

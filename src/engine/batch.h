@@ -57,6 +57,9 @@ class Batch {
   // write, so that they need not wait for long. False if there was nothing to do.
   bool step();
 
+  // Ends all texts with an error.
+  void fail(const std::string& error);
+
   int64_t size() const { return static_cast<int64_t>(texts_.size()); }
   int64_t cache_bytes() const;
   // So far.
