@@ -95,10 +95,13 @@ HttpServer::Impl::Impl(Service& of, Scheduler& writes, Metrics& counts, const Ht
     listener.Post(
         path, [this](const Request& request, Response& response,
                      const httplib::ContentReader& reader) { post(request, response, reader); });
+  // What does not come as far as route().
   listener.set_error_handler([this](const Request& /*request*/, Response& response) {
-    if (response.body.empty())
-      refuse(response,
-             ApiError(response.status, "the request is not one of HTTP that is understood"));
+    if (!response.body.empty()) return;
+    refuse(response,
+           ApiError(response.status, "expected a request of HTTP/1.1 that is well-formed"));
+    response.set_header("Connection", "close");
+    Connection::current()->close_after_answer();
   });
   listener.set_logger([this](const Request& request, const Response& response) {
     metrics.count_answer(counted(request.path), response.status);

@@ -52,6 +52,8 @@ bool refuse_connection(socket_t socket) {
 
 Listener::Listener(int64_t connections) {
   new_task_queue = [connections] { return new ConnectionThreads(connections); };
+  set_keep_alive_max_count(kRequestsOfAConnection);
+  set_keep_alive_timeout(ConnectionLimits().idle.count());
   // Not SO_REUSEPORT, which httplib would set: two servers on one port would share its requests.
   set_socket_options([](socket_t socket) {
     const int on = 1;
