@@ -10,7 +10,6 @@
 #include <thread>
 
 #include "io/json.h"
-#include "server/http_server.h"
 #include "support/error_of.h"
 #include "support/small_checkpoint.h"
 #include "watersic/quantize.h"
@@ -207,117 +206,6 @@ TEST_F(Serve, TellsWhatItServes) {
   EXPECT_NE(page->get_header_value("Content-Security-Policy").find("default-src 'none'"),
             std::string::npos);
   EXPECT_EQ(server.metric("watersic_running"), 0);
-}
-
-TEST_F(Serve, WhatIsWrongIsRefused) {
-  const Served server(model(), {.body_bytes = 10'000});
-  const auto refused = [&](const std::string& body, int status, const std::string& part) {
-    auto client = server.client();
-    const auto answer = client.Post(kChat, body, "application/json");
-    ASSERT_TRUE(answer) << httplib::to_string(answer.error());
-    EXPECT_EQ(answer->status, status) << answer->body;
-    const Json error = Json::parse(answer->body)["error"];
-    for (const char* field : {"message", "type", "param", "code"})
-      EXPECT_TRUE(error.contains(field)) << field;
-    EXPECT_NE(answer->body.find(part), std::string::npos) << answer->body;
-  };
-  refused("{", 400, "not valid JSON");
-  refused(R"({"messages": 3})", 400, "\"param\":\"messages\"");
-  refused(R"({"messages": [], "temperature": NaN})", 400, "temperature");
-  refused("", 400, "not valid JSON");
-  refused(std::string(10'001, ' '), 413, "at most 10000 bytes");
-  refused(std::string(5'000'000, ' '), 413, "at most 10000 bytes");
-  auto client = server.client();
-  // Small while it is compressed.
-  client.set_compress(true);
-  EXPECT_EQ(client.Post(kChat, std::string(2'000'000, ' '), "application/json")->status, 413);
-  client.set_compress(false);
-  EXPECT_EQ(client.Post(kChat, httplib::MultipartFormDataItems{{"a", "b", "c", "d"}})->status, 415);
-  EXPECT_EQ(client.Get(kChat)->status, 405);
-  EXPECT_EQ(client.Delete(kChat)->status, 405);
-  EXPECT_EQ(client.Post("/v1/embeddings", "{}", "application/json")->status, 404);
-  EXPECT_EQ(client.Get("/../etc/passwd")->status, 404);
-  EXPECT_EQ(client.Get("/", {{"X-Long", std::string(100'000, 'x')}})->status, 400);
-  EXPECT_EQ(server.metric("watersic_generated_tokens_total"), 0);
-}
-
-TEST_F(Serve, PagesOfOthersMayNotUseIt) {
-  const Served server(model());
-  const std::string own = "127.0.0.1:" + std::to_string(server.info().port);
-  const auto status = [&](const httplib::Headers& headers) {
-    auto client = server.client();
-    return client
-        .Post(kCompletions, headers, R"({"prompt": "x", "max_tokens": 1})", "application/json")
-        ->status;
-  };
-  EXPECT_EQ(status({{"Origin", "http://" + own}}), 200);
-  EXPECT_EQ(status({{"Origin", "http://evil.example"}}), 403);
-  EXPECT_EQ(status({{"Origin", "null"}}), 403);
-  EXPECT_EQ(status({{"Host", "evil.example"}}), 403);
-  EXPECT_EQ(status({{"Host", "localhost:1234"}}), 200);
-  EXPECT_TRUE(is_loopback_name("[::1]:80") && is_loopback_name("127.0.0.2"));
-  EXPECT_FALSE(is_loopback_name("127.evil.example") || is_loopback_name("localhost.evil.example"));
-}
-
-TEST_F(Serve, AKeyIsAskedFor) {
-  const Served server(model(), {.api_key = "secret"});
-  auto client = server.client();
-  EXPECT_EQ(client.Get("/health")->status, 200);
-  EXPECT_EQ(client.Get("/")->status, 200);
-  for (const char* path : {"/v1/models", "/metrics", "/nothing"})
-    EXPECT_EQ(client.Get(path)->status, 401) << path;
-  const std::string body = R"({"prompt": "x", "max_tokens": 1})";
-  const auto status = [&](const std::string& authorization) {
-    return client.Post(kCompletions, {{"Authorization", authorization}}, body, "application/json")
-        ->status;
-  };
-  for (const char* wrong :
-       {"", "Bearer", "Bearer secre", "Bearer secret2", "secret", "Bearer xxxxxx"})
-    EXPECT_EQ(status(wrong), 401) << wrong;
-  EXPECT_EQ(status("Bearer secret"), 200);
-  EXPECT_TRUE(same_key("", "") && same_key("ab", "ab"));
-  EXPECT_FALSE(same_key("a", "") || same_key("", "a") || same_key("abab", "ab"));
-}
-
-TEST_F(Serve, ManyAreTurnedAway) {
-  const Served server(model(), {.parallel = 1, .queue = 1});
-  std::vector<std::thread> clients;
-  for (int i = 0; i < 2; ++i) {
-    clients.emplace_back([&] { server.post(kCompletions, long_text(2000)); });
-    ASSERT_TRUE(server.becomes(i == 0 ? "watersic_running" : "watersic_waiting", 1));
-  }
-  const Json error = server.post(kCompletions, long_text(2000), 429)["error"];
-  EXPECT_EQ(error["code"], "queue_full");
-  EXPECT_EQ(error["type"], "rate_limit_error");
-  for (std::thread& client : clients) client.join();
-  server.post(kCompletions, {{"prompt", "x"}, {"max_tokens", 1}});
-}
-
-TEST_F(Serve, WhoGoesAwayFreesTheirPlace) {
-  const Served server(model(), {.parallel = 2, .queue = 4});
-  // In the midst of a stream, before an answer, and while waiting for a place.
-  for (int i = 0; i < 3; ++i) {
-    std::vector<std::thread> clients;
-    for (const bool streams : {true, false, true, false})
-      clients.emplace_back([&, streams] {
-        auto client = server.client();
-        client.set_read_timeout(0, 300'000);
-        httplib::Request request;
-        request.method = "POST";
-        request.path = kCompletions;
-        Json body = long_text(8000);
-        body["stream"] = streams;
-        request.body = body.dump();
-        request.content_receiver = [](const char*, size_t, uint64_t, uint64_t) { return false; };
-        EXPECT_FALSE(client.send(request));
-      });
-    for (std::thread& client : clients) client.join();
-    EXPECT_TRUE(server.becomes("watersic_running", 0));
-    EXPECT_TRUE(server.becomes("watersic_waiting", 0));
-    EXPECT_TRUE(server.becomes("watersic_disconnects_total", 4 * (i + 1)));
-  }
-  EXPECT_EQ(server.metric("watersic_cache_bytes"), 0);
-  EXPECT_LT(server.metric("watersic_generated_tokens_total"), 12 * 8000);
 }
 
 TEST_F(Serve, WhatIsTakenIsAnsweredBeforeItEnds) {

@@ -60,7 +60,7 @@ button:disabled { opacity: .5; cursor: default; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 details { width: 100%; max-width: 48rem; margin: 0 auto; padding: 0 1rem .5rem; }
 summary { color: var(--soft); font-size: .9rem; cursor: pointer; }
-.fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .5rem .75rem; }
+.fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .5rem .75rem; }
 .fields .wide { grid-column: 1 / -1; }
 label { display: block; font-size: .85rem; color: var(--soft); }
 label input, label textarea { color: var(--ink); font-size: 1rem; }
@@ -207,12 +207,16 @@ async function send() {
   } catch (error) {
     const stopped = error.name === 'AbortError';
     note(shown.article, stopped ? 'stopped' : error.message, !stopped);
+    if (!messages.includes(own)) return done();  // another chat has begun
     // What got no answer is no part of the conversation; it can be sent again.
     if (!messages.includes(message) || !message.content) {
       messages.splice(messages.indexOf(own));
       if (!$('said').value) $('said').value = text;
     }
   }
+  done();
+}
+function done() {
   running = null;
   $('send').disabled = false;
   $('stop').hidden = true;

@@ -4,100 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <numeric>
 
-#include "engine/network.h"
-#include "support/tiny_models.h"
-#include "watersic/error.h"
+#include "support/tiny_service.h"
 
 namespace watersic {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-class Services : public testing::Test {
- protected:
-  Services() { restart({}); }
-
-  // A model that never ends by itself.
-  void restart(const SchedulerLimits& limits, seconds limit = seconds(60)) {
-    service_.reset();
-    scheduler_.reset();
-    scheduler_ =
-        std::make_unique<Scheduler>(pool_, network_, CacheType::kFloat16, tokenizer_, limits);
-    ServedModel model{.name = "tiny",
-                      .context = 256,
-                      .vocabulary = config_.vocabulary,
-                      .first_token = 5,
-                      .tokenizer = &tokenizer_,
-                      .chat_prompt =
-                          [this](const std::vector<ChatMessage>& messages) {
-                            std::string text;
-                            for (const ChatMessage& m : messages) {
-                              if (m.content == "?!") throw Error("the template: only rhymes");
-                              text += m.role + ": " + m.content + "\n";
-                            }
-                            return ServedModel::Prompt{.ids = tokenizer_.encode(text, false),
-                                                       .ends = {}};
-                          },
-                      .sampler =
-                          [](const Sampling& s) {
-                            return SamplerOptions{.temperature = s.temperature.value_or(1),
-                                                  .top_k = s.top_k.value_or(0),
-                                                  .top_p = s.top_p.value_or(1),
-                                                  .min_p = s.min_p.value_or(0)};
-                          }};
-    service_ = std::make_unique<Service>(std::move(model), *scheduler_, metrics_, limit);
-  }
-  Json whole(const Json& body, bool chat = false) {
-    const auto completion = service_->start(body.dump(), chat);
-    while (true)
-      if (const auto text = completion->whole(milliseconds(50))) return Json::parse(*text);
-  }
-  std::vector<Json> stream(Json body, bool chat = false) {
-    body["stream"] = true;
-    const auto completion = service_->start(body.dump(), chat);
-    std::string text;
-    while (!completion->done()) text += completion->events(milliseconds(50));
-    std::vector<Json> events;
-    for (size_t begin = 0, end = 0; (end = text.find("\n\n", begin)) != std::string::npos;
-         begin = end + 2) {
-      const std::string line = text.substr(begin, end - begin);
-      EXPECT_EQ(line.rfind("data: ", 0), 0U) << line;
-      events.push_back(line == "data: [DONE]" ? Json("done") : Json::parse(line.substr(6)));
-    }
-    return events;
-  }
-  ApiError refusal(const Json& body, bool chat = false) {
-    try {
-      service_->start(body.dump(), chat);
-    } catch (const ApiError& e) {
-      return e;
-    }
-    ADD_FAILURE() << "was taken: " << body;
-    return {0, ""};
-  }
-  // Until what is going on has changed.
-  void wait_for(const std::function<bool(const Load&)>& what) {
-    for (int i = 0; i < 500 && !what(scheduler_->load()); ++i)
-      std::this_thread::sleep_for(milliseconds(10));
-    EXPECT_TRUE(what(scheduler_->load()));
-  }
-
-  ThreadPool pool_{2};
-  Tokenizer tokenizer_ = Tokenizer::load(WATERSIC_SOURCE_DIR "/models/books-llama");
-  ModelConfig config_ = [] {
-    Json json = tiny_config("llama");
-    json["vocab_size"] = 4096;
-    return parse_config(json, "config.json");
-  }();
-  MemorySource source_ = random_model(config_, 1);
-  Network network_ = dense_network(pool_, config_, source_);
-  Metrics metrics_;
-  std::unique_ptr<Scheduler> scheduler_;
-  std::unique_ptr<Service> service_;
-};
+using Services = TinyService;
 
 TEST_F(Services, ACompletionHasItsForm) {
   const Json answer =
