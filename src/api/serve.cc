@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "api/model_impl.h"
+#include "io/text.h"
 #include "server/http_server.h"
 #include "watersic/error.h"
 
@@ -45,6 +46,8 @@ void check(const ServeOptions& options) {
   in("parallel", options.parallel, 1, 64);
   in("queue", options.queue, 0, 4096);
   in("request-seconds", options.request_seconds, 1, 1'000'000);
+  if (find_invalid_utf8(options.name) != std::string::npos)
+    throw Error("the model's name: expected UTF-8");
   for (const char c : options.api_key)
     if (c <= ' ' || c > '~')
       throw Error("the API key: expected printable ASCII characters without spaces");
@@ -53,7 +56,8 @@ void check(const ServeOptions& options) {
 std::string name_of_model(const std::filesystem::path& path) {
   const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
   const std::filesystem::path file = whole.has_filename() ? whole : whole.parent_path();
-  return std::filesystem::is_directory(path) ? file.filename().string() : file.stem().string();
+  return replace_invalid_utf8(std::filesystem::is_directory(path) ? file.filename().string()
+                                                                  : file.stem().string());
 }
 
 ServedModel served_model(const Model::Impl& model, std::string name, int64_t context) {

@@ -44,7 +44,7 @@ Json chat_likelihoods(const TextPiece& piece, const Tokenizer& tokenizer) {
 
 // Part of a character as "bytes:\xe2\x80", as OpenAI writes it.
 std::string completion_token(int32_t id, const Tokenizer& tokenizer) {
-  const std::string bytes = bytes_of_token(id, tokenizer);
+  std::string bytes = bytes_of_token(id, tokenizer);
   if (find_invalid_utf8(bytes) == std::string::npos) return bytes;
   std::string text = "bytes:";
   for (const char c : bytes) text += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));

@@ -81,6 +81,7 @@ bool Connection::wait_readable(Clock::time_point until) const {
 bool Connection::wait_for_request() {
   if (at_ == buffer_.size() && !wait_readable(Clock::now() + limits_.idle)) return false;
   deadline_ = Clock::now() + limits_.request;
+  answer_deadline_ = Clock::time_point::max();
   head_ = true;
   head_read_ = 0;
   return true;
@@ -105,14 +106,15 @@ ssize_t Connection::read(char* to, size_t size) {
     if (count <= 0) return count;
   }
   const size_t count = std::min(size, buffer_.size() - at_);
-  if (head_ && (head_read_ += count) > limits_.head_bytes) return -1;
+  if (head_) head_read_ += count;
+  if (head_ && head_read_ > limits_.head_bytes) return -1;
   std::copy_n(buffer_.data() + at_, count, to);
   at_ += count;
   return static_cast<ssize_t>(count);
 }
 
 ssize_t Connection::write(const char* from, size_t size) {
-  const auto until = Clock::now() + limits_.write;
+  const auto until = std::min(Clock::now() + limits_.write, answer_deadline_);
   while (Clock::now() < until) {
     const ssize_t count = ::send(socket_, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) return count;

@@ -30,6 +30,8 @@ class Connection final : public httplib::Stream {
   bool wait_for_request();
   // From now on it is the body that comes.
   void begin_body() { head_ = false; }
+  // Until when an answer must have been taken, however steadily the client takes it.
+  void answer_within(std::chrono::seconds limit) { answer_deadline_ = Clock::now() + limit; }
   // Has the client closed it, or at least its half?
   bool is_closed() const;
   // There may be more of a request than was read.
@@ -58,7 +60,7 @@ class Connection final : public httplib::Stream {
   size_t at_ = 0;  // of the buffer
   bool head_ = true, closes_ = false;
   size_t head_read_ = 0;
-  Clock::time_point deadline_;
+  Clock::time_point deadline_, answer_deadline_;
 };
 
 }  // namespace watersic

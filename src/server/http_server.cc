@@ -248,6 +248,8 @@ void HttpServer::Impl::post(const Request& request, Response& response,
       connection->close_after_answer();
       throw;
     }
+    // A client is still told that its answer is late.
+    connection->answer_within(service.limit() + kQuiet);
     std::shared_ptr<Completion> completion =
         service.start(body, request.path == "/v1/chat/completions");
     if (completion->streams()) return send(response, std::move(completion));

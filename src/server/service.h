@@ -82,8 +82,7 @@ class Service {
   std::unique_ptr<Completion> start(std::string_view body, bool chat);
   std::string models() const;
   std::string model(const std::string& name) const;  // 404 for another's
-  // What the chat page wants to know.
-  const ServedModel& served() const { return model_; }
+  std::chrono::seconds limit() const { return limit_; }
 
  private:
   void check_model(const std::string& name) const;
