@@ -127,7 +127,7 @@ TEST_F(Http, ManyAreTurnedAway) {
   listen({}, {.parallel = 1, .waiting = 1});
   std::vector<std::thread> clients;
   for (int i = 0; i < 2; ++i) {
-    clients.emplace_back([&] { post(long_text(2000)); });
+    clients.emplace_back([&] { post(long_text(1000)); });
     wait_for([i](const Load& load) { return load.running == 1 && load.waiting == i; });
   }
   const Json error = post(long_text(2000), 429)["error"];
