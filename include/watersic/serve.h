@@ -23,7 +23,7 @@ struct ServeOptions {
   // where the memory has no room for the keys and values of so many texts.
   int64_t context = 0;
   int64_t request_seconds = 600;  // until an answer must be complete
-  size_t body_bytes = 4 << 20;    // of a request at most
+  size_t body_bytes = 1 << 20;    // of a request at most
   int threads = 0;                // of the model; 0: all that the machine has
   WeightFormat weights = WeightFormat::kPacked;
   CacheType cache = CacheType::kFloat16;

@@ -60,21 +60,36 @@ std::string name_of_model(const std::filesystem::path& path) {
                                                                   : file.stem().string());
 }
 
+// Clients need not know where the model lies.
+template <class Run>
+auto without_path(const Model::Impl& model, const Run& run) {
+  try {
+    return run();
+  } catch (const Error& e) {
+    const std::string what = e.what(), path = model.opened->name() + ": ";
+    throw Error(what.starts_with(path) ? what.substr(path.size()) : what);
+  }
+}
+
 ServedModel served_model(const Model::Impl& model, std::string name, int64_t context) {
   const ModelConfig& config = model.config();
+  const auto chat_prompt = [&model](const std::vector<ChatMessage>& messages) {
+    return without_path(model, [&] {
+      Model::Impl::ChatPrompt prompt = model.chat_prompt(messages);
+      return ServedModel::Prompt{.ids = std::move(prompt.ids), .ends = std::move(prompt.ends)};
+    });
+  };
+  const auto sampler = [&model](const Sampling& sampling) {
+    return without_path(model, [&] { return model.sampler(sampling); });
+  };
   ServedModel served{.name = std::move(name),
                      .context = context,
                      .vocabulary = config.vocabulary,
                      .ends = {config.eos.begin(), config.eos.end()},
                      .first_token = config.first_token(),
                      .tokenizer = &model.tokenizer(),
-                     .chat_prompt =
-                         [&model](const std::vector<ChatMessage>& messages) {
-                           Model::Impl::ChatPrompt prompt = model.chat_prompt(messages);
-                           return ServedModel::Prompt{.ids = std::move(prompt.ids),
-                                                      .ends = std::move(prompt.ends)};
-                         },
-                     .sampler = [&model](const Sampling& s) { return model.sampler(s); }};
+                     .chat_prompt = chat_prompt,
+                     .sampler = sampler};
   if (const auto eos = model.tokenizer().eos_id()) served.ends.insert(*eos);
   return served;
 }

@@ -113,7 +113,8 @@ class Serve : public testing::Test {
     std::ofstream(*folder_ / "model/tokenizer_config.json")
         << Json{{"bos_token", "<|begin_of_text|>"},
                 {"chat_template",
-                 "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n"
+                 "{{ bos_token }}{% for m in messages %}{% if m.content == 'raise' %}"
+                 "{{ raise_exception('No.') }}{% endif %}{{ m.role }}: {{ m.content }}\n"
                  "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"}};
     QuantizeOptions quantize;
     quantize.method = Method::kWatersic;
@@ -161,6 +162,11 @@ TEST_F(Serve, AnswersAreThoseOfASession) {
       {"temperature", 0}};
   EXPECT_EQ(server.post(kChat, chat)["choices"][0]["message"]["content"], said.text);
   EXPECT_EQ(server.stream(kChat, chat), said.text + "[DONE]");
+  const Json refused =
+      server.post(kChat, {{"messages", {{{"role", "user"}, {"content", "raise"}}}}}, 400)["error"];
+  EXPECT_EQ(refused["param"], "messages");
+  EXPECT_EQ(refused["message"].get<std::string>().find(folder_->path().string()), std::string::npos)
+      << refused;
 }
 
 // Prompts of many lengths, so that one is read in pieces while others write.

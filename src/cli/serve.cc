@@ -16,7 +16,7 @@ namespace {
 struct ServeArguments {
   std::filesystem::path model, key_file;
   bool quiet = false;
-  int64_t body_mib = 4;
+  int64_t body_mib = 1;
   ServeOptions options;
 };
 
@@ -108,7 +108,7 @@ void add_serve(CLI::App& program) {
                    "Until an answer must be complete (default 600)")
       ->check(CLI::Range(1, 1'000'000))
       ->type_name("SECONDS");
-  command->add_option("--body", arguments->body_mib, "Size of a request at most (default 4)")
+  command->add_option("--body", arguments->body_mib, "Size of a request at most (default 1)")
       ->check(CLI::Range(1, 1024))
       ->type_name("MIB");
   add_weights(*command, options.weights);

@@ -15,7 +15,7 @@ struct HttpOptions {
   std::string host = "127.0.0.1";
   int port = 0;                 // 0: any that is free
   std::string api_key;          // empty: none is asked for
-  size_t body_bytes = 4 << 20;  // of a request at most
+  size_t body_bytes = 1 << 20;  // of a request at most
   int64_t connections = 64;     // at once
 };
 
