@@ -192,7 +192,8 @@ async function answer(shown, message) {
 async function send() {
   const text = $('said').value;
   if (running || !text.trim()) return;
-  running = new AbortController();
+  const controller = new AbortController();
+  running = {signal: controller.signal, stop: controller.abort.bind(controller)};
   $('said').value = '';
   $('send').disabled = true;
   $('stop').hidden = false;
@@ -224,7 +225,7 @@ function done() {
   toEnd();
   $('said').focus();
 }
-const stop = () => { if (running) running.abort(); };
+const stop = () => { if (running) running.stop(); };
 
 $('form').addEventListener('submit', event => { event.preventDefault(); send(); });
 $('said').addEventListener('keydown', event => {
