@@ -276,7 +276,8 @@ void HttpServer::Impl::send(Response& response, std::shared_ptr<Completion> comp
   response.status = 200;
   response.set_header("Cache-Control", "no-cache");
   response.set_header("X-Accel-Buffering", "no");  // proxies shall not hold it back
-  auto provide = [this, completion, counted = std::make_shared<Counted>(answering),
+  auto provide = [this, completion = std::move(completion),
+                  counted = std::make_shared<Counted>(answering),
                   said = Clock::now()](size_t /*offset*/, httplib::DataSink& sink) mutable {
     std::string text = completion->events(kTick);
     if (text.empty() && Clock::now() - said > kQuiet) text = ": still there\n\n";

@@ -45,9 +45,7 @@ class Scheduler::ChoiceWriter final : public Writer {
 
 Scheduler::Scheduler(ThreadPool& pool, const ForwardModel& model, CacheType cache,
                      const Tokenizer& tokenizer, const SchedulerLimits& limits)
-    : pool_(pool),
-      model_(model),
-      tokenizer_(tokenizer),
+    : tokenizer_(tokenizer),
       limits_(limits),
       engine_(pool, model),
       batch_(pool, engine_, model, cache),
@@ -62,7 +60,7 @@ Scheduler::~Scheduler() {
   thread_.join();
 }
 
-std::shared_ptr<Answer> Scheduler::submit(AnswerOrder order) {
+std::shared_ptr<Answer> Scheduler::submit(const AnswerOrder& order) {
   auto answer =
       std::make_shared<Answer>(static_cast<int64_t>(order.order.prompt.size()), order.count);
   const std::lock_guard lock(mutex_);

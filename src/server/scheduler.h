@@ -40,7 +40,7 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Throws ApiError: 429 where too many wait, 503 where it drains.
-  std::shared_ptr<Answer> submit(AnswerOrder order);
+  std::shared_ptr<Answer> submit(const AnswerOrder& order);
   // To be told where a reader has taken something, or wants nothing any more.
   void wake();
   // Takes no more.
@@ -58,8 +58,6 @@ class Scheduler {
   void admit();
   void forget_cancelled();
 
-  ThreadPool& pool_;
-  const ForwardModel& model_;
   const Tokenizer& tokenizer_;
   SchedulerLimits limits_;
   Engine engine_;
