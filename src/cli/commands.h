@@ -29,6 +29,7 @@ void add_rotate(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
 void add_generate(CLI::App& program);
+void add_serve(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_sweep(CLI::App& program);
 void add_synth(CLI::App& program);

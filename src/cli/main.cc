@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   add_sweep(program);
   add_tokenize(program);
   add_generate(program);
+  add_serve(program);
   add_bench(program);
   add_sample(program);
   add_synth(program);

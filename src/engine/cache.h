@@ -11,6 +11,9 @@
 
 namespace watersic {
 
+// Of a text at most so many tokens are appended at once.
+constexpr int64_t kPassTokens = 256;
+
 class Cache {
  public:
   virtual ~Cache() = default;
@@ -30,6 +33,8 @@ class Cache {
   // Q and H tokens x (heads * head_dim), each token seeing those before it and itself. The work
   // comes in so many tiles, which may run at once.
   virtual int64_t tiles(int64_t tokens) const = 0;
+  // A text that is cut at multiples of so many tokens gets the same bits as a whole.
+  virtual int64_t cut() const = 0;
   virtual void attend(ThreadPool& pool, int64_t tile, int64_t block, int64_t position,
                       MatrixView<const float> Q, MatrixView<float> H) const = 0;
 };

@@ -22,6 +22,7 @@ class Sequence {
   int64_t position() const { return position_; }  // tokens so far
   int64_t capacity() const { return capacity_; }
   int64_t bytes() const { return cache_->bytes(); }
+  int64_t cut() const { return cache_->cut(); }  // Cache's
   // Forgets all but the first `tokens`.
   void rewind(int64_t tokens);
 
@@ -51,15 +52,14 @@ class Engine {
   // leaves the sequences as they were, where an id is not below the vocabulary, a sequence is full,
   // or an activation is not finite. One call at a time.
   //
-  // What a sequence gets does not depend on the threads; beside other sequences it may differ in
-  // the last bits.
+  // What a sequence gets does not depend on the threads. Beside other sequences it may differ in
+  // the last bits where their tokens are more than the model's independent_tokens() (batch.h).
   Matrix<float> advance(std::span<const Step> steps);
   Matrix<float> advance(const Step& step) { return advance({&step, 1}); }
 
   // What a pass over `tokens` tokens takes at most, the last of them at `position`.
   static int64_t scratch_bytes(const ModelConfig& config, int threads, int64_t tokens,
                                int64_t position);
-  static constexpr int64_t kPassTokens = 256;
 
  private:
   struct Part;  // of a step, in a pass

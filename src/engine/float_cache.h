@@ -16,6 +16,7 @@ class FloatCache final : public Cache {
   void store(int64_t block, int64_t head, int64_t position, MatrixView<const float> K,
              MatrixView<const float> V) override;
   int64_t tiles(int64_t tokens) const override;
+  int64_t cut() const override { return kPassTokens; }  // a single token goes another way
   void attend(ThreadPool& pool, int64_t tile, int64_t block, int64_t position,
               MatrixView<const float> Q, MatrixView<float> H) const override;
 

@@ -1,10 +1,19 @@
 #include "engine/network.h"
 
+#include <algorithm>
+
 namespace watersic {
 
 void Network::use(const Operators& operators) {
   operators_ = &operators;
   for (const auto& block : blocks_) block->operators = &operators;
+}
+
+int64_t Network::independent_tokens() const {
+  int64_t least = std::min(embedding_->independent_tokens(), head_->independent_tokens());
+  for (const auto& block : blocks_)
+    for (const auto& layer : block->linear) least = std::min(least, layer->independent_tokens());
+  return least;
 }
 
 int64_t Network::weight_bytes() const {

@@ -32,6 +32,7 @@ using MakeLayerFn = std::function<std::shared_ptr<const LinearLayer>(const std::
 class Network final : public ForwardModel {
  public:
   const ModelConfig& config() const override { return config_; }
+  int64_t independent_tokens() const override;
   Matrix<float> embed(ThreadPool& pool, std::span<const int32_t> ids) const override;
   std::shared_ptr<const Block> block(ThreadPool& /*pool*/, int64_t index) const override {
     return blocks_[static_cast<size_t>(index)];

@@ -1,6 +1,7 @@
 #include "engine/paged_cache.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cmath>
 
@@ -100,10 +101,11 @@ void PagedCache<T>::store(int64_t block, int64_t head, int64_t position, MatrixV
 }
 
 // The queries of all heads that share a key head stand one below the other: about as many rows as
-// make a good product.
+// make a good product. A power of two, so that a text can be cut at many places.
 template <class T>
 int64_t PagedCache<T>::queries_of_tile() const {
-  return std::max<int64_t>(1, 128 / (heads_ / key_heads_));
+  const auto most = static_cast<uint64_t>(128 / (heads_ / key_heads_));
+  return static_cast<int64_t>(std::bit_floor(std::clamp<uint64_t>(most, 1, 64)));
 }
 
 template <class T>

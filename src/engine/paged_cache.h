@@ -23,6 +23,7 @@ class PagedCache final : public Cache {
   void store(int64_t block, int64_t head, int64_t position, MatrixView<const float> K,
              MatrixView<const float> V) override;
   int64_t tiles(int64_t tokens) const override;
+  int64_t cut() const override { return queries_of_tile(); }
   void attend(ThreadPool& pool, int64_t tile, int64_t block, int64_t position,
               MatrixView<const float> Q, MatrixView<float> H) const override;
 

@@ -34,6 +34,7 @@ std::string shortened(std::string what) {
 
 Json parse_json(std::string_view text, const std::string& name) {
   std::vector<std::unordered_set<std::string>> names;  // of the objects that are open
+  std::string last;                                    // name that was read
   // Throws before there is a tree of any depth: destroying one recurses.
   const auto check = [&](int depth, Json::parse_event_t event, Json& value) {
     using Event = Json::parse_event_t;
@@ -41,7 +42,8 @@ Json parse_json(std::string_view text, const std::string& name) {
       throw Error(fmt::format("{}: JSON nested deeper than {} levels", name, kMaxJsonDepth));
     if (event == Event::object_start) names.emplace_back();
     if (event == Event::object_end) names.pop_back();
-    if (event == Event::key && !names.back().insert(value.get<std::string>()).second)
+    if (event == Event::key) last = value.get<std::string>();
+    if (event == Event::key && !names.back().insert(last).second)
       throw Error(fmt::format("{}: expected each name once in an object, found {} twice", name,
                               shown(value)));
     return true;
@@ -49,7 +51,8 @@ Json parse_json(std::string_view text, const std::string& name) {
   try {
     return Json::parse(text, check);
   } catch (const Json::exception& e) {
-    throw Error(fmt::format("{}: is not valid JSON: {}", name, shortened(e.what())));
+    throw Error(fmt::format("{}: is not valid JSON: {}{}", name, shortened(e.what()),
+                            last.empty() ? "" : ", behind the name " + shown(last)));
   }
 }
 

@@ -52,6 +52,8 @@ class ForwardModel {
  public:
   virtual ~ForwardModel() = default;
   virtual const ModelConfig& config() const = 0;
+  // As LinearLayer's, of the layers: what attention adds depends on how a text is cut.
+  virtual int64_t independent_tokens() const { return 1; }
   // One row for each id. Error where an id is not below the vocabulary.
   virtual Matrix<float> embed(ThreadPool& pool, std::span<const int32_t> ids) const = 0;
   virtual std::shared_ptr<const Block> block(ThreadPool& pool, int64_t index) const = 0;

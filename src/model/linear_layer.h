@@ -12,6 +12,8 @@
 
 namespace watersic {
 
+constexpr int64_t kAnyNumber = INT64_MAX;  // of independent tokens
+
 class LinearLayer {
  public:
   LinearLayer() = default;
@@ -24,6 +26,8 @@ class LinearLayer {
   virtual int64_t outputs() const = 0;
   virtual int64_t inputs() const = 0;
   virtual int64_t bytes() const = 0;  // of memory
+  // Of how many tokens at once each one's outputs are, to the last bit, those that it has alone.
+  virtual int64_t independent_tokens() const { return 1; }
 
   // Y = X V^T + bias + beta Y, V the weights (outputs x inputs), X tokens x inputs in windows of
   // `length` tokens: a window's values depend neither on the other windows nor on the threads.

@@ -8,17 +8,26 @@
 namespace watersic {
 namespace {
 
-constexpr int64_t kFewTokens = 4;  // below that vectors are faster than tiles made wide
 constexpr int64_t kOutputTile = 64;
 
 }  // namespace
 
 HalfLayer::HalfLayer(HalfKind kind, std::span<const uint16_t> weights, int64_t rows, int64_t cols,
                      std::vector<float> bias)
-    : kind_(kind), rows_(rows), cols_(cols), weights_(weights), bias_(std::move(bias)) {}
+    : kind_(kind),
+      rows_(rows),
+      cols_(cols),
+      in_vectors_(kFewTokens),
+      weights_(weights),
+      bias_(std::move(bias)) {}
 
-HalfLayer::HalfLayer(HalfKind kind, MatrixView<const float> W, std::vector<float> bias)
-    : kind_(kind), rows_(W.rows()), cols_(W.cols()), bias_(std::move(bias)) {
+HalfLayer::HalfLayer(HalfKind kind, MatrixView<const float> W, std::vector<float> bias,
+                     int64_t in_vectors)
+    : kind_(kind),
+      rows_(W.rows()),
+      cols_(W.cols()),
+      in_vectors_(in_vectors),
+      bias_(std::move(bias)) {
   held_.reserve(static_cast<size_t>(rows_ * cols_));
   for (int64_t i = 0; i < rows_; ++i)
     for (const float w : W.row(i))
@@ -32,7 +41,7 @@ int64_t HalfLayer::bytes() const {
 
 void HalfLayer::apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
                       MatrixView<float> Y) const {
-  if (X.rows() < kFewTokens) {
+  if (X.rows() <= in_vectors_) {
     pool.parallel_for(tile_count(rows_, kOutputTile), [&](int64_t tile) {
       const int64_t first = tile * kOutputTile, count = std::min(kOutputTile, rows_ - first);
       std::array<float, kOutputTile> sums;

@@ -24,6 +24,7 @@ namespace watersic {
 // through it.
 class IntegerLayer : public LinearLayer {
  public:
+  int64_t independent_tokens() const final { return kAnyNumber; }
   void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
              MatrixView<float> Y) const final;
   Matrix<float> rows(ThreadPool& pool, std::span<const int32_t> ids) const final;
@@ -96,15 +97,20 @@ class BitshiftLayer final : public IntegerLayer {
 // Weights in 16 bits, where they lie or held.
 class HalfLayer final : public LinearLayer {
  public:
+  static constexpr int64_t kFewTokens = 3;  // of more, tiles made wide are faster than vectors
+
   // `weights`, rows x cols, must outlive the layer.
   HalfLayer(HalfKind kind, std::span<const uint16_t> weights, int64_t rows, int64_t cols,
             std::vector<float> bias);
-  // W's values, rounded to nearest.
-  HalfLayer(HalfKind kind, MatrixView<const float> W, std::vector<float> bias = {});
+  // W's values, rounded to nearest. Up to `in_vectors` tokens are independent; many at once are
+  // faster where they are not, unless the matrix is small.
+  HalfLayer(HalfKind kind, MatrixView<const float> W, std::vector<float> bias = {},
+            int64_t in_vectors = kFewTokens);
 
   int64_t outputs() const override { return rows_; }
   int64_t inputs() const override { return cols_; }
   int64_t bytes() const override;
+  int64_t independent_tokens() const override { return in_vectors_; }
   // Of a few tokens in vectors; of more by tiles in float32, as DenseLayer.
   void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
              MatrixView<float> Y) const override;
@@ -117,6 +123,7 @@ class HalfLayer final : public LinearLayer {
 
   HalfKind kind_;
   int64_t rows_, cols_;
+  int64_t in_vectors_;  // so many tokens
   std::vector<uint16_t> held_;
   std::span<const uint16_t> weights_;
   std::vector<float> bias_;
@@ -134,6 +141,7 @@ class TurnedEmbedding final : public LinearLayer {
   int64_t outputs() const override { return E_->outputs(); }
   int64_t inputs() const override { return E_->inputs(); }
   int64_t bytes() const override;
+  int64_t independent_tokens() const override;
   void apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,
              MatrixView<float> Y) const override;
   Matrix<float> rows(ThreadPool& pool, std::span<const int32_t> ids) const override;

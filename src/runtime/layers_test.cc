@@ -178,7 +178,30 @@ TEST(HalfLayer, ManyTokensAsDenseFewNearly) {
       }
     }
   }
+  EXPECT_EQ(half.independent_tokens(), 3);
   EXPECT_EQ(half.rows(pool, std::vector<int32_t>{69, 0}).row(0)[5], W(69, 5));
+}
+
+TEST(TurnedEmbedding, TokensAreIndependent) {
+  ThreadPool pool(2);
+  const QuantizedTensor E = gaussian(100, 40, 1);
+  const auto blob = encode_tensor(E, pool);
+  const auto packed = std::make_shared<PackedLayer>(pool, TensorDecoder(blob, "E"),
+                                                    std::vector<float>(), InputPrecision::kInt8);
+  const TurnedEmbedding turned(packed, normal_matrix(40, 40, 2), std::vector<float>(40, 1.5F),
+                               false);
+  EXPECT_EQ(turned.independent_tokens(), kAnyNumber);
+  const Matrix<float> X = normal_matrix(9, 40, 3);
+  Matrix<float> together(9, 100), alone(1, 100);
+  turned.apply(pool, 9, X, 0, together);
+  const Matrix<float> rows = turned.rows(pool, std::vector<int32_t>{5, 99, 0, 7, 7});
+  for (int64_t i = 0; i < 9; ++i) {
+    turned.apply(pool, 1, X.view().block(i, 0, 1, 40), 0, alone);
+    EXPECT_TRUE(std::ranges::equal(alone.row(0), together.row(i))) << i;
+  }
+  EXPECT_TRUE(std::ranges::equal(turned.rows(pool, std::vector<int32_t>{99}).row(0), rows.row(1)));
+  const TurnedEmbedding exact(packed, normal_matrix(40, 40, 2), std::vector<float>(40, 1.5F), true);
+  EXPECT_EQ(exact.independent_tokens(), 1);
 }
 
 }  // namespace

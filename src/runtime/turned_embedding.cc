@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "runtime/layers.h"
 
 namespace watersic {
@@ -5,7 +7,7 @@ namespace {
 
 std::unique_ptr<const LinearLayer> layer_of(Matrix<float> W, bool exact) {
   if (exact) return std::make_unique<DenseLayer>(std::move(W));
-  return std::make_unique<HalfLayer>(HalfKind::kHalf, W);
+  return std::make_unique<HalfLayer>(HalfKind::kHalf, W, std::vector<float>(), kAnyNumber);
 }
 
 Matrix<float> transposed(MatrixView<const float> A, bool turn) {
@@ -27,6 +29,11 @@ TurnedEmbedding::TurnedEmbedding(std::shared_ptr<const LinearLayer> E, MatrixVie
 int64_t TurnedEmbedding::bytes() const {
   return E_->bytes() + Q_->bytes() + Q_transposed_->bytes() +
          static_cast<int64_t>(gain_.size() * sizeof(float));
+}
+
+int64_t TurnedEmbedding::independent_tokens() const {
+  return std::min(
+      {E_->independent_tokens(), Q_->independent_tokens(), Q_transposed_->independent_tokens()});
 }
 
 void TurnedEmbedding::apply(ThreadPool& pool, int64_t length, MatrixView<const float> X, float beta,

@@ -6,7 +6,7 @@ namespace {
 
 const std::vector<std::string> kCommands = {"quantize", "eval",     "layer",  "inspect", "verify",
                                             "export",   "tokenize", "sample", "synth",   "generate",
-                                            "bench",    "sweep",    "rotate"};
+                                            "bench",    "sweep",    "rotate", "serve"};
 
 class Usage : public Cli {
  protected:
@@ -72,6 +72,10 @@ TEST_F(Usage, WrongUsageIsTwo) {
   wrong({"export", "f", "--to", "safetensors", "--dtype", "q8_0", "-o", "d"}, "q8_0");
   wrong({"export", "f", "--to", "safetensors", "--pre", "qwen2", "-o", "d"}, "--pre");
   wrong({"sample"}, "MODEL");
+  wrong({"serve"}, "MODEL");
+  wrong({"serve", "m", "--port", "65536"}, "--port");
+  wrong({"serve", "m", "--parallel", "0"}, "--parallel");
+  wrong({"serve", "m", "--api-key", "a", "--api-key-file", "f"}, "--api-key");
   wrong({"synth", "-o", "d"}, "--like");
   wrong({"synth", "-o", "d", "--like", "gpt-5"}, "gpt-5");
   wrong({"synth", "-o", "d", "--layer", "white", "--layers", "2"}, "--like");
