@@ -13,9 +13,11 @@
 namespace watersic {
 namespace {
 
-// Of Gaussian weights so many are exceptions, and take so many bits each.
+// Of Gaussian weights so many are exceptions, and take so many bits each. Of others there may be
+// more: then all is done once more.
 constexpr double kExceptions = 1e-4, kExceptionBits = 26;
-constexpr int kRounds = 3;  // over the size of what is not the payload
+constexpr double kTolerance = 0.01;  // bits a weight
+constexpr int kRounds = 3;           // over the size of what is not the payload
 
 // The tensor that a plan leads to, but for what is found on the way.
 QuantizedTensor planned_tensor(const LayerQuantizer& quantizer, const BitshiftPlan& plan,
@@ -46,15 +48,16 @@ QuantizedTensor runnable_zeros(int64_t rows, const LiveSet& columns,
 }
 
 BitshiftPlan plan_runnable(LayerQuantizer& quantizer, const LayerProblem& problem,
-                           const QuantizerOptions& options, const StoredSize& stored_size) {
+                           const QuantizerOptions& options, const StoredSize& stored_size,
+                           int64_t exceptions) {
   const int64_t rows = problem.W.rows();
   const auto weights = static_cast<double>(problem.W.size());
   const auto bytes = static_cast<int64_t>(options.bits * weights / 8);
   const auto stored = [&](int64_t coded) {
     return stored_size ? static_cast<int64_t>(stored_size(static_cast<size_t>(coded))) : coded;
   };
+  if (exceptions < 0) exceptions = static_cast<int64_t>(kExceptions * weights * kExceptionBits / 8);
   const auto payload_for = [&](int64_t head) {
-    const auto exceptions = static_cast<int64_t>(kExceptions * weights * kExceptionBits / 8);
     const int64_t payload = bytes - (stored(bytes) - bytes) - head - exceptions;
     if (payload < kBitshiftPadding) {
       throw Error(fmt::format(
@@ -73,17 +76,24 @@ BitshiftPlan plan_runnable(LayerQuantizer& quantizer, const LayerProblem& proble
 EncodedLayer encode_runnable(ThreadPool& pool, LayerQuantizer& quantizer,
                              const LayerProblem& problem, const QuantizerOptions& options,
                              const StoredSize& stored_size) {
-  const BitshiftPlan plan = plan_runnable(quantizer, problem, options, stored_size);
-  QuantizedLayer layer = quantizer.quantize(plan);
-  quantizer.rescale(layer);
   EncodedLayer out;
-  out.bytes = encode_tensor(to_tensor(layer, options), pool);
-  out.bits = stored_bits(out.bytes, static_cast<double>(problem.W.size()), stored_size);
-  // Integers are never coded as such here: what they would take is what they do.
-  out.bits.pooled_entropy = out.bits.coded;
-  out.bits.paper_rate = out.bits.file;
-  out.step = std::sqrt(12 * plan.water);
-  out.gamma = layer.gamma;
+  int64_t exceptions = -1;
+  for (int round = 0; round < kRounds; ++round) {
+    const BitshiftPlan plan = plan_runnable(quantizer, problem, options, stored_size, exceptions);
+    QuantizedLayer layer = quantizer.quantize(plan);
+    quantizer.rescale(layer);
+    const QuantizedTensor tensor = to_tensor(layer, options);
+    out.bytes = encode_tensor(tensor, pool);
+    out.bits = stored_bits(out.bytes, static_cast<double>(problem.W.size()), stored_size);
+    // Integers are never coded as such here: what they would take is what they do.
+    out.bits.pooled_entropy = out.bits.coded;
+    out.bits.paper_rate = out.bits.file;
+    out.step = std::sqrt(12 * plan.water);
+    out.gamma = layer.gamma;
+    if (out.bits.file < options.bits + kTolerance) break;
+    exceptions = bitshift_head_bytes(tensor) -
+                 bitshift_head_bytes(planned_tensor(quantizer, plan, options, layer.rows));
+  }
   return out;
 }
 

@@ -8,8 +8,10 @@
 namespace watersic {
 
 // Rates for options.bits, as stored; throws Error where the side information alone costs more.
+// exceptions: what they take, in bytes; negative: as of Gaussian weights.
 BitshiftPlan plan_runnable(LayerQuantizer& quantizer, const LayerProblem& problem,
-                           const QuantizerOptions& options, const StoredSize& stored_size);
+                           const QuantizerOptions& options, const StoredSize& stored_size,
+                           int64_t exceptions = -1);
 
 // Bytes and bits of a layer; tensor and distortion are left open.
 EncodedLayer encode_runnable(ThreadPool& pool, LayerQuantizer& quantizer,
