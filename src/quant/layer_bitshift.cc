@@ -57,7 +57,7 @@ std::vector<double> LayerQuantizer::row_spread() const {
 // before it that it can make good; but where strands themselves are so unlike that it costs more.
 // With a metric of the outputs the order changes the roots: twice, then.
 void LayerQuantizer::sort_rows() {
-  constexpr double kStrandsInTurn = 0.2;  // bits: about what it is worth (docs/results.md)
+  constexpr double kStrandsInTurn = 0.0;  // bits: about what it is worth (docs/results.md)
   const int64_t a = problem_.W.rows();
   for (int round = 0; round < 2; ++round) {
     const std::vector<double> spread = row_spread();
