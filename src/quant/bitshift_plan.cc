@@ -48,10 +48,11 @@ std::vector<int32_t> tile_offsets(std::span<const double> row_spread) {
   const std::vector<double> logs = tile_logs(row_spread);
   double mean = 0;
   for (const double l : logs) mean += l / static_cast<double>(logs.size());
-  std::vector<int32_t> out;
-  for (const double l : logs)
-    out.push_back(static_cast<int32_t>(
-        std::clamp<long>(std::lround(kBitshiftQuarters * (l - mean)), -kMostLevel, kMostLevel)));
+  std::vector<int32_t> out(logs.size());
+  std::ranges::transform(logs, out.begin(), [&](double l) {
+    return static_cast<int32_t>(
+        std::clamp<long>(std::lround(kBitshiftQuarters * (l - mean)), -kMostLevel, kMostLevel));
+  });
   return out;
 }
 
@@ -82,7 +83,7 @@ std::vector<int32_t> levels_at(std::span<const double> spread, double water) {
     // Where others are worth no bit, wider rows may be.
     if (best == 0 && s > 0) {
       const double least = std::exp2(-left[1] / 2) - 1;  // of s^2 / water, for a level of 1
-      const double behind = kBitshiftQuarters / 2 * std::log2(least * water / (s * s));
+      const double behind = 0.5 * kBitshiftQuarters * std::log2(least * water / (s * s));
       best = 1 - static_cast<int32_t>(std::ceil(std::clamp(behind, 1.0, 2.0 * kMostLevel)));
     }
     out.push_back(best);

@@ -50,7 +50,6 @@ HWY_BEFORE_NAMESPACE();
 namespace watersic {
 namespace HWY_NAMESPACE {
 namespace {
-namespace hn = hwy::HWY_NAMESPACE;
 
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
@@ -87,6 +86,7 @@ uint16_t VectorStep(const Step& s) {
 }
 
 #else
+namespace hn = hwy::HWY_NAMESPACE;
 
 using D16 = hn::CappedTag<uint16_t, 16>;
 using DI16 = hn::RebindToSigned<D16>;

@@ -76,7 +76,6 @@ class LayerQuantizer {
   void order_rows(std::span<const int64_t> order);
   void factor_metric();
   void sort_rows();
-  std::vector<int64_t> in_turn_by(std::span<const int64_t> order) const;
   void choose_order();
   Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;

@@ -53,46 +53,28 @@ std::vector<double> LayerQuantizer::row_spread() const {
 }
 
 // Rows of like spread next to each other, so that they share a rate: where that saves more than
-// telling the order takes. Rows of several strands stay in turn, so that each finds some of its own
-// before it that it can make good; but where strands themselves are so unlike that it costs more.
-// With a metric of the outputs the order changes the roots: twice, then.
+// telling the order takes. With a metric of the outputs the order changes the roots: twice, then.
+// (Strands in turn, each sorted, keep more of what rows can make good of each other's errors; it
+// is worth less than what it costs where strands are unlike.)
 void LayerQuantizer::sort_rows() {
-  constexpr double kStrandsInTurn = 0.0;  // bits: about what it is worth (docs/results.md)
   const int64_t a = problem_.W.rows();
   for (int round = 0; round < 2; ++round) {
     const std::vector<double> spread = row_spread();
-    const auto wider = [&](int64_t x, int64_t y) {
-      return spread[static_cast<size_t>(x)] > spread[static_cast<size_t>(y)];
-    };
-    const auto uneven = [&](const std::vector<int64_t>& order) {
-      std::vector<double> in_order;
-      for (const int64_t k : order) in_order.push_back(spread[static_cast<size_t>(k)]);
-      return uneven_bits(in_order);
-    };
     std::vector<int64_t> order = all_rows(a);
-    std::ranges::stable_sort(order, wider);
-    if (const std::vector<int64_t> in_turn = in_turn_by(order);
-        uneven(in_turn) - uneven(order) < kStrandsInTurn)
-      order = in_turn;
+    std::ranges::stable_sort(order, [&](int64_t x, int64_t y) {
+      return spread[static_cast<size_t>(x)] > spread[static_cast<size_t>(y)];
+    });
+    std::vector<double> in_order(order.size());
+    std::ranges::transform(order, in_order.begin(),
+                           [&](int64_t k) { return spread[static_cast<size_t>(k)]; });
+    const double saved = uneven_bits(spread) - uneven_bits(in_order);
     const double cost = std::bit_width(static_cast<uint64_t>(a)) /
                         static_cast<double>(std::max<int64_t>(1, live()));
-    if (!sorted_ && uneven_bits(spread) - uneven(order) < cost) return;
+    if (!sorted_ && saved < cost) return;
     sorted_ = true;
     order_rows(order);
     if (!outputs_.empty()) factor_metric();
   }
-}
-
-// The strands' rows in turn, each strand's in this order.
-std::vector<int64_t> LayerQuantizer::in_turn_by(std::span<const int64_t> order) const {
-  const int64_t a = problem_.W.rows(), length = a / strands_;
-  std::vector<std::vector<int64_t>> strands(static_cast<size_t>(strands_));
-  for (const int64_t k : order)
-    strands[static_cast<size_t>(coded_row_[static_cast<size_t>(k)] / length)].push_back(k);
-  std::vector<int64_t> out;
-  for (int64_t k = 0; k < a; ++k)
-    out.push_back(strands[static_cast<size_t>(k % strands_)][static_cast<size_t>(k / strands_)]);
-  return out;
 }
 
 BitshiftPlan LayerQuantizer::plan(int64_t bytes) {
@@ -103,8 +85,9 @@ BitshiftPlan LayerQuantizer::plan(int64_t bytes) {
   plan.segment_rows = one ? bitshift_tiles(a) * kBitshiftRows : kSegmentRows;
   Rng rng(options_.seed);
   const std::vector<int64_t> rows = a <= kPilotRows ? all_rows(a) : rng.choose(a, kPilotRows);
-  std::vector<double> spread;
-  for (const int64_t k : rows) spread.push_back(plan.row_spread[static_cast<size_t>(k)]);
+  std::vector<double> spread(rows.size());
+  std::ranges::transform(rows, spread.begin(),
+                         [&](int64_t k) { return plan.row_spread[static_cast<size_t>(k)]; });
   // The first guess: the error that so many bits would leave of the weights alone.
   for (int64_t i = 0; i < live(); ++i)
     plan.spread.push_back(std::sqrt(variance_) * diagonal_[static_cast<size_t>(i)]);
