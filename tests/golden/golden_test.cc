@@ -23,11 +23,23 @@ constexpr Method kMethods[] = {Method::kWatersic, Method::kHuffmanGptq, Method::
 
 bool is_grid(Method method) { return method == Method::kGptq || method == Method::kRtn; }
 
-std::string joined(const std::string& family, int64_t rows, int64_t cols, Method method,
+std::string joined(const std::string& family, int64_t rows, int64_t cols, const std::string& method,
                    double bits) {
   std::ostringstream out;
-  out << family << ',' << rows << ',' << cols << ',' << name_of(method) << ',' << bits;
+  out << family << ',' << rows << ',' << cols << ',' << method << ',' << bits;
   return out.str();
+}
+
+// All methods, and the runnable layout with few bits of state.
+struct Way {
+  std::string name;
+  QuantizerOptions options;
+};
+std::vector<Way> all_ways() {
+  std::vector<Way> ways;
+  for (const Method method : kMethods) ways.push_back({name_of(method), {.method = method}});
+  ways.push_back({"runnable", {.layout = Layout::kRunnable, .state_bits = 10}});
+  return ways;
 }
 
 class Golden : public testing::Test {
@@ -62,11 +74,13 @@ TEST_F(Golden, Layers) {
     synthesize_layer(family, kRows, kCols, 1, folder_);
     const Matrix<float> W = read_npy<float>(folder_ / "W.npy");
     const Matrix<double> S = read_npy<double>(folder_ / "S.npy");
-    for (const Method method : kMethods) {
+    for (const auto& [name, options] : all_ways()) {
       for (const double rate : {1.0, 1.5, 2.0, 3.0, 4.0}) {
-        if (is_grid(method) && rate < 2) continue;
-        const LayerResult r = quantize_layer(W, S, {.method = method, .bits = rate});
-        results.add(joined(family, kRows, kCols, method, rate),
+        if (is_grid(options.method) && rate < 2) continue;
+        QuantizerOptions asked = options;
+        asked.bits = rate;
+        const LayerResult r = quantize_layer(W, S, asked);
+        results.add(joined(family, kRows, kCols, name, rate),
                     {r.bits.file, r.bits.coded, r.bits.side, r.bits.pooled_entropy, r.distortion,
                      r.limit_bits, r.gap});
       }
@@ -84,17 +98,16 @@ TEST_F(Golden, Bundled) {
   const fs::path model = WATERSIC_SOURCE_DIR "/models/books-llama", text = folder_ / "text.txt",
                  file = folder_ / "model.wsic";
   write_file(text, sample_text(model, 4096, 2));
-  for (const Method method : kMethods) {
+  for (const auto& [name, way] : all_ways()) {
     QuantizeOptions options;
-    options.method = method;
+    static_cast<QuantizerOptions&>(options) = way;
     options.bits = 2;
     options.calibration.samples = 16;
     options.limits = false;
     const QuantizeReport report = quantize_model(model, file, options);
     const EvaluateResult score = evaluate(file, text, {.reference = model});
-    results.add(std::string(name_of(method)) + ",2",
-                {report.bits.file, static_cast<double>(report.file_bytes), score.perplexity,
-                 score.kl_bits, score.top1});
+    results.add(name + ",2", {report.bits.file, static_cast<double>(report.file_bytes),
+                              score.perplexity, score.kl_bits, score.top1});
   }
   results.compare("bundled.csv");
 }
