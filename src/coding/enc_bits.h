@@ -54,6 +54,14 @@ class BitWriter {
   int64_t size_ = 0;
 };
 
+// As they stand in a tensor, the lower byte first.
+inline void append_words(std::vector<std::byte>& bytes, const std::vector<uint16_t>& words) {
+  for (const uint16_t w : words) {
+    bytes.push_back(static_cast<std::byte>(w & 0xFF));
+    bytes.push_back(static_cast<std::byte>(w >> 8));
+  }
+}
+
 // A rANS state, in [2^16, 2^32).
 inline void write_state(BitWriter& out, uint32_t x) {
   const int width = std::bit_width(x) - 1;

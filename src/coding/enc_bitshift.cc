@@ -46,10 +46,7 @@ std::vector<std::byte> head_of(const QuantizedTensor& q) {
   head.bits(b.row_order.empty() ? 0 : 1, 1);
   for (const int32_t row : b.row_order) head.bits(static_cast<uint64_t>(row), row_bits);
   std::vector<std::byte> bytes;
-  for (const uint16_t w : head.finish()) {
-    bytes.push_back(static_cast<std::byte>(w & 0xFF));
-    bytes.push_back(static_cast<std::byte>(w >> 8));
-  }
+  append_words(bytes, head.finish());
   bytes.resize((bytes.size() + kPayloadAlignment - 1) / kPayloadAlignment * kPayloadAlignment);
   return bytes;
 }

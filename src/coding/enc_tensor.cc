@@ -43,13 +43,6 @@ void check_paths(const QuantizedTensor& t, ThreadPool& pool) {
   });
 }
 
-void append(std::vector<std::byte>& bytes, const std::vector<uint16_t>& words) {
-  for (const uint16_t w : words) {
-    bytes.push_back(static_cast<std::byte>(w & 0xFF));
-    bytes.push_back(static_cast<std::byte>(w >> 8));
-  }
-}
-
 }  // namespace
 
 std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, ThreadPool& pool) {
@@ -89,11 +82,11 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan&
   }
 
   std::vector<std::byte> bytes;
-  append(bytes, head.finish());
+  append_words(bytes, head.finish());
   size_t words = 0;
   for (const auto& t : tiles) words += t.size();
   bytes.reserve(bytes.size() + 2 * words);
-  for (const auto& t : tiles) append(bytes, t);
+  for (const auto& t : tiles) append_words(bytes, t);
   return bytes;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "coding/common_bitshift.h"
 #include "io/text.h"
 #include "watersic/error.h"
 
@@ -178,6 +179,11 @@ std::span<const std::byte> ContainerReader::bytes(const Section& s) const {
     checked.store(true, std::memory_order_relaxed);
   }
   return bytes;
+}
+
+bool ContainerReader::is_runnable(const Section& s) const {
+  return s.kind == SectionKind::kQuantized && s.length > 0 &&
+         file_.bytes()[s.offset] == std::byte{kBitshiftTensorVersion};
 }
 
 std::string ContainerReader::text(const std::string& name) const {

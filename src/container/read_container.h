@@ -44,6 +44,9 @@ class ContainerReader {
   std::string text(const std::string& name) const;
   // A kBf16 or kF16 section's values; kind and shape are in section(name).
   std::span<const uint16_t> raw(const std::string& name) const;
+  // Whether a kQuantized section is in the runnable layout, as its first byte says: nothing else is
+  // read, nor its checksum.
+  bool is_runnable(const Section& section) const;
   // A kQuantized section's matrix, to be decoded tile by tile while the reader lives, or whole.
   TensorDecoder decoder(const std::string& name) const;
   QuantizedTensor quantized(const std::string& name, ThreadPool& pool) const;

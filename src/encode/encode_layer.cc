@@ -127,7 +127,7 @@ class LayerEncoder {
       out.step_ratio = step / formula;
     }
     QuantizedLayer layer =
-        options_.layout == Layout::kRunnable && quantizer_.live() > 0
+        is_runnable()
             ? quantizer_.quantize(plan_runnable(quantizer_, problem_, options_, stored_size_))
             : quantizer_.quantize(step);
     quantizer_.rescale(layer);
@@ -137,8 +137,7 @@ class LayerEncoder {
 
   EncodedLayer run() {
     const bool has_rate = quantizer_.has_step() && quantizer_.live() > 0;
-    const bool runnable = options_.layout == Layout::kRunnable && quantizer_.live() > 0;
-    EncodedLayer best = runnable
+    EncodedLayer best = is_runnable()
                             ? encode_runnable(pool_, quantizer_, problem_, options_, stored_size_)
                         : has_rate ? search()
                                    : fixed();
@@ -156,6 +155,7 @@ class LayerEncoder {
   }
 
  private:
+  bool is_runnable() const { return options_.layout == Layout::kRunnable && quantizer_.live() > 0; }
   double count(const BitCount& bits) const { return counted(bits, options_); }
 
   // A grid, or nothing to quantize: there is no rate to search.

@@ -82,6 +82,7 @@ EncodedLayer encode_runnable(ThreadPool& pool, LayerQuantizer& quantizer,
     const BitshiftPlan plan = plan_runnable(quantizer, problem, options, stored_size, exceptions);
     QuantizedLayer layer = quantizer.quantize(plan);
     quantizer.rescale(layer);
+    layer.Z = {};  // the payload says them
     const QuantizedTensor tensor = to_tensor(layer, options);
     out.bytes = encode_tensor(tensor, pool);
     out.bits = stored_bits(out.bytes, static_cast<double>(problem.W.size()), stored_size);

@@ -129,7 +129,7 @@ class Container final : public OpenModel {
     const int64_t weights = section.rows() * section.cols();
     if (section.kind != SectionKind::kQuantized) return 2 * weights;
     const auto bytes = static_cast<int64_t>(section.length);
-    return reader_.decoder(weight).tensor().bitshift.empty() ? bytes + 2 * weights / 8 : bytes;
+    return reader_.is_runnable(section) ? bytes : bytes + 2 * weights / 8;
   }
   std::shared_ptr<const LinearLayer> coded_layer(const std::string& weight, std::vector<float> bias,
                                                  bool exact) const {
