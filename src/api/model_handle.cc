@@ -98,10 +98,10 @@ SamplerOptions Model::Impl::sampler(const Sampling& sampling) const {
   return sampler;
 }
 
-MemoryUse Model::Impl::memory(int64_t context, CacheType cache) const {
+MemoryUse Model::Impl::memory(int64_t context, CacheType cache, int64_t texts) const {
   const std::lock_guard lock(mutex_);
   return {.weights = network_ ? network_->weight_bytes() : network_bytes(*opened, format),
-          .cache = Cache::bytes_for(config(), cache, context),
+          .cache = texts * Cache::bytes_for(config(), cache, context),
           .scratch = Engine::scratch_bytes(config(), pool.threads(), context, context),
           .machine = machine};
 }
@@ -123,7 +123,7 @@ int64_t Model::Impl::token_limit(int64_t context, size_t prompt, int64_t wanted)
   return wanted > 0 ? wanted : std::min(kDefaultTokens, left);
 }
 
-int64_t Model::Impl::fitting_context(const SessionOptions& options) const {
+int64_t Model::Impl::fitting_context(const SessionOptions& options, int64_t texts) const {
   const int64_t most = config().max_positions;
   if (options.context > most) {
     throw Error(
@@ -135,29 +135,32 @@ int64_t Model::Impl::fitting_context(const SessionOptions& options) const {
   constexpr int64_t kLeast = 512;  // less is of no use; it is refused where not even this fits
   int64_t context = most;
   while (context > kLeast) {
-    const MemoryUse use = memory(context, options.cache);
+    const MemoryUse use = memory(context, options.cache, texts);
     if (use.machine == 0 || use.total() <= use.machine) break;
     context = std::max(kLeast, context / 2);
   }
   return context;
 }
 
-const Network& Model::Impl::load(int64_t context, CacheType cache, const ProgressFn& progress) {
-  const MemoryUse use = memory(context, cache);
+const Network& Model::Impl::load(int64_t context, CacheType cache, const ProgressFn& progress,
+                                 int64_t texts) {
+  const MemoryUse use = memory(context, cache, texts);
+  const std::string held = texts == 1 ? fmt::format("{} tokens", context)
+                                      : fmt::format("{} texts of {} tokens", texts, context);
   const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (int64_t{1} << 30); };
   if (use.machine > 0 && use.total() > use.machine) {
     throw Error(fmt::format(
         "{}: expected at most {:.1f} GiB of memory, which is what the machine has, found {:.1f} "
-        "GiB: weights {:.1f}, keys and values of {} tokens {:.1f}, activations {:.1f}",
-        opened->name(), gib(use.machine), gib(use.total()), gib(use.weights), context,
-        gib(use.cache), gib(use.scratch)));
+        "GiB: weights {:.1f}, keys and values of {} {:.1f}, activations {:.1f}",
+        opened->name(), gib(use.machine), gib(use.total()), gib(use.weights), held, gib(use.cache),
+        gib(use.scratch)));
   }
   const Context told(pool, progress);
   tell(opened->note(), progress);
   told.tell("loading", "blocks", 0, 0,
-            fmt::format("memory: weights {:.3f} GiB, keys and values of {} tokens {:.3f} GiB, "
+            fmt::format("memory: weights {:.3f} GiB, keys and values of {} {:.3f} GiB, "
                         "activations {:.3f} GiB",
-                        gib(use.weights), context, gib(use.cache), gib(use.scratch)));
+                        gib(use.weights), held, gib(use.cache), gib(use.scratch)));
   const std::lock_guard lock(mutex_);
   if (!network_) {
     network_ = load_network(told, *opened, format);

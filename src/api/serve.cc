@@ -13,30 +13,6 @@
 namespace watersic {
 namespace {
 
-// As much of the model's context as fits for so many texts.
-int64_t context_of_each(const Model::Impl& model, const ServeOptions& options) {
-  const SessionOptions one{.context = options.context, .cache = options.cache};
-  int64_t context = model.fitting_context(one);
-  const auto use_of = [&](int64_t tokens) {
-    MemoryUse use = model.memory(tokens, options.cache);
-    use.cache *= options.parallel;
-    return use;
-  };
-  constexpr int64_t kLeast = 512;
-  while (options.context == 0 && context > kLeast && model.machine > 0 &&
-         use_of(context).total() > model.machine)
-    context = std::max(kLeast, context / 2);
-  if (const MemoryUse use = use_of(context); use.machine > 0 && use.total() > use.machine) {
-    const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (int64_t{1} << 30); };
-    throw Error(fmt::format(
-        "{}: expected at most {:.1f} GiB of memory, which is what the machine has, found {:.1f} "
-        "GiB: weights {:.1f}, keys and values of {} texts of {} tokens {:.1f}, activations {:.1f}",
-        model.opened->name(), gib(use.machine), gib(use.total()), gib(use.weights),
-        options.parallel, context, gib(use.cache), gib(use.scratch)));
-  }
-  return context;
-}
-
 void check(const ServeOptions& options) {
   const auto in = [](const char* what, int64_t value, int64_t least, int64_t most) {
     if (value < least || value > most)
@@ -103,11 +79,12 @@ void serve(const std::filesystem::path& path, const ServeOptions& options,
   check(options);
   const Model opened(path, {.threads = options.threads, .weights = options.weights});
   Model::Impl& model = opened.impl();
-  const int64_t context = context_of_each(model, options);
+  const int64_t context =
+      model.fitting_context({.context = options.context, .cache = options.cache}, options.parallel);
   ServedModel served =
       served_model(model, options.name.empty() ? name_of_model(path) : options.name, context);
   const std::string name = served.name;
-  const Network& network = model.load(context, options.cache, progress);
+  const Network& network = model.load(context, options.cache, progress, options.parallel);
   Metrics metrics;
   Scheduler scheduler(model.pool, network, options.cache, model.tokenizer(),
                       {.parallel = options.parallel, .waiting = options.queue});
