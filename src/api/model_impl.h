@@ -35,9 +35,11 @@ struct Model::Impl {
   // How many tokens may follow `prompt` ones in a context: as many as are wanted, 0 for the
   // default. Throws Error where there is no room for them.
   int64_t token_limit(int64_t context, size_t prompt, int64_t wanted) const;
-  // The longest context, of what is asked for or else of the model's, that fits for `texts` at once.
+  // The longest context, of what is asked for or else of the model's, that fits for `texts` at
+  // once.
   int64_t fitting_context(const SessionOptions& options, int64_t texts = 1) const;
-  // Throws Error where so many sessions do not fit, and loads the weights if they are not there yet.
+  // Throws Error where so many sessions do not fit, and loads the weights if they are not there
+  // yet.
   const Network& load(int64_t context, CacheType cache, const ProgressFn& progress,
                       int64_t texts = 1);
 
