@@ -148,6 +148,7 @@ TEST(StageMoments, HoldOnlyWhatIsGiven) {
   expect_moment(weighted.plain.S, t.X, t.X, {});
   expect_moment(weighted.weighted.drift, lost_of(t), t.Xq, t.p);
   EXPECT_TRUE(weighted.plain.drift.empty() && weighted.plain.S_quantized.empty());
+  EXPECT_TRUE(weighted.weighted.S.empty());
   StageMoments two(false);
   two.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = {}, .residual = {}});
   const StageStatistics drifted = two.take();

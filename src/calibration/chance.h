@@ -12,6 +12,7 @@ namespace watersic {
 // the share that is chance, sum r'_ij^2 / sum r_ij^2 over i != j, r the correlations and r' those
 // of the contrast (Schaefer and Strimmer 2005, doi:10.2202/1544-6115.1175; they estimate r' from
 // independent samples). Both n x n. Returns lambda.
-double shrink_correlations(MatrixView<const double> contrast, Matrix<double>& S);
+double shrink_correlations(MatrixView<const double> contrast, MatrixView<double> S);
+double shrink_correlations(MatrixView<const float> contrast, MatrixView<float> S);
 
 }  // namespace watersic

@@ -58,15 +58,16 @@ MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_
 }  // namespace
 
 void StageStatistics::shrink() {
-  Moments& moments = weighted.S.empty() ? plain : weighted;
+  Moments& moments = weighted.empty() ? plain : weighted;
   if (!moments.metric_contrast.empty())
     shrink_correlations(moments.metric_contrast, moments.metric());
   moments.metric_contrast = {};
 }
 
 void StageMoments::add_moments(ThreadPool& pool, MatrixView<const float> X,
-                               MatrixView<const float> Xq, Moments& all, Moments& half) const {
-  add_gram_to(pool, X, all.S);
+                               MatrixView<const float> Xq, bool original, Moments& all,
+                               Moments& half) const {
+  if (original) add_gram_to(pool, X, all.S);
   if (Xq.rows() == 0) return;
   add_gram_to(pool, Xq, half.S_quantized);
   if (!drift_) return;
@@ -80,13 +81,14 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStat
   const MatrixView<const float> X = batch.X, Xq = batch.X_quantized;
   StageStatistics &first = halves_[0], &with_S = Xq.rows() == 0 ? half : first;
   if (batch.p.empty()) {
-    add_moments(pool, X, Xq, with_S.plain, half.plain);
+    add_moments(pool, X, Xq, true, with_S.plain, half.plain);
     if (batch.residual.rows() > 0) add_cross_to(pool, batch.residual, Xq, half.residual);
     return;
   }
-  add_moments(pool, X, both_ ? Xq : MatrixView<const float>(), first.plain, half.plain);
+  add_moments(pool, X, both_ ? Xq : MatrixView<const float>(), true, first.plain, half.plain);
   const Matrix<float> weighted_quantized = weighted_rows(Xq, batch.p);
-  add_moments(pool, weighted_rows(X, batch.p), weighted_quantized, with_S.weighted, half.weighted);
+  add_moments(pool, weighted_rows(X, batch.p), weighted_quantized, both_ || Xq.rows() == 0,
+              with_S.weighted, half.weighted);
   if (batch.residual.rows() > 0)
     add_cross_to(pool, weighted_rows(batch.residual, batch.p), weighted_quantized, half.residual);
 }

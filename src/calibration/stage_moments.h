@@ -24,18 +24,19 @@ struct Moments {
   // S_quantized or S.
   const Matrix<double>& metric() const { return S_quantized.empty() ? S : S_quantized; }
   Matrix<double>& metric() { return S_quantized.empty() ? S : S_quantized; }
+  bool empty() const { return metric().empty(); }
 };
 
 struct StageStatistics {
   Moments plain;
   // Each token counted p times; divided by the number of tokens, not by the sum of p. Empty where
-  // tokens were not weighted.
+  // tokens were not weighted. S only where there is one model, or `both` were asked for.
   Moments weighted;
   // E[(r - r') x'^T], weighted where tokens are: outputs x n; empty where not asked for.
   Matrix<double> residual, residual_contrast;
   double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2
 
-  const Moments& used() const { return weighted.S.empty() ? plain : weighted; }
+  const Moments& used() const { return weighted.empty() ? plain : weighted; }
   // Takes what is chance from the metric that is used (calibration/chance.h).
   void shrink();
 };
@@ -51,7 +52,8 @@ struct StageBatch {
 class StageMoments {
  public:
   // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'. both: whether, of
-  // tokens that are weighted, all moments are wanted without weights, too, and not S alone.
+  // tokens that are weighted, all moments are wanted with and without weights. Else S without is
+  // all that there is without, and with weights there is S_quantized in its place.
   explicit StageMoments(bool drift, bool both = true) : drift_(drift), both_(both) {}
 
   // Each batch's first rows go to one half of the tokens, its last to the other.
@@ -63,7 +65,7 @@ class StageMoments {
  private:
   void add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half);
   void add_moments(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
-                   Moments& all, Moments& half) const;
+                   bool original, Moments& all, Moments& half) const;
 
   bool drift_, both_;
   int64_t tokens_ = 0;

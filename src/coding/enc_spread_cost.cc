@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <span>
 
 namespace watersic {
 namespace {
@@ -31,12 +32,15 @@ struct Entry {
   float count;
 };
 
-// What the entries cost where the spread is theirs (`other`) plus `add`.
-float cost_of(const std::vector<Entry>& entries, int add, const BinCosts& costs) {
-  float sum = 0;
-  for (const Entry& e : entries)
-    sum += e.count * costs.of(std::clamp(e.other + add, 0, kSpreads - 1))[e.bin];
-  return sum;
+// What the entries cost where the spread is theirs (`other`) plus first, first + 1, ..., one sum
+// for each element of `sums`.
+void add_costs(const std::vector<Entry>& entries, int first, const BinCosts& costs,
+               std::span<float> sums) {
+  std::ranges::fill(sums, 0.0F);
+  for (const Entry& e : entries) {
+    const float* cost = costs.from(e.other + first, e.bin);
+    for (size_t j = 0; j < sums.size(); ++j) sums[j] += e.count * cost[j];
+  }
 }
 
 // The kinds of the other lines, numbered.
@@ -95,7 +99,7 @@ int bin_of(uint64_t magnitude) {
                   kBins - 1);
 }
 
-BinCosts::BinCosts() : bits_(static_cast<size_t>(kSpreads * kBins)) {
+BinCosts::BinCosts() : bits_(static_cast<size_t>(kWidth * kBins)) {
   constexpr double kEscape = 13;  // of the symbol alone
   for (int j = 0; j < kSpreads; ++j) {
     const double s = std::exp2((j - kUnitSpread) / 8.0);
@@ -106,9 +110,14 @@ BinCosts::BinCosts() : bits_(static_cast<size_t>(kSpreads * kBins)) {
       const double m = b < 64 ? b : std::ldexp(8 + (b - 64) % 8 + 0.5, (b - 64) / 8 + 3);
       const double gaussian =
           m * m / (8 * s * s) * std::log2(std::exp(1.0)) + std::log2(z[b < 64 ? b & 1 : 0]);
-      bits_[static_cast<size_t>(int64_t{j} * kBins + b)] =
+      bits_[static_cast<size_t>(b * kWidth + kSpreads + j)] =
           static_cast<float>(std::min(gaussian, kEscape + 2 * std::log2(1 + m / (8 * s)) + 2));
     }
+  }
+  for (int b = 0; b < kBins; ++b) {
+    const auto row = std::span(bits_).subspan(static_cast<size_t>(b * kWidth), kWidth);
+    std::ranges::fill(row.first(kSpreads), row[kSpreads]);
+    std::ranges::fill(row.last(kSpreads), row[2 * kSpreads - 1]);
   }
 }
 
@@ -141,7 +150,7 @@ LineCosts column_costs(MatrixView<const int32_t> codes, bool trellis,
       const auto entries =
           entries_of(histogram.data() + size * static_cast<size_t>(i), kinds, bins);
       zero[static_cast<size_t>(first + i)] = all_zero(entries) ? 1 : 0;
-      for (int j = 0; j < kSpreads; ++j) result.bits(first + i, j) = cost_of(entries, j, costs);
+      add_costs(entries, 0, costs, result.bits.row(first + i));
     }
   });
   result.zero.assign(zero.begin(), zero.end());
@@ -173,28 +182,7 @@ LineCosts row_costs(MatrixView<const int32_t> codes, bool trellis,
       }
       const auto entries = entries_of(histogram.data(), kinds, bins);
       zero[static_cast<size_t>(r)] = all_zero(entries) ? 1 : 0;
-      // Costs fall towards the best offset and rise from there.
-      auto bits = result.bits.row(r);
-      std::fill(bits.begin(), bits.end(), INFINITY);
-      const auto at = [&](int o) -> float& {
-        return bits[static_cast<size_t>(int64_t{kMaxOffset} + o)];
-      };
-      constexpr int kNear = 8;
-      int low = 0, high = 0, best = 0;
-      at(0) = cost_of(entries, 0, costs);
-      while ((low > best - kNear && low > -kMaxOffset) ||
-             (high < best + kNear && high < kMaxOffset)) {
-        if (low > best - kNear && low > -kMaxOffset) {
-          --low;
-          at(low) = cost_of(entries, low, costs);
-          if (at(low) < at(best)) best = low;
-        }
-        if (high < best + kNear && high < kMaxOffset) {
-          ++high;
-          at(high) = cost_of(entries, high, costs);
-          if (at(high) < at(best)) best = high;
-        }
-      }
+      add_costs(entries, -kMaxOffset, costs, result.bits.row(r));
     }
   });
   result.zero.assign(zero.begin(), zero.end());

@@ -1,6 +1,7 @@
 // What columns and rows cost in each class of spread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -14,15 +15,21 @@ namespace watersic {
 inline constexpr int kBins = 64 + 27 * 8;
 int bin_of(uint64_t magnitude);
 
-// bits(j, bin): of an integer in that bin coded as a Gaussian of spread j, or as an escape where
+// at(j, bin): bits of an integer in that bin coded as a Gaussian of spread j, or as an escape where
 // that is cheaper.
 class BinCosts {
  public:
   BinCosts();
-  const float* of(int spread) const { return &bits_[static_cast<size_t>(spread) * kBins]; }
+  float at(int spread, int bin) const { return from(spread, bin)[0]; }
+  // Of spreads `spread`, `spread` + 1, ... in a row; those outside count as the nearest.
+  const float* from(int spread, int bin) const {
+    return &bits_[static_cast<size_t>(bin * kWidth + std::clamp(spread, -kSpreads, kSpreads) +
+                                      kSpreads)];
+  }
 
  private:
-  std::vector<float> bits_;
+  static constexpr int kWidth = 3 * kSpreads;
+  std::vector<float> bits_;  // kBins x kWidth
 };
 
 // The costs of lines (columns or rows) in each class; `zero`: nothing but zeros.

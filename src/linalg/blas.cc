@@ -88,9 +88,9 @@ void tiled_solve(ThreadPool& pool, Op op, MatrixView<const T> L, MatrixView<T> X
   });
 }
 
-// The tile of S at (i, j) += X^T Y, the products summed in T over kGramRows rows, then in float64.
-template <class T>
-void cross_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<double> S, int64_t i,
+// The tile of S at (i, j) += X^T Y, the products summed in T over kGramRows rows, then as S is.
+template <class T, class Sum>
+void cross_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S, int64_t i,
                 int64_t j) {
   const int64_t height = std::min(kPanel, X.cols() - i), width = std::min(kPanel, Y.cols() - j);
   std::vector<T> sum(static_cast<size_t>(height * width));
@@ -100,15 +100,15 @@ void cross_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<double>
               X.data() + k * X.stride() + i, narrow(X.stride()), Y.data() + k * Y.stride() + j,
               narrow(Y.stride()), T{0}, sum.data(), narrow(width));
     for (int64_t r = 0; r < height; ++r) {
-      double* s = S.data() + (i + r) * S.stride() + j;
+      Sum* s = S.data() + (i + r) * S.stride() + j;
       for (int64_t c = 0; c < width; ++c)
-        s[c] += static_cast<double>(sum[static_cast<size_t>(r * width + c)]);
+        s[c] += static_cast<Sum>(sum[static_cast<size_t>(r * width + c)]);
     }
   }
 }
 
-template <class T>
-void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<double> S) {
+template <class T, class Sum>
+void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S) {
   const int64_t n = X.cols();
   assert(S.rows() == n && S.cols() == n);
   one_blas_thread();
@@ -117,7 +117,7 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<double> S) {
   pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
     const auto [i, j] = lower_tile(tile);
     const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
-    cross_tile(X, X, S, i, j);
+    cross_tile<T>(X, X, S, i, j);
     for (int64_t r = 0; r < height; ++r)
       for (int64_t c = 0; c < width && j + c < i + r; ++c) S(j + c, i + r) = S(i + r, j + c);
   });
@@ -158,6 +158,9 @@ void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S)
 void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S) {
   tiled_gram(pool, X, S);
 }
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S) {
+  tiled_gram(pool, X, S);
+}
 
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
                MatrixView<double> S) {
@@ -165,7 +168,7 @@ void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const flo
   one_blas_thread();
   const int64_t across = tile_count(Y.cols(), kPanel);
   pool.parallel_for(tile_count(X.cols(), kPanel) * across, [&](int64_t tile) {
-    cross_tile(X, Y, S, tile / across * kPanel, tile % across * kPanel);
+    cross_tile<float>(X, Y, S, tile / across * kPanel, tile % across * kPanel);
   });
 }
 

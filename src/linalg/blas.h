@@ -23,6 +23,8 @@ void gemm(ThreadPool& pool, Op op_a, Op op_b, double alpha, MatrixView<const dou
 constexpr int64_t kGramRows = 512;
 void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S);
 void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S);
+// Summed in float32 throughout: for moments of few tokens, whose chance is far above its rounding.
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S);
 
 // S += X^T Y for X (k x m), Y (k x n), S m x n; summed as in add_gram.
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,

@@ -99,13 +99,15 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
                                                  const OutputGradients& gradients, bool weighted,
                                                  const Sharing& sharing) {
   ThreadPool& pool = context.pool();
-  Streams streams(context, config, static_cast<int64_t>(windows.front().size()),
-                  embed_windows(config, source, windows), false);
+  const auto length = static_cast<int64_t>(windows.front().size());
+  // Those whose gradients there are: enough to tell layers apart.
+  const auto some = windows.first(static_cast<size_t>(gradients.tokens() / length));
+  Streams streams(context, config, length, embed_windows(config, source, some), false);
   std::vector<LayerSensitivity> out;
   std::vector<LayerParts> parts;
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
-    const auto [metrics, tokens] = gradients.of_block(block);
+    const TokenWeights& tokens = gradients.token_weights(block);
     for (const Capture stage : kStages) {
       StageStatistics statistics = streams.statistics(
           stage,
@@ -117,7 +119,7 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
         context.check();
         out.push_back({.name = layer.site.name, .weights = layer.weights()});
         parts.push_back(parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
-                                 metrics[layer.site.linear], layer.site.heads));
+                                 gradients.metric(block, layer.site.linear), layer.site.heads));
       }
     }
     streams.end_block();

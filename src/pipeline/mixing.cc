@@ -55,7 +55,7 @@ void golden_section(int steps, const std::function<double(double)>& tried) {
 
 Moments mixed(const StageStatistics& statistics, double e_q, double e_a) {
   Moments plain = toward_original(statistics.plain, e_q);
-  if (statistics.weighted.S.empty()) return plain;
+  if (statistics.weighted.empty()) return plain;
   Moments out = toward_original(statistics.weighted, e_q);
   for (Matrix<double> Moments::*M : {&Moments::S, &Moments::S_quantized, &Moments::drift,
                                      &Moments::metric_contrast, &Moments::drift_contrast})

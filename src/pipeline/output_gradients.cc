@@ -4,11 +4,12 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "calibration/chance.h"
 #include "linalg/blas.h"
 #include "model/block_backward.h"
 #include "model/forward.h"
 #include "model/model_backward.h"
+#include "model/rope.h"
+#include "pipeline/gradient_sums.h"
 
 namespace watersic {
 namespace {
@@ -44,111 +45,50 @@ void add_logit_metric(ThreadPool& pool, MatrixView<const float> difference,
 
 int64_t token_count(const ModelConfig& config, std::span<const std::vector<int32_t>> windows) {
   const auto length = static_cast<int64_t>(windows.front().size());
-  const int64_t each = 2 * static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
+  const int64_t each = static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
   const int64_t most = std::min(OutputGradients::kTokens, OutputGradients::kBytes / each);
   return std::clamp<int64_t>(most / length, 1, static_cast<int64_t>(windows.size())) * length;
 }
 
-// G += g g^T over tokens, or its diagonal; contrast: over the first half of them less the rest, of
-// whole matrices only.
-void add_metric(ThreadPool& pool, MatrixView<const float> g, Matrix<double>& G,
-                Matrix<double>& contrast) {
-  const int64_t a = g.cols();
-  if (a > OutputGradients::kMostRows) {
-    if (G.empty()) G = Matrix<double>(1, a);
-    for (int64_t i = 0; i < g.rows(); ++i)
-      for (int64_t k = 0; k < a; ++k) G(0, k) += static_cast<double>(g(i, k)) * g(i, k);
-    return;
-  }
-  if (G.empty()) G = contrast = Matrix<double>(a, a);
-  const int64_t middle = (g.rows() + 1) / 2;
-  double sign = 1;
-  for (const auto& half : {g.block(0, 0, middle, a), g.block(middle, 0, g.rows() - middle, a)}) {
-    Matrix<float> sum(a, a);
-    if (half.rows() > 0) gemm(pool, Op::kTranspose, Op::kNone, 1.0F, half, half, 0.0F, sum);
-    for (size_t i = 0; i < G.values().size(); ++i) {
-      const auto x = static_cast<double>(sum.values()[i]);
-      G.values()[i] += x;
-      contrast.values()[i] += sign * x;
-    }
-    sign = -1;
-  }
-}
-
-// From the energies |g|^2 of the outputs' gradients, by layer and token.
-TokenWeights token_weights(const ModelConfig& config,
-                           const std::array<std::vector<double>, kLinears>& energies) {
-  // The gradients are of one drawn y for each token: a noisy measure of what errors there cost, and
-  // a power below 1 is worth more than the measure itself.
-  constexpr double kPower = 0.7;
-  TokenWeights out;
-  for (const LinearSite& site : linear_sites(config, 0)) {
-    const std::vector<double>& energy = energies[site.linear];
-    std::vector<float>& weights = out[static_cast<size_t>(site.input)];
-    weights.resize(energy.size());
-    double mean = 0;
-    for (const double e : energy) mean += e / static_cast<double>(energy.size());
-    if (mean > 0)
-      for (size_t t = 0; t < energy.size(); ++t) weights[t] += static_cast<float>(energy[t] / mean);
-  }
-  for (std::vector<float>& weights : out) {
-    const auto tokens = static_cast<double>(weights.size());
-    double mean = 0, variance = 0;
-    for (float& w : weights) {
-      w = std::pow(w, static_cast<float>(kPower));
-      mean += static_cast<double>(w) / tokens;
-    }
-    if (!(mean > 0)) {
-      std::ranges::fill(weights, 1.0F);
-      continue;
-    }
-    for (float& w : weights) {
-      w = static_cast<float>(static_cast<double>(w) / mean - 1);
-      variance += static_cast<double>(w) * w / tokens;
-    }
-    // A few heavy tokens tell little of the others: sums weighted like this are worth those of
-    // 1 / (1 + variance) of the tokens, which shall be half of them at least.
-    const auto lean = static_cast<float>(1 / std::sqrt(std::max(1.0, variance)));
-    for (float& w : weights) w = 1 + lean * w;
-  }
-  return out;
-}
-
 }  // namespace
 
-OutputGradients::OutputGradients(const Context& context, const ModelConfig& config,
-                                 const WeightSource& source,
-                                 std::span<const std::vector<int32_t>> windows, uint64_t seed)
-    : context_(context),
-      pool_(context.pool()),
-      config_(config),
-      source_(source),
-      length_(static_cast<int64_t>(windows.front().size())),
-      tokens_(token_count(config, windows)),
-      batch_(std::max<int64_t>(1, kBatchTokens / length_) * length_),
-      rope_(config, length_),
-      inputs_(static_cast<size_t>(config.blocks)),
-      gradients_(inputs_.size()) {
-  std::vector<Matrix<float>> X;
-  const auto each = static_cast<size_t>(batch_ / length_),
-             all = static_cast<size_t>(tokens_ / length_);
-  for (size_t first = 0; first < all; first += each)
-    X.push_back(
-        embed_windows(config_, source_, windows.subspan(first, std::min(each, all - first))));
-  for (size_t block = 0; block < inputs_.size(); ++block) {
-    inputs_[block] = X;
-    const BlockWeights weights = load_block(pool_, config_, source_, static_cast<int64_t>(block));
-    for (Matrix<float>& batch : X) {
-      context_.check();
-      forward_block(pool_, config_, rope_, weights, length_, batch);
+// The two passes, which leave what they find in `out`.
+class OutputGradients::Pass {
+ public:
+  Pass(const Context& context, const ModelConfig& config, const WeightSource& source,
+       int64_t length, OutputGradients& out)
+      : context_(context),
+        pool_(context.pool()),
+        config_(config),
+        source_(source),
+        length_(length),
+        rope_(config, length),
+        inputs_(static_cast<size_t>(config.blocks)),
+        out_(out) {}
+
+  void forward(std::span<const std::vector<int32_t>> windows) {
+    const auto each = static_cast<size_t>(std::max<int64_t>(1, kBatchTokens / length_));
+    for (size_t first = 0; first < windows.size(); first += each)
+      X_.push_back(embed_windows(config_, source_,
+                                 windows.subspan(first, std::min(each, windows.size() - first))));
+    for (int64_t block = 0; block < config_.blocks; ++block) {
+      inputs_[static_cast<size_t>(block)] = X_;
+      const BlockWeights weights = load_block(pool_, config_, source_, block);
+      for (Matrix<float>& batch : X_) {
+        context_.check();
+        forward_block(pool_, config_, rope_, weights, length_, batch);
+      }
     }
   }
-  {
+
+  // From the last block's output to the gradient there.
+  void through_head(uint64_t seed) {
     const OutputHead head(config_, source_);
     Rng rng(seed);
-    head_ = {.S = Matrix<double>(config_.hidden, config_.hidden),
-             .metric = Matrix<double>(1, config_.vocabulary)};
-    for (Matrix<float>& batch : X) {
+    HeadStatistics& sums = out_.head_;
+    sums = {.S = Matrix<double>(config_.hidden, config_.hidden),
+            .metric = Matrix<double>(1, config_.vocabulary)};
+    for (Matrix<float>& batch : X_) {
       for (int64_t first = 0; first < batch.rows(); first += kLossRows) {
         context_.check();
         const int64_t rows = std::min(kLossRows, batch.rows() - first);
@@ -157,64 +97,96 @@ OutputGradients::OutputGradients(const Context& context, const ModelConfig& conf
         std::vector<int32_t> drawn;
         for (int64_t i = 0; i < rows; ++i) drawn.push_back(draw(logits.row(i), rng));
         nll_loss(pool_, 1, drawn, logits);
-        add_gram(pool_, head.inputs(pool_, some), head_.S);
-        add_logit_metric(pool_, logits, drawn, head_.metric.row(0));
+        add_gram(pool_, head.inputs(pool_, some), sums.S);
+        add_logit_metric(pool_, logits, drawn, sums.metric.row(0));
         const Matrix<float> gradient = head.backward(pool_, some, logits);
         for (int64_t i = 0; i < rows; ++i) std::ranges::copy(gradient.row(i), some.row(i).begin());
       }
     }
+    for (Matrix<double>* sum : {&sums.S, &sums.metric}) mean_of(*sum);
   }
-  for (Matrix<double>* sum : {&head_.S, &head_.metric})
-    for (double& x : sum->values()) x /= static_cast<double>(tokens_);
-  for (size_t block = inputs_.size(); block-- > 0;) {
-    gradients_[block] = X;
-    if (block == 0) break;
-    const BlockWeights weights = load_block(pool_, config_, source_, static_cast<int64_t>(block));
-    for (size_t b = 0; b < X.size(); ++b) {
-      context_.check();
-      backward_block(pool_, config_, rope_, weights, length_, inputs_[block][b], X[b], {});
+
+  void backward(bool layers) {
+    if (layers) out_.blocks_.resize(inputs_.size());
+    for (int64_t block = config_.blocks - 1; block >= 0; --block) {
+      const BlockWeights weights = load_block(pool_, config_, source_, block);
+      std::array<GradientSums, kLinears> sums;
+      LinearGradientFn seen;
+      if (layers)
+        seen = [&](Linear linear, const LinearGradient& layer) {
+          sums[linear].add(pool_, layer.dY);
+        };
+      std::vector<Matrix<float>>& inputs = inputs_[static_cast<size_t>(block)];
+      for (size_t b = 0; b < X_.size(); ++b) {
+        context_.check();
+        backward_block(pool_, config_, rope_, weights, length_, inputs[b], X_[b], seen);
+        inputs[b] = {};
+      }
+      if (layers) keep(sums, out_.blocks_[static_cast<size_t>(block)]);
+    }
+    Matrix<double>& stream = out_.stream_;
+    stream = Matrix<double>(config_.hidden, config_.hidden);
+    for (const Matrix<float>& gradient : X_) add_gram(pool_, gradient, stream);
+    mean_of(stream);
+  }
+
+ private:
+  void mean_of(Matrix<double>& sum) const {
+    for (double& x : sum.values()) x /= static_cast<double>(out_.tokens_);
+  }
+  void keep(std::array<GradientSums, kLinears>& sums, BlockGradients& block) {
+    block.tokens = watersic::token_weights(config_, sums);
+    for (const LinearSite& site : linear_sites(config_, 0)) {
+      GradientSums& layer = sums[site.linear];
+      Stored& stored = block.metrics[site.linear];
+      stored = {.at = 0, .rows = site.rows, .diagonal = layer.is_diagonal()};
+      stored.at = out_.scratch_.put(layer.take_metric());
     }
   }
+
+  const Context& context_;
+  ThreadPool& pool_;
+  const ModelConfig& config_;
+  const WeightSource& source_;
+  int64_t length_;
+  RopeTable rope_;
+  std::vector<Matrix<float>> X_;                    // by batch: the stream, and then its gradient
+  std::vector<std::vector<Matrix<float>>> inputs_;  // by block and batch: the stream before it
+  OutputGradients& out_;
+};
+
+OutputGradients::OutputGradients(const Context& context, const ModelConfig& config,
+                                 const WeightSource& source,
+                                 std::span<const std::vector<int32_t>> windows, uint64_t seed,
+                                 const std::filesystem::path& scratch, bool layers)
+    : tokens_(token_count(config, windows)), scratch_(scratch) {
+  const auto length = static_cast<int64_t>(windows.front().size());
+  Pass pass(context, config, source, length, *this);
+  pass.forward(windows.first(static_cast<size_t>(tokens_ / length)));
+  pass.through_head(seed);
+  pass.backward(layers);
 }
 
-Matrix<double> OutputGradients::stream() const {
-  Matrix<double> out(config_.hidden, config_.hidden);
-  const BlockWeights weights = load_block(pool_, config_, source_, 0);
-  std::vector<Matrix<float>> gradients = gradients_.front();
-  for (size_t b = 0; b < gradients.size(); ++b) {
-    context_.check();
-    backward_block(pool_, config_, rope_, weights, length_, inputs_.front()[b], gradients[b], {});
-    add_gram(pool_, gradients[b], out);
+Matrix<double> OutputGradients::metric(int64_t block, Linear linear) const {
+  const Stored& stored = blocks_[static_cast<size_t>(block)].metrics[linear];
+  const int64_t a = stored.rows;
+  std::vector<float> values(static_cast<size_t>(stored.diagonal ? a : a * (a + 1) / 2));
+  scratch_.get(stored.at, values);
+  Matrix<double> out(stored.diagonal ? 1 : a, a);
+  if (stored.diagonal) {
+    std::ranges::copy(values, out.row(0).begin());
+    return out;
   }
-  for (double& x : out.values()) x /= static_cast<double>(tokens_);
+  const float* next = values.data();
+  for (int64_t i = 0; i < a; ++i)
+    for (int64_t j = 0; j <= i; ++j) out(i, j) = out(j, i) = *next++;
   return out;
 }
 
-BlockGradients OutputGradients::of_block(int64_t block) const {
-  OutputMetrics out, contrasts;
-  std::array<std::vector<double>, kLinears> energies;
-  const BlockWeights weights = load_block(pool_, config_, source_, block);
-  const auto& inputs = inputs_[static_cast<size_t>(block)];
-  std::vector<Matrix<float>> gradients = gradients_[static_cast<size_t>(block)];
-  for (size_t b = 0; b < inputs.size(); ++b) {
-    context_.check();
-    backward_block(pool_, config_, rope_, weights, length_, inputs[b], gradients[b],
-                   [&](Linear linear, const LinearGradient& layer) {
-                     for (int64_t i = 0; i < layer.dY.rows(); ++i) {
-                       double energy = 0;
-                       for (const float g : layer.dY.row(i)) energy += static_cast<double>(g) * g;
-                       energies[static_cast<size_t>(linear)].push_back(energy);
-                     }
-                     add_metric(pool_, layer.dY, out[static_cast<size_t>(linear)],
-                                contrasts[static_cast<size_t>(linear)]);
-                   });
-  }
-  for (OutputMetrics* metrics : {&out, &contrasts})
-    for (Matrix<double>& G : *metrics)
-      for (double& g : G.values()) g /= static_cast<double>(tokens_);
-  for (size_t l = 0; l < out.size(); ++l)
-    if (!contrasts[l].empty()) shrink_correlations(contrasts[l], out[l]);
-  return {.metrics = std::move(out), .tokens = token_weights(config_, energies)};
+OutputMetrics OutputGradients::metrics(int64_t block) const {
+  OutputMetrics out;
+  for (size_t l = 0; l < out.size(); ++l) out[l] = metric(block, static_cast<Linear>(l));
+  return out;
 }
 
 }  // namespace watersic

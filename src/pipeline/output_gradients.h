@@ -3,14 +3,13 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
+#include <filesystem>
 #include <span>
 #include <vector>
 
 #include "base/context.h"
-#include "base/threads.h"
+#include "io/scratch_file.h"
 #include "model/config.h"
-#include "model/rope.h"
 #include "model/weights.h"
 #include "watersic/matrix.h"
 
@@ -26,11 +25,6 @@ using OutputMetrics = std::array<Matrix<double>, kLinears>;
 // those on whose gradients were taken count 1.
 using TokenWeights = std::array<std::vector<float>, kCaptures>;
 
-struct BlockGradients {
-  OutputMetrics metrics;
-  TokenWeights tokens;
-};
-
 // What the output head's matrix sees, and what errors of its logits do: e of token v's logit makes
 // a KL of 1/2 E[p_v (1 - p_v)] e^2 nats.
 struct HeadStatistics {
@@ -38,35 +32,49 @@ struct HeadStatistics {
   Matrix<double> metric;  // E[p_v (1 - p_v)], 1 x vocabulary
 };
 
-// One forward and one backward pass over the original model. In memory: the stream and its gradient
-// at every block's boundary, of as many windows as fit in kBytes (one at least, and kTokens at
-// most).
+// One forward and one backward pass over the original model. In memory: the stream at every block's
+// boundary, of as many windows as fit in kBytes (one at least, and kTokens at most). The metrics
+// are kept in a temporary file.
 class OutputGradients {
  public:
-  static constexpr int64_t kMostRows = 8192, kTokens = 16384, kBytes = int64_t{2} << 30;
+  static constexpr int64_t kMostRows = 8192, kTokens = 16384, kBytes = int64_t{1} << 30;
 
-  // May be stopped between steps. `config` and `source` must outlive the object.
+  // May be stopped between steps. `scratch`: beside which the temporary file is made. `layers`:
+  // whether metrics and weights of blocks are wanted.
   OutputGradients(const Context& context, const ModelConfig& config, const WeightSource& source,
-                  std::span<const std::vector<int32_t>> windows, uint64_t seed);
+                  std::span<const std::vector<int32_t>> windows, uint64_t seed,
+                  const std::filesystem::path& scratch, bool layers = true);
 
-  // Runs the block's backward pass again.
-  BlockGradients of_block(int64_t block) const;
-  // E[g g^T], n x n, of errors of the stream that enters the first block. Likewise.
-  Matrix<double> stream() const;
+  // Only with `layers`.
+  Matrix<double> metric(int64_t block, Linear linear) const;
+  OutputMetrics metrics(int64_t block) const;
+  const TokenWeights& token_weights(int64_t block) const {
+    return blocks_[static_cast<size_t>(block)].tokens;
+  }
+  // E[g g^T], n x n, of errors of the stream that enters the first block.
+  const Matrix<double>& stream() const { return stream_; }
   const HeadStatistics& head() const { return head_; }
 
   int64_t tokens() const { return tokens_; }
 
  private:
-  Context context_;
-  ThreadPool& pool_;
-  const ModelConfig& config_;
-  const WeightSource& source_;
-  int64_t length_, tokens_, batch_;  // tokens of a window, of all, and of a batch of windows
-  RopeTable rope_;
-  std::vector<std::vector<Matrix<float>>> inputs_;     // by block and batch: the stream before it
-  std::vector<std::vector<Matrix<float>>> gradients_;  // with respect to the stream behind it
+  // A layer's metric in the scratch file: the lower triangle row by row, or the diagonal.
+  struct Stored {
+    int64_t at = 0, rows = 0;
+    bool diagonal = false;
+  };
+  struct BlockGradients {
+    std::array<Stored, kLinears> metrics;
+    TokenWeights tokens;
+  };
+
+  class Pass;
+
+  int64_t tokens_;
   HeadStatistics head_;
+  Matrix<double> stream_;
+  std::vector<BlockGradients> blocks_;
+  ScratchFile scratch_;
 };
 
 }  // namespace watersic

@@ -11,6 +11,7 @@
 #include "model/forward.h"
 #include "model/model_backward.h"
 #include "quant/distortion.h"
+#include "support/test_folder.h"
 #include "support/tiny_models.h"
 
 namespace watersic {
@@ -29,8 +30,11 @@ class OutputGradientsTest : public testing::Test {
             static_cast<int32_t>(rng.below(static_cast<uint64_t>(config_.vocabulary))));
     }
   }
-  OutputGradients gradients(uint64_t seed) { return {pool_, config_, source_, windows_, seed}; }
+  OutputGradients gradients(uint64_t seed) {
+    return {pool_, config_, source_, windows_, seed, folder_ / "out"};
+  }
 
+  TestFolder folder_{"output-gradients"};
   ThreadPool pool_{2};
   ModelConfig config_ = parse_config(tiny_config("llama"), "config.json");
   MemorySource source_ = random_model(config_, 1);
@@ -51,7 +55,7 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
   const OutputHead head(config_, source_);
   Rng rng(4);
   for (int64_t block = 0; block < config_.blocks; ++block) {
-    const OutputMetrics metrics = all.of_block(block).metrics;
+    const OutputMetrics metrics = all.metrics(block);
     for (const LinearSite& site : linear_sites(config_, block)) {
       const Matrix<double>& G = metrics[site.linear];
       ASSERT_EQ(G.rows(), site.rows);
@@ -78,9 +82,8 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
 }
 
 TEST_F(OutputGradientsTest, DependOnTheSeedOnly) {
-  const OutputMetrics one = gradients(3).of_block(1).metrics,
-                      same = gradients(3).of_block(1).metrics,
-                      other = gradients(4).of_block(1).metrics;
+  const OutputMetrics one = gradients(3).metrics(1), same = gradients(3).metrics(1),
+                      other = gradients(4).metrics(1);
   for (size_t l = 0; l < one.size(); ++l) {
     EXPECT_TRUE(std::ranges::equal(one[l].values(), same[l].values()));
     EXPECT_FALSE(std::ranges::equal(one[l].values(), other[l].values()));
@@ -88,8 +91,9 @@ TEST_F(OutputGradientsTest, DependOnTheSeedOnly) {
 }
 
 TEST_F(OutputGradientsTest, WeighTokensByTheErrorsThatTheyMake) {
-  const BlockGradients found = gradients(3).of_block(1);
-  for (const std::vector<float>& weights : found.tokens) {
+  const OutputGradients all = gradients(3);
+  const TokenWeights& found = all.token_weights(1);
+  for (const std::vector<float>& weights : found) {
     ASSERT_EQ(weights.size(), windows_.size() * kLength);
     double sum = 0, squares = 0;
     for (const float w : weights) {
@@ -105,7 +109,7 @@ TEST_F(OutputGradientsTest, WeighTokensByTheErrorsThatTheyMake) {
     double sum = 0;
     for (size_t w = 0; w < windows_.size(); ++w)
       for (int64_t t = from; t < to; ++t)
-        sum += found.tokens[static_cast<size_t>(stage)][w * kLength + static_cast<size_t>(t)];
+        sum += found[static_cast<size_t>(stage)][w * kLength + static_cast<size_t>(t)];
     return sum / static_cast<double>(static_cast<int64_t>(windows_.size()) * (to - from));
   };
   EXPECT_GT(mean(Capture::kQkv, 0, 8), 1.1 * mean(Capture::kQkv, kLength - 8, kLength));
@@ -114,7 +118,7 @@ TEST_F(OutputGradientsTest, WeighTokensByTheErrorsThatTheyMake) {
 // Of the embedding through the stream, of the head through the logits.
 TEST_F(OutputGradientsTest, ForetellTheKlOfErrorsByToken) {
   const OutputGradients all = gradients(3);
-  const Matrix<double> stream = all.stream();
+  const Matrix<double>& stream = all.stream();
   const int64_t n = config_.hidden;
   double trace = 0, inputs = 0, heads = 0;
   for (int64_t i = 0; i < n; ++i) trace += stream(i, i), inputs += all.head().S(i, i);

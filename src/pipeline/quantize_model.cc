@@ -108,14 +108,15 @@ class ModelQuantizer {
 
     if (*options_.model.basis != Basis::kNative) turn_basis(windows, work);
     const Allocation allocation = *options_.model.allocation;
+    const bool by_layer =
+        metrics_minded() || *options_.model.token_weighting || allocation == Allocation::kGradient;
     const bool embeddings_left =
         std::any_of(embeddings_.begin(), embeddings_.end(),
                     [&](const EmbeddingPlan& plan) { return !work.matrix(plan.name); });
-    if (metrics_minded() || *options_.model.token_weighting ||
-        allocation == Allocation::kGradient || (length > 0 && embeddings_left)) {
+    if (by_layer || (length > 0 && embeddings_left)) {
       watch_.stage("gradients");
       gradients_ = std::make_unique<OutputGradients>(context_, basis_.config(), basis_.weights(),
-                                                     windows, options_.seed);
+                                                     windows, options_.seed, scratch(), by_layer);
     }
     if (allocation != Allocation::kUniform) share_bits_unevenly(windows, work);
 
@@ -124,7 +125,7 @@ class ModelQuantizer {
     if (length > 0) {
       streams.emplace(context_, basis_.config(), length,
                       embed_windows(basis_.config(), basis_.weights(), windows),
-                      *options_.model.drift);
+                      *options_.model.drift, scratch());
     }
     for (const EmbeddingPlan& plan : embeddings_) {
       if (plan.is_head()) continue;
@@ -269,6 +270,7 @@ class ModelQuantizer {
     }
     return sum / weights;
   }
+  std::filesystem::path scratch() const { return output_.string() + ".scratch"; }
   bool metrics_minded() const { return *options_.model.output_metric; }
 
   std::vector<std::vector<int32_t>> windows_of(const WorkFolder& work) {
@@ -299,8 +301,7 @@ class ModelQuantizer {
     BlockWeights weights = load_block(pool_, basis_.config(), basis_.weights(), block);
     if (zero_rows_.contains(block)) take_out(zero_rows_.at(block), weights);
     if (streams != nullptr) streams->begin_block(weights);
-    BlockGradients gradients;
-    bool measured = false;
+    const bool minded = metrics_minded() || *options_.model.token_weighting;
     const double before = report_bits_;
     int64_t block_weights = 0;
     for (const Capture stage : kStages) {
@@ -313,13 +314,8 @@ class ModelQuantizer {
         finished = std::move(*saved);
         if (streams != nullptr) streams->pass(stage);
       } else {
-        if ((metrics_minded() || *options_.model.token_weighting) && !measured) {
-          watch_.stage("gradients");
-          gradients = gradients_->of_block(block);
-          if (!metrics_minded()) gradients.metrics = {};
-          measured = true;
-        }
-        finished = StageQuantizer(context_, options_, budget_, weights, gradients, streams, watch_)
+        finished = StageQuantizer(context_, options_, budget_, weights,
+                                  minded ? gradients_.get() : nullptr, streams, watch_)
                        .run(stage, layers);
         work.save_stage(block, stage, finished);
       }
@@ -378,7 +374,7 @@ class ModelQuantizer {
   Json identity_;
   QuantizeReport report_;
   Stopwatch watch_;
-  std::unique_ptr<OutputGradients> gradients_;  // with a metric of the outputs
+  std::unique_ptr<OutputGradients> gradients_;  // where something minds them
   double report_bits_ = 0;                      // spent so far
 };
 

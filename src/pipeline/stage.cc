@@ -70,7 +70,8 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
   const ModelOptions& model = options_.model;
   const bool attention = watersic && *model.attention_weighting && stage == Capture::kQkv;
   std::span<const float> tokens;
-  if (watersic && *model.token_weighting) tokens = gradients_.tokens[static_cast<size_t>(stage)];
+  if (watersic && *model.token_weighting)
+    tokens = gradients_->token_weights(weights_.block)[static_cast<size_t>(stage)];
   statistics_ =
       streams_->statistics(stage, {.drift = watersic && *model.drift,
                                    .attention = attention,
@@ -80,7 +81,7 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
                                                (stage == Capture::kO || stage == Capture::kDown)});
   if (!watersic) return;
   // The rivals' moments stay as they are.
-  if (rivals && statistics_.weighted.S.empty()) statistics_.weighted = statistics_.plain;
+  if (rivals && statistics_.weighted.empty()) statistics_.weighted = statistics_.plain;
   statistics_.shrink();
 }
 
@@ -91,11 +92,13 @@ const Moments& StageQuantizer::moments_at(double e_q, double e_a) {
   return mixed_;
 }
 
-LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& moments) const {
+LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& moments) {
   LayerProblem out{.W = weights_.linear[layer.site.linear].weight, .S = statistics_.plain.S};
   // LMMSE, where it is asked for, and the metric of the outputs don't go together.
-  if (is_ours(layer) && !settled(layer.options).lmmse)
-    out.output_metric = gradients_.metrics[layer.site.linear];
+  output_metric_ = {};
+  if (is_ours(layer) && !settled(layer.options).lmmse && *options_.model.output_metric)
+    output_metric_ = gradients_->metric(weights_.block, layer.site.linear);
+  out.output_metric = output_metric_;
   out.heads = layer.site.heads;
   if (is_gptq(layer.options.method)) {
     // As the papers ran it: the moments of what it will see, the original weights as the target.
@@ -174,15 +177,15 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
   out.capture_error = statistics_.capture_error;
   out.sensitivity = layer.sensitivity;
   out.mixing = mixing_;
-  if (!eigenvalues_.empty()) set_limit(layer, mean_square(W), out);
+  if (!eigenvalues_.empty()) set_limit(mean_square(W), out);
   bytes = std::move(done.bytes);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return out;
 }
 
 // Of the distortion that was minimised: with a metric of the outputs the weighted one.
-void StageQuantizer::set_limit(const LayerPlan& layer, double variance, LayerReport& report) const {
-  const Matrix<double>& metric = gradients_.metrics[layer.site.linear];
+void StageQuantizer::set_limit(double variance, LayerReport& report) const {
+  const Matrix<double>& metric = output_metric_;
   Limit limit;
   if (report.weighted_distortion > 0) {
     std::vector<double> outputs;

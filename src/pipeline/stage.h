@@ -38,11 +38,11 @@ void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& p
 
 class StageQuantizer {
  public:
-  // `weights`: the original block's. `gradients`: of its layers' outputs; empty ones without.
+  // `weights`: the original block's. `gradients`: null where neither rounding nor tokens mind them.
   // `streams`: null without calibration. `options.model` must be resolved. All must outlive the
   // object.
   StageQuantizer(const Context& context, const QuantizeOptions& options, const RateBudget& budget,
-                 const BlockWeights& weights, const BlockGradients& gradients, Streams* streams,
+                 const BlockWeights& weights, const OutputGradients* gradients, Streams* streams,
                  Stopwatch& watch)
       : context_(context),
         pool_(context.pool()),
@@ -60,12 +60,13 @@ class StageQuantizer {
   void gather(Capture stage, const std::vector<LayerPlan>& layers);
   void search(Capture stage, const std::vector<LayerPlan>& layers);
   const Moments& moments_at(double e_q, double e_a);
-  LayerProblem problem(const LayerPlan& layer, const Moments& moments) const;
+  // Valid until the next call.
+  LayerProblem problem(const LayerPlan& layer, const Moments& moments);
   QuantizerOptions options_of(const LayerPlan& layer, const RateBudget& budget) const;
   LayerReport kept(const LayerPlan& layer) const;
   LayerReport quantized(const LayerPlan& layer, const RateBudget& budget,
                         std::vector<std::byte>& bytes);
-  void set_limit(const LayerPlan& layer, double variance, LayerReport& report) const;
+  void set_limit(double variance, LayerReport& report) const;
   std::vector<OutlierReport> outliers() const;
 
   const Context& context_;
@@ -73,12 +74,13 @@ class StageQuantizer {
   const QuantizeOptions& options_;
   const RateBudget& budget_;
   const BlockWeights& weights_;
-  const BlockGradients& gradients_;
+  const OutputGradients* gradients_;
   Streams* streams_;
   Stopwatch& watch_;
 
   StageStatistics statistics_;
   Moments mixed_;
+  Matrix<double> output_metric_;  // of the layer at hand
   MixingReport mixing_;
   std::vector<double> eigenvalues_;  // of the plain S; only if limits are reported
 };

@@ -12,14 +12,16 @@
 namespace watersic {
 
 Streams::Streams(const Context& context, const ModelConfig& config, int64_t length, Matrix<float> X,
-                 bool two)
+                 bool two, const std::filesystem::path& scratch)
     : context_(context),
       pool_(context.pool()),
       config_(config),
       rope_(config, length),
       length_(length),
       two_(two),
-      X_(std::move(X)) {
+      X_(std::move(X)),
+      scratch_(scratch),
+      keeps_(two && !scratch.empty()) {
   if (two_) Xq_ = X_;
 }
 
@@ -27,7 +29,7 @@ void Streams::for_each_batch(const std::function<void(const Batch&)>& body) {
   const int64_t windows = std::max<int64_t>(1, kBatchTokens / length_), step = windows * length_;
   for (int64_t row = 0; row < X_.rows(); row += step) {
     context_.check();
-    const Batch batch{row, std::min(step, X_.rows() - row)};
+    const Batch batch{static_cast<size_t>(row / step), row, std::min(step, X_.rows() - row)};
     try {
       body(batch);
     } catch (const Error& e) {
@@ -35,6 +37,11 @@ void Streams::for_each_batch(const std::function<void(const Batch&)>& body) {
                               (row + batch.rows) / length_ - 1, e.what()));
     }
   }
+}
+
+void Streams::forget() {
+  kept_.clear();
+  scratch_.clear();
 }
 
 void Streams::begin_block(BlockWeights original) {
@@ -59,14 +66,22 @@ Matrix<float> Streams::input_of(Capture stage, const BlockWeights& weights,
 // when the next stage begins.
 void Streams::bring_up_to(Capture stage, const Batch& batch) {
   if (!two_ || stage != Capture::kGateUp) return;
-  add_linear(pool_, quantized_, kOutput, length_,
-             input_of(Capture::kO, quantized_, part(Xq_, batch)), part(Xq_, batch));
+  add_linear(pool_, quantized_, kOutput, length_, quantized_input(Capture::kO, batch),
+             part(Xq_, batch));
+}
+
+Matrix<float> Streams::quantized_input(Capture stage, const Batch& batch) {
+  if (batch.index >= kept_.size()) return input_of(stage, quantized_, part(Xq_, batch));
+  Matrix<float> out(batch.rows, stage == Capture::kO ? config_.query_size() : config_.intermediate);
+  scratch_.get(kept_[batch.index], out.values());
+  return out;
 }
 
 void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* moments) {
   // q, k, v read the stream and add nothing to it, and so do gate and up.
   const bool adds = stage == Capture::kO || stage == Capture::kDown;
   next_inputs_.clear();
+  if (adds || stage == Capture::kQkv) forget();
   if (moments == nullptr && !adds && (!two_ || stage == Capture::kQkv)) return;
   for_each_batch([&](const Batch& batch) {
     bring_up_to(stage, batch);
@@ -86,6 +101,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
       Matrix<float> quantized, residual;
       if (two_) {
         quantized = input_of(stage, quantized_, part(Xq_, batch));
+        if (adds && keeps_) kept_.push_back(scratch_.put(quantized.values()));
         sums.X_quantized = quantized;
         if (wanted.residual) {
           residual = Matrix<float>(batch.rows, X.cols());
@@ -115,7 +131,7 @@ void Streams::end_block() {
   if (!two_) return;
   for_each_batch([&](const Batch& batch) {
     const MatrixView<float> Xq = part(Xq_, batch);
-    add_linear(pool_, quantized_, kDown, length_, input_of(Capture::kDown, quantized_, Xq), Xq);
+    add_linear(pool_, quantized_, kDown, length_, quantized_input(Capture::kDown, batch), Xq);
     check_finite(pool_, quantized_.block, "output", Xq);
   });
 }

@@ -1,10 +1,10 @@
 // The residual streams of the original model and of the one quantized so far, side by side over the
 // calibration windows, block by block and stage by stage. In memory: the two streams, one block of
-// each model, and the activations of one batch; what a stage's layers see is computed anew whenever
-// it is needed.
+// each model, and the activations of one batch.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <span>
 #include <vector>
@@ -12,6 +12,7 @@
 #include "base/context.h"
 #include "base/threads.h"
 #include "calibration/stage_moments.h"
+#include "io/scratch_file.h"
 #include "model/block.h"
 #include "model/config.h"
 #include "model/rope.h"
@@ -34,8 +35,10 @@ class Streams {
   // X: the embedded windows, each of `length` tokens. `two`: whether the quantized model's stream
   // is followed as well; without it there are x and its moments alone. Work may be
   // stopped before every batch.
+  // `scratch`: beside which a temporary file is made, for what two streams would compute twice;
+  // empty: it is computed twice.
   Streams(const Context& context, const ModelConfig& config, int64_t length, Matrix<float> X,
-          bool two);
+          bool two, const std::filesystem::path& scratch = {});
 
   // Before the first block: where the quantized model's stream begins, if not where the original's
   // does.
@@ -67,6 +70,7 @@ class Streams {
 
  private:
   struct Batch {
+    size_t index;
     int64_t row, rows;
   };
   void for_each_batch(const std::function<void(const Batch&)>& body);
@@ -78,6 +82,10 @@ class Streams {
                          std::vector<float>* received = nullptr);
   void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
   void bring_up_to(Capture stage, const Batch& batch);
+  // The input of o or down in the quantized model: as it was when their statistics were taken,
+  // where it is kept.
+  Matrix<float> quantized_input(Capture stage, const Batch& batch);
+  void forget();
 
   Context context_;
   ThreadPool& pool_;
@@ -87,6 +95,10 @@ class Streams {
   bool two_;
   Matrix<float> X_, Xq_;
   BlockWeights original_, quantized_;
+  // By batch, of the stage whose statistics were taken last: where its quantized input is kept.
+  ScratchFile scratch_;
+  bool keeps_ = false;
+  std::vector<int64_t> kept_;
   std::vector<Matrix<float>> next_inputs_;  // u of next_input_error, by batch, until the next stage
 };
 

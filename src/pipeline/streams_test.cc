@@ -87,7 +87,8 @@ Matrix<float> minus(const Matrix<float>& A, const Matrix<float>& B) {
 TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
   constexpr double kClose = 1e-4;
   const Capture stages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
-  Streams streams(pool_, config_, kLength, X_, true);
+  const TestFolder folder("streams");
+  Streams streams(pool_, config_, kLength, X_, true, folder / "out");
   Matrix<float> X = X_, Xq = X_;
   for (int64_t index = 0; index < 2; ++index) {
     const BlockWeights original = block(index), quantized = damaged(index);
@@ -138,7 +139,10 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
 }
 
 TEST_F(StreamsTest, AStageThatIsPassedLeavesTheSameStreams) {
-  Streams looked(pool_, config_, kLength, X_, true), passed(pool_, config_, kLength, X_, true);
+  // And what one keeps is what the other computes again.
+  const TestFolder folder("streams");
+  Streams looked(pool_, config_, kLength, X_, true, folder / "out"),
+      passed(pool_, config_, kLength, X_, true);
   for (int64_t index = 0; index < 2; ++index) {
     looked.begin_block(block(index));
     passed.begin_block(block(index));
