@@ -240,6 +240,18 @@ CodingModel fit_one(const Histogram& all, bool trellis, ThreadPool& pool) {
   return ModelFitter(one, {}, 0, histograms, qs, pool).best();
 }
 
+CodingModel fit_tables(const QuantizedTensor& t, const Classes& classes,
+                       const Histograms& histograms, ThreadPool& pool) {
+  const bool trellis = t.trellis > 0;
+  const ColumnCode columns = code_columns(classes, t.column_scale.half);
+  double bits = columns.bits + 2 + 7 + 8 + 1;
+  if (classes.kind == Classes::kRows)
+    bits += sequence_bits({classes.row.begin(), classes.row.end()});
+  return ModelFitter(classes, columns, bits, trellis ? split_parities(histograms) : histograms,
+                     trellis ? 2 : 1, pool)
+      .best();
+}
+
 }  // namespace
 
 bool CodingModel::any_fitted() const {
@@ -256,27 +268,31 @@ CodingModel fit_pooled(const QuantizedTensor& t, ThreadPool& pool) {
 }
 
 CodingModel fit_best(const QuantizedTensor& t, ThreadPool& pool) {
-  const bool trellis = t.trellis > 0;
   const std::span<const uint16_t> scale(t.column_scale.half);
-  const ClassFit fit = fit_classes(t.codes, trellis, scale, pool);
+  const ClassFit fit = fit_classes(t.codes, t.trellis > 0, scale, pool);
   const Histograms histograms = class_histograms(t, fit.classes, pool);
   Histogram all;
   for (const Histogram& h : histograms) all.add(h);
-  CodingModel best = fit_one(all, trellis, pool);
+  CodingModel best = fit_one(all, t.trellis > 0, pool);
   for (const int factor : {1, 2, 4}) {
     if (factor > 1 && (fit.classes.kind == Classes::kRows || fit.classes.step * factor > 8)) break;
     const Classes classes = factor == 1 ? fit.classes : coarser(fit.classes, factor);
-    const Histograms merged = factor == 1 ? histograms : coarser(histograms, classes, factor);
-    const ColumnCode columns = code_columns(classes, scale);
-    double bits = columns.bits + 2 + 7 + 8 + 1;
-    if (classes.kind == Classes::kRows)
-      bits += sequence_bits({classes.row.begin(), classes.row.end()});
-    CodingModel m = ModelFitter(classes, columns, bits, trellis ? split_parities(merged) : merged,
-                                trellis ? 2 : 1, pool)
-                        .best();
+    CodingModel m = fit_tables(
+        t, classes, factor == 1 ? histograms : coarser(histograms, classes, factor), pool);
     if (m.bits < best.bits) best = std::move(m);
   }
   return best;
+}
+
+CodingModel fit_model(const QuantizedTensor& t, Coder coder, ThreadPool& pool,
+                      const CodingModel* like) {
+  if (coder == Coder::kPooled) return fit_pooled(t, pool);
+  if (like == nullptr || like->classes.kind == Classes::kOne) return fit_best(t, pool);
+  const Histograms histograms = class_histograms(t, like->classes, pool);
+  // What had nothing but zeros may have others now.
+  for (const auto& [k, count] : histograms[0].counts)
+    if (k != 0) return fit_best(t, pool);
+  return fit_tables(t, like->classes, histograms, pool);
 }
 
 void write_model(HeadWriter& out, const CodingModel& m) {

@@ -10,6 +10,7 @@
 #include "coding/enc_bits.h"
 #include "coding/enc_spread.h"
 #include "coding/enc_table.h"
+#include "watersic/options.h"
 
 namespace watersic {
 
@@ -32,6 +33,10 @@ struct CodingModel {
 // One class, or the best classes there are. The tensor has integers.
 CodingModel fit_pooled(const QuantizedTensor& tensor, ThreadPool& pool);
 CodingModel fit_best(const QuantizedTensor& tensor, ThreadPool& pool);
+// One of the two. `like`: of nearly the same integers: then its classes are kept, and the tables
+// alone are fitted, in a quarter of the time.
+CodingModel fit_model(const QuantizedTensor& tensor, Coder coder, ThreadPool& pool,
+                      const CodingModel* like = nullptr);
 
 void write_model(HeadWriter& out, const CodingModel& model);
 

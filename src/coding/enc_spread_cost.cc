@@ -43,6 +43,35 @@ void add_costs(const std::vector<Entry>& entries, int first, const BinCosts& cos
   }
 }
 
+// m of a bin, about.
+double middle_of(int bin) {
+  return bin < 64 ? bin : std::ldexp(8 + (bin - 64) % 8 + 0.5, (bin - 64) / 8 + 3);
+}
+
+// The costs of a line at lowest, lowest + 1, ..., one for each element of `bits`: around the value
+// that its second moment asks for, up to where they rise, and INFINITY beyond.
+void costs_near_best(const std::vector<Entry>& entries, int lowest, const BinCosts& costs,
+                     std::span<float> bits) {
+  constexpr int kNear = 16;
+  double squares = 0, total = 0;
+  for (const Entry& e : entries) {
+    const double m = middle_of(e.bin);
+    squares += static_cast<double>(e.count) * m * m * std::exp2(-e.other / 4.0);
+    total += static_cast<double>(e.count);
+  }
+  std::ranges::fill(bits, INFINITY);
+  const auto size = static_cast<int>(bits.size());
+  const double best = squares > 0 ? kUnitSpread + 4 * std::log2(squares / (4 * total)) : lowest;
+  const int middle = static_cast<int>(std::clamp<double>(best - lowest, 0, size - 1)),
+            first = std::clamp(middle - kNear, 0, std::max(0, size - 2 * kNear)),
+            end = std::min(size, first + 2 * kNear);
+  const auto window = bits.subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
+  add_costs(entries, lowest + first, costs, window);
+  const auto least = std::ranges::min_element(window) - window.begin();
+  if ((least == 0 && first > 0) || (least + 1 == std::ssize(window) && end < size))
+    add_costs(entries, lowest, costs, bits);
+}
+
 // The kinds of the other lines, numbered.
 struct Kinds {
   std::vector<int> values;  // of each kind
@@ -107,7 +136,7 @@ BinCosts::BinCosts() : bits_(static_cast<size_t>(kWidth * kBins)) {
     for (int m = 0; m < 64 + 16 * s; ++m)
       z[m & 1] += (m == 0 ? 1 : 2) * std::exp(-m * m / (8 * s * s));
     for (int b = 0; b < kBins; ++b) {
-      const double m = b < 64 ? b : std::ldexp(8 + (b - 64) % 8 + 0.5, (b - 64) / 8 + 3);
+      const double m = middle_of(b);
       const double gaussian =
           m * m / (8 * s * s) * std::log2(std::exp(1.0)) + std::log2(z[b < 64 ? b & 1 : 0]);
       bits_[static_cast<size_t>(b * kWidth + kSpreads + j)] =
@@ -150,7 +179,7 @@ LineCosts column_costs(MatrixView<const int32_t> codes, bool trellis,
       const auto entries =
           entries_of(histogram.data() + size * static_cast<size_t>(i), kinds, bins);
       zero[static_cast<size_t>(first + i)] = all_zero(entries) ? 1 : 0;
-      add_costs(entries, 0, costs, result.bits.row(first + i));
+      costs_near_best(entries, 0, costs, result.bits.row(first + i));
     }
   });
   result.zero.assign(zero.begin(), zero.end());
@@ -182,7 +211,7 @@ LineCosts row_costs(MatrixView<const int32_t> codes, bool trellis,
       }
       const auto entries = entries_of(histogram.data(), kinds, bins);
       zero[static_cast<size_t>(r)] = all_zero(entries) ? 1 : 0;
-      add_costs(entries, -kMaxOffset, costs, result.bits.row(r));
+      costs_near_best(entries, -kMaxOffset, costs, result.bits.row(r));
     }
   });
   result.zero.assign(zero.begin(), zero.end());

@@ -11,6 +11,8 @@
 
 namespace watersic {
 
+struct CodingModel;
+
 // How the integers are coded and the matrix is cut. The defaults are what encode_tensor takes.
 struct CodingPlan {
   Coder coder = Coder::kClasses;
@@ -18,6 +20,8 @@ struct CodingPlan {
   // power of two up to 64. With a trellis the tensor's segment_rows count, and these not.
   int64_t segment_rows = 0, group_columns = 0;
   int lanes = 0;
+  // Fitted to these integers already, though perhaps to other column scales (coding/enc_model.h).
+  const CodingModel* model = nullptr;
 };
 
 // The blob, the same at any number of threads. Throws Error where the tensor can't be written: a

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "base/half.h"
 #include "base/rng.h"
 #include "coding/dec_tensor.h"
 #include "coding/enc_estimate.h"
+#include "coding/enc_model.h"
 #include "coding/enc_tensor.h"
 #include "encode/encode_runnable.h"
 #include "encode/step_search.h"
@@ -23,9 +25,8 @@ namespace {
 
 constexpr double kProbeTolerance = 0.005;  // of the rate on the probed rows
 constexpr int kProbes = 7;
-constexpr double kTolerance = 0.002;  // of the rate of the whole layer
-constexpr int kPasses = 4;            // over the whole layer, until its size is right ...
-constexpr int kRounds = 6;            // ... with the scales as they turned out
+constexpr int kPasses = 4;  // over the whole layer, until its size is right ...
+constexpr int kRounds = 6;  // ... with the scales as they turned out
 
 // How many of the ten mantissa bits of a set of scales are not worth their room. A relative error e
 // adds e^2 of the signal to the distortion, of which 1/2 log2 counts: dropping d bits leaves e^2 of
@@ -85,11 +86,25 @@ QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const Quantize
   return tensor;
 }
 
+// How the integers of a layer were coded last.
+struct LastCoding {
+  std::optional<CodingModel> model;
+  double step = 0;    // when its classes were fitted
+  bool same = false;  // the integers at hand are those
+};
+
 // The tensor coded, and what that costs; the tensor itself and distortion are left open.
 EncodedLayer measured(const QuantizedTensor& tensor, Coder coder, ThreadPool& pool,
-                      const StoredSize& stored_size) {
+                      const StoredSize& stored_size, double step, LastCoding& last) {
+  constexpr double kNear = 0.04;  // of log2(step): a third of what spreads are told to
   EncodedLayer out;
-  out.bytes = encode_tensor(tensor, CodingPlan{.coder = coder}, pool);
+  if (!last.same && !tensor.codes.empty() && tensor.bitshift.empty()) {
+    const bool near = last.model && std::fabs(std::log2(step / last.step)) < kNear;
+    last.model = fit_model(tensor, coder, pool, near ? &*last.model : nullptr);
+    if (!near) last.step = step;
+    last.same = true;
+  }
+  out.bytes = encode_tensor(tensor, {.model = last.model ? &*last.model : nullptr}, pool);
   const double a = static_cast<double>(tensor.rows), live = static_cast<double>(tensor.live());
   const double dead = static_cast<double>(tensor.dead.size()), weights = a * (live + dead);
   out.bits = stored_bits(out.bytes, weights, stored_size);
@@ -105,11 +120,12 @@ double counted(const BitCount& bits, const QuantizerOptions& options) {
 class LayerEncoder {
  public:
   LayerEncoder(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options,
-               const StoredSize& stored_size)
+               const StoredSize& stored_size, double tolerance = kRateTolerance)
       : pool_(pool),
         problem_(problem),
         options_(options),
         stored_size_(stored_size),
+        tolerance_(tolerance),
         weights_(static_cast<double>(problem.W.size())),
         quantizer_(pool, problem, options) {}
 
@@ -162,37 +178,44 @@ class LayerEncoder {
   EncodedLayer fixed() {
     QuantizedLayer layer = quantizer_.quantize(1.0);
     quantizer_.rescale(layer);
-    return encode(layer, 0);
+    LastCoding coding;
+    return encode(layer, 0, coding);
   }
 
-  // First some rows, cheaply, by the estimate of what coding will take; then the whole layer is
-  // coded and the step corrected by its real size.
+  // First some rows, cheaply, by the estimate of what coding will take, unless they are most of the
+  // layer; then the whole layer is coded and the step corrected by its real size.
   EncodedLayer search() {
-    double step = probe(integer_bits());
+    const double target = integer_bits();
+    double step = probes_pay() ? probe(target) : quantizer_.initial_step(target);
 
     // The scales' size is known only when they are: what it was wrong by counts in the next round.
     EncodedLayer best;
     double best_error = std::numeric_limits<double>::infinity(), correction = 0;
-    for (int round = 0; round < kRounds && best_error > kTolerance; ++round) {
+    LastCoding coding;
+    for (int round = 0; round < kRounds && best_error > tolerance_; ++round) {
       StepSearch passes(options_.bits - correction, step);
       QuantizedLayer layer;
       double draft = 0, tried = 0;
-      for (int i = 0; i < kPasses && passes.best_error() > kTolerance; ++i) {
+      for (int i = 0; i < kPasses && passes.best_error() > tolerance_; ++i) {
         const double before = passes.best_error();
         tried = passes.next();
         layer = {};  // one at a time
+        quantizer_.prepare(tried);
         layer = quantizer_.quantize(tried);
-        const double bits = count(encode(layer, tried).bits);
+        coding.same = false;
+        const double bits = count(encode(layer, tried, coding).bits);
         passes.measured(tried, bits);
         if (passes.best_error() < before) draft = bits;
       }
       step = passes.best_step();
       if (tried != step) {  // the last was not the best
         layer = {};
+        coding.same = false;
+        quantizer_.prepare(step);
         layer = quantizer_.quantize(step);
       }
       quantizer_.rescale(layer);
-      EncodedLayer encoded = encode(layer, step);
+      EncodedLayer encoded = encode(layer, step, coding);
       const double bits = count(encoded.bits), error = std::fabs(bits - options_.bits);
       correction = bits - draft;
       if (error < best_error) {
@@ -239,7 +262,7 @@ class LayerEncoder {
         if (other.bits < encoder.minimum()) break;
         EncodedLayer found = encoder.search();
         found.tensor = decode_tensor(found.bytes, pool_, "the layer");
-        if (is_of_use(found) && count(found.bits) <= options_.bits + kTolerance) return found;
+        if (is_of_use(found) && count(found.bits) <= options_.bits + kRateTolerance) return found;
       }
     }
     return useless;
@@ -259,8 +282,9 @@ class LayerEncoder {
 
   // Of a file that holds nothing but zeros.
   double minimum() const {
+    LastCoding coding;
     return count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
-                          options_.coder, pool_, stored_size_)
+                          options_.coder, pool_, stored_size_, 1, coding)
                      .bits);
   }
 
@@ -284,20 +308,22 @@ class LayerEncoder {
   }
 
   // A tenth of the rows, but enough for an entropy to be known to a hundredth of a bit.
+  int64_t probed_rows() const { return std::max<int64_t>(problem_.W.rows() / 10, 256); }
+  bool probes_pay() const { return 4 * probed_rows() <= problem_.W.rows(); }
   std::vector<int64_t> probe_rows() const {
-    const int64_t a = problem_.W.rows(), wanted = std::max<int64_t>(a / 10, 256);
+    const int64_t a = problem_.W.rows(), wanted = probed_rows();
     if (wanted >= a) return {};
     Rng rng(options_.seed);
     return rng.choose(a, wanted);
   }
 
-  EncodedLayer encode(QuantizedLayer& layer, double step) const {
+  EncodedLayer encode(QuantizedLayer& layer, double step, LastCoding& coding) const {
     Matrix<int32_t> Z = std::exchange(layer.Z, {});  // lent, not copied
     QuantizedTensor tensor = to_tensor(layer, options_);
     tensor.codes = std::move(Z);
     if (tensor.row_scale.half.empty())
       tensor.row_scale = row_scales_to_come(layer.rows, options_, layer.cols);
-    EncodedLayer out = measured(tensor, options_.coder, pool_, stored_size_);
+    EncodedLayer out = measured(tensor, options_.coder, pool_, stored_size_, step, coding);
     layer.Z = std::move(tensor.codes);
     out.step = step;
     out.gamma = layer.gamma;
@@ -308,6 +334,7 @@ class LayerEncoder {
   LayerProblem problem_;
   QuantizerOptions options_;
   StoredSize stored_size_;
+  double tolerance_;
   double weights_;
   LayerQuantizer quantizer_;
 };
@@ -358,14 +385,17 @@ double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const Quantize
     const auto bytes = encode_tensor(runnable_zeros(rows, all, options), pool);
     return stored_bits(bytes, static_cast<double>(rows * cols), stored_size).file;
   }
-  return counted(measured(zero_tensor(rows, all, options), options.coder, pool, stored_size).bits,
-                 options);
+  LastCoding coding;
+  return counted(
+      measured(zero_tensor(rows, all, options), options.coder, pool, stored_size, 1, coding).bits,
+      options);
 }
 
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
-                          const QuantizerOptions& options, const StoredSize& stored_size) {
+                          const QuantizerOptions& options, const StoredSize& stored_size,
+                          double tolerance) {
   check_options(options);
-  return LayerEncoder(pool, problem, options, stored_size).run();
+  return LayerEncoder(pool, problem, options, stored_size, tolerance).run();
 }
 
 Draft draft_layer(ThreadPool& pool, const LayerProblem& problem, const QuantizerOptions& options,

@@ -36,10 +36,12 @@ struct Draft {
 // What a coded tensor of so many bytes occupies where it is put; identity by default.
 using StoredSize = std::function<size_t(size_t coded_bytes)>;
 
-// Quantizes and codes so that options.bits are spent, within 0.003 bits a weight where the layer's
-// size allows. Throws Error where the side information alone costs more, naming the minimum.
+// Quantizes and codes so that options.bits are spent, within `tolerance` bits a weight where the
+// layer's size allows. Throws Error where the side information alone costs more, naming the minimum.
+constexpr double kRateTolerance = 0.002;
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
-                          const QuantizerOptions& options, const StoredSize& stored_size = {});
+                          const QuantizerOptions& options, const StoredSize& stored_size = {},
+                          double tolerance = kRateTolerance);
 
 // V at about that rate, by the estimate of what coding will take: for trying things out, at a
 // fraction of encode_layer's time. `like`: a draft of the same weights and rate under other

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "encode/encode_layer.h"
+
 namespace watersic {
 
 class RateBudget {
@@ -27,6 +29,11 @@ class RateBudget {
   void spent(int64_t weights, double bits_a_weight, double offset = 0) {
     bits_ -= (bits_a_weight - offset) * static_cast<double>(weights);
     weights_ -= static_cast<double>(weights);
+  }
+  // How far the next layer may miss its rate: so little that those to come need not notice.
+  double tolerance(int64_t weights) const {
+    const double others = weights_ / static_cast<double>(weights) - 1;
+    return kRateTolerance * std::clamp(others, 1.0, 10.0);
   }
   double average() const { return weights_ > 0 ? bits_ / weights_ : 0; }
 

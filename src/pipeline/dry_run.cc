@@ -16,6 +16,7 @@
 #include "pipeline/model_options.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
+#include "pipeline/principal_axes.h"
 #include "quant/layer.h"
 #include "watersic/quantize.h"
 
@@ -54,42 +55,36 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
   Work work;
   double points = 0;
   if (*model.mixing) points = (attended ? 2 : 1) * (model.mixing_steps + 3);
-  // The original's gradients: forward and backward, and the backward again for the metrics, of
-  // which the sharing of the bits takes one more round.
+  // The original's gradients: forward, and backward with what the forward pass left out of memory.
   const bool gradient = *model.allocation == Allocation::kGradient, metric = *model.output_metric;
-  const double rounds = (gradient ? 1 : 0) + (metric ? 1 : 0);
-  const double judged = rounds > 0 ? static_cast<double>(std::min<int64_t>(
-                                         plan.calibration_tokens, OutputGradients::kTokens))
-                                   : 0;
+  const double judged = gradient || metric || judged_tokens
+                            ? static_cast<double>(std::min<int64_t>(plan.calibration_tokens,
+                                                                    OutputGradients::kTokens))
+                            : 0;
   Capture seen = Capture::kDown;
   for (const LayerPlan& layer : layers) {
     const auto a = static_cast<double>(layer.site.rows), n = static_cast<double>(layer.site.cols);
     const Capture input = layer.site.input;
     const bool early = input == Capture::kQkv;
-    // The original's forward pass, and for its attention's weights another; the quantized's, of
-    // which q, k, v, gate and up run twice.
+    // The original's forward pass, and for its attention's weights another; the quantized's.
     double passes = 1;
     if (early && attended) passes += 1;
-    if (two) passes += early || input == Capture::kGateUp ? 2 : 1;
+    if (two) passes += 1;
     if (tokens > 0) work.narrow += passes * 2 * a * n * tokens;
     if (early) work.narrow += points * 2 * a * n * std::min(tokens, 8192.0);
-    work.narrow += judged * (6 + 4 * rounds) * a * n;
+    work.narrow += judged * 6 * a * n;
     if (a <= static_cast<double>(OutputGradients::kMostRows)) {
-      work.narrow += judged * rounds * 2 * a * a;
-      work.wide += rounds * a * a * a;
+      work.narrow += judged * a * a;
+      work.wide += ((gradient ? 1 : 0) + (metric ? 1 : 0)) * a * a * a;
     }
-    if (gradient && tokens > 0) work.narrow += 2 * a * n * tokens;
+    if (gradient) work.narrow += 2 * a * n * judged;
     if (gradient && tokens > 0 && input != seen) {
-      work.narrow += n * n * tokens;
+      work.narrow += n * n * judged;
       work.wide += n * n * n / 3;
     }
     if (tokens > 0 && input != seen) {
       double moments = two ? 4 : 1;
-      if (early && attended && *model.mixing) {
-        moments *= 2;
-      } else if (judged_tokens || (early && attended)) {
-        moments += 1;
-      }
+      if (early && attended && *model.mixing) moments *= 2;
       work.narrow += moments * n * n * tokens;
       if (two && *model.residual && (input == Capture::kO || input == Capture::kDown))
         work.narrow += 2 * static_cast<double>(config.hidden) * n * tokens;
@@ -127,8 +122,8 @@ int64_t embedding_bytes(const EmbeddingPlan& matrix, bool drift) {
 // time that they are read.
 void add_basis_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
                     const ModelConfig& config, Basis basis, Work& work) {
-  constexpr double kReadings = 5;
-  const auto tokens = static_cast<double>(plan.calibration_tokens);
+  constexpr double kReadings = 4;
+  const auto tokens = static_cast<double>(std::min(plan.calibration_tokens, kAxesTokens));
   const auto n = static_cast<double>(config.hidden);
   for (const LayerPlan& layer : layers) {
     const auto weights = static_cast<double>(layer.weights());
@@ -253,7 +248,7 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                     3 * n * n * 8 + 4 * a * config.hidden * 16;
   if (*model.output_metric) {
     const int64_t rows = std::min(a, OutputGradients::kMostRows);
-    const int64_t each = 2 * static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
+    const int64_t each = static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
     plan.peak_bytes +=
         std::min(OutputGradients::kBytes,
                  std::min(OutputGradients::kTokens, plan.calibration_tokens) * each) +

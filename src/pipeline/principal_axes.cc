@@ -78,7 +78,10 @@ std::vector<Matrix<float>> head_axes(const ModelConfig& config, const Matrix<flo
 PrincipalAxes principal_axes(const Context& context, const ModelConfig& config,
                              const WeightSource& source,
                              std::span<const std::vector<int32_t>> windows) {
-  Streams streams(context, config, static_cast<int64_t>(windows.front().size()),
+  const size_t length = windows.front().size();
+  windows = windows.first(
+      std::min(windows.size(), std::max<size_t>(1, static_cast<size_t>(kAxesTokens) / length)));
+  Streams streams(context, config, static_cast<int64_t>(length),
                   embed_windows(config, source, windows), false);
   constexpr Linear kAttention[] = {kQuery, kKey, kValue}, kMlp[] = {kGate, kUp};
   PrincipalAxes axes;

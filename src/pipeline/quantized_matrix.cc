@@ -20,11 +20,12 @@ size_t stored_size(size_t coded) {
 }
 
 QuantizedMatrix quantize_matrix(ThreadPool& pool, const std::string& name,
-                                const LayerProblem& problem, const QuantizerOptions& options) {
+                                const LayerProblem& problem, const QuantizerOptions& options,
+                                double tolerance) {
   const auto start = std::chrono::steady_clock::now();
   EncodedLayer encoded;
   try {
-    encoded = encode_layer(pool, problem, options, stored_size);
+    encoded = encode_layer(pool, problem, options, stored_size, tolerance);
   } catch (const Error& e) {
     throw Error(fmt::format("{}: {}", name, e.what()));
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "encode/encode_layer.h"
 #include "quant/problem.h"
 #include "watersic/options.h"
 #include "watersic/quantize.h"
@@ -19,7 +20,8 @@ struct QuantizedMatrix {
 
 // encode_layer for the container. Throws Error, naming the matrix.
 QuantizedMatrix quantize_matrix(ThreadPool& pool, const std::string& name,
-                                const LayerProblem& problem, const QuantizerOptions& options);
+                                const LayerProblem& problem, const QuantizerOptions& options,
+                                double tolerance = kRateTolerance);
 
 // What the container takes for a coded tensor: padding, and its entry in the table, about. What it
 // really took is counted when it is written.

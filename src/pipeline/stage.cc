@@ -171,8 +171,9 @@ LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& 
   const auto start = std::chrono::steady_clock::now();
   const QuantizerOptions options = options_of(layer, budget);
   const MatrixView<const float> W = weights_.linear[layer.site.linear].weight;
-  QuantizedMatrix done = quantize_matrix(
-      pool_, layer.site.name, problem(layer, moments_at(mixing_.e_q, mixing_.e_a)), options);
+  QuantizedMatrix done =
+      quantize_matrix(pool_, layer.site.name, problem(layer, moments_at(mixing_.e_q, mixing_.e_a)),
+                      options, layer.fixed ? kRateTolerance : budget.tolerance(layer.weights()));
   LayerReport out = std::move(done.report);
   out.capture_error = statistics_.capture_error;
   out.sensitivity = layer.sensitivity;
