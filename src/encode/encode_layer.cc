@@ -25,8 +25,9 @@ namespace {
 
 constexpr double kProbeTolerance = 0.005;  // of the rate on the probed rows
 constexpr int kProbes = 7;
-constexpr int kPasses = 4;  // over the whole layer, until its size is right ...
-constexpr int kRounds = 6;  // ... with the scales as they turned out
+constexpr int64_t kSmall = 1 << 14;  // weights; the size of fewer jumps with the step
+constexpr int kPasses = 4;           // over the whole layer, until its size is right ...
+constexpr int kRounds = 6;           // ... with the scales as they turned out
 
 // How many of the ten mantissa bits of a set of scales are not worth their room. A relative error e
 // adds e^2 of the signal to the distortion, of which 1/2 log2 counts: dropping d bits leaves e^2 of
@@ -99,7 +100,8 @@ EncodedLayer measured(const QuantizedTensor& tensor, Coder coder, ThreadPool& po
   constexpr double kNear = 0.04;  // of log2(step): a third of what spreads are told to
   EncodedLayer out;
   if (!last.same && !tensor.codes.empty() && tensor.bitshift.empty()) {
-    const bool near = last.model && std::fabs(std::log2(step / last.step)) < kNear;
+    const bool near = last.model && tensor.codes.size() >= kSmall &&
+                      std::fabs(std::log2(step / last.step)) < kNear;
     last.model = fit_model(tensor, coder, pool, near ? &*last.model : nullptr);
     if (!near) last.step = step;
     last.same = true;
@@ -309,7 +311,9 @@ class LayerEncoder {
 
   // A tenth of the rows, but enough for an entropy to be known to a hundredth of a bit.
   int64_t probed_rows() const { return std::max<int64_t>(problem_.W.rows() / 10, 256); }
-  bool probes_pay() const { return 4 * probed_rows() <= problem_.W.rows(); }
+  bool probes_pay() const {
+    return 4 * probed_rows() <= problem_.W.rows() || problem_.W.size() < kSmall;
+  }
   std::vector<int64_t> probe_rows() const {
     const int64_t a = problem_.W.rows(), wanted = probed_rows();
     if (wanted >= a) return {};
