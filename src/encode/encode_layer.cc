@@ -90,21 +90,25 @@ QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const Quantize
 // How the integers of a layer were coded last.
 struct LastCoding {
   std::optional<CodingModel> model;
-  double step = 0;    // when its classes were fitted
-  bool same = false;  // the integers at hand are those
+  double step = 0;     // when its classes were fitted
+  bool same = false;   // the integers at hand are those
+  bool whole = false;  // and the classes were fitted to them
 };
 
-// The tensor coded, and what that costs; the tensor itself and distortion are left open.
+// The tensor coded, and what that costs; the tensor itself and distortion are left open. `draft`: a
+// thousandth of the bits is no matter.
 EncodedLayer measured(const QuantizedTensor& tensor, Coder coder, ThreadPool& pool,
-                      const StoredSize& stored_size, double step, LastCoding& last) {
+                      const StoredSize& stored_size, double step, bool draft, LastCoding& last) {
   constexpr double kNear = 0.04;  // of log2(step): a third of what spreads are told to
   EncodedLayer out;
-  if (!last.same && !tensor.codes.empty() && tensor.bitshift.empty()) {
-    const bool near = last.model && tensor.codes.size() >= kSmall &&
+  const bool fitted = last.same && (last.whole || draft);
+  if (!fitted && !tensor.codes.empty() && tensor.bitshift.empty()) {
+    const bool near = draft && last.model && tensor.codes.size() >= kSmall &&
                       std::fabs(std::log2(step / last.step)) < kNear;
     last.model = fit_model(tensor, coder, pool, near ? &*last.model : nullptr);
     if (!near) last.step = step;
     last.same = true;
+    last.whole = !near;
   }
   out.bytes = encode_tensor(tensor, {.model = last.model ? &*last.model : nullptr}, pool);
   const double a = static_cast<double>(tensor.rows), live = static_cast<double>(tensor.live());
@@ -181,7 +185,7 @@ class LayerEncoder {
     QuantizedLayer layer = quantizer_.quantize(1.0);
     quantizer_.rescale(layer);
     LastCoding coding;
-    return encode(layer, 0, coding);
+    return encode(layer, 0, false, coding);
   }
 
   // First some rows, cheaply, by the estimate of what coding will take, unless they are most of the
@@ -205,7 +209,7 @@ class LayerEncoder {
         quantizer_.prepare(tried);
         layer = quantizer_.quantize(tried);
         coding.same = false;
-        const double bits = count(encode(layer, tried, coding).bits);
+        const double bits = count(encode(layer, tried, true, coding).bits);
         passes.measured(tried, bits);
         if (passes.best_error() < before) draft = bits;
       }
@@ -217,7 +221,7 @@ class LayerEncoder {
         layer = quantizer_.quantize(step);
       }
       quantizer_.rescale(layer);
-      EncodedLayer encoded = encode(layer, step, coding);
+      EncodedLayer encoded = encode(layer, step, false, coding);
       const double bits = count(encoded.bits), error = std::fabs(bits - options_.bits);
       correction = bits - draft;
       if (error < best_error) {
@@ -286,7 +290,7 @@ class LayerEncoder {
   double minimum() const {
     LastCoding coding;
     return count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
-                          options_.coder, pool_, stored_size_, 1, coding)
+                          options_.coder, pool_, stored_size_, 1, false, coding)
                      .bits);
   }
 
@@ -321,13 +325,13 @@ class LayerEncoder {
     return rng.choose(a, wanted);
   }
 
-  EncodedLayer encode(QuantizedLayer& layer, double step, LastCoding& coding) const {
+  EncodedLayer encode(QuantizedLayer& layer, double step, bool draft, LastCoding& coding) const {
     Matrix<int32_t> Z = std::exchange(layer.Z, {});  // lent, not copied
     QuantizedTensor tensor = to_tensor(layer, options_);
     tensor.codes = std::move(Z);
     if (tensor.row_scale.half.empty())
       tensor.row_scale = row_scales_to_come(layer.rows, options_, layer.cols);
-    EncodedLayer out = measured(tensor, options_.coder, pool_, stored_size_, step, coding);
+    EncodedLayer out = measured(tensor, options_.coder, pool_, stored_size_, step, draft, coding);
     layer.Z = std::move(tensor.codes);
     out.step = step;
     out.gamma = layer.gamma;
@@ -391,7 +395,8 @@ double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const Quantize
   }
   LastCoding coding;
   return counted(
-      measured(zero_tensor(rows, all, options), options.coder, pool, stored_size, 1, coding).bits,
+      measured(zero_tensor(rows, all, options), options.coder, pool, stored_size, 1, false, coding)
+          .bits,
       options);
 }
 
