@@ -37,7 +37,8 @@ struct Draft {
 using StoredSize = std::function<size_t(size_t coded_bytes)>;
 
 // Quantizes and codes so that options.bits are spent, within `tolerance` bits a weight where the
-// layer's size allows. Throws Error where the side information alone costs more, naming the minimum.
+// layer's size allows. Throws Error where the side information alone costs more, naming the
+// minimum.
 constexpr double kRateTolerance = 0.002;
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,
                           const QuantizerOptions& options, const StoredSize& stored_size = {},

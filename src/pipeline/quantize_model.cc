@@ -208,14 +208,16 @@ class ModelQuantizer {
     auto saved = work.sensitivities();
     if (!saved) {
       const std::vector<double> floors = least_shares(pool_, plan_, bits);
-      const std::vector<OpenMatrix> open = open_matrices(windows, bits);
+      std::vector<OpenMatrix> open = open_matrices(windows);
+      const double average = counted ? average_with(open) : bits;
+      // No fewer bits than all have on average: what the calibration text holds of a vocabulary is
+      // little.
+      for (OpenMatrix& matrix : open) matrix.floor = std::max(matrix.floor, average);
       if (*options_.model.allocation == Allocation::kGradient) {
-        saved = share_by_gradients(context_, basis_.config(), basis_.weights(), windows, plan_,
-                                   *gradients_, *options_.model.token_weighting,
-                                   {.bits = counted ? average_with(open) : bits,
-                                    .floors = floors,
-                                    .open = open,
-                                    .counted = counted});
+        saved = share_by_gradients(
+            context_, basis_.config(), basis_.weights(), windows, plan_, *gradients_,
+            *options_.model.token_weighting,
+            {.bits = average, .floors = floors, .open = open, .counted = counted});
       } else {
         saved = measure_sensitivities(context_, basis_.config(), basis_.weights(), windows, plan_,
                                       metrics_minded() ? gradients_.get() : nullptr, bits);
@@ -235,10 +237,8 @@ class ModelQuantizer {
     report_.sensitivities = std::move(*saved);
   }
 
-  // What the shares are of beside the layers. No fewer bits than the layers have on average: what
-  // the calibration text holds of a vocabulary is little.
-  std::vector<OpenMatrix> open_matrices(const std::vector<std::vector<int32_t>>& windows,
-                                        double bits) {
+  // What the shares are of beside the layers.
+  std::vector<OpenMatrix> open_matrices(const std::vector<std::vector<int32_t>>& windows) {
     std::vector<OpenMatrix> out;
     for (const EmbeddingPlan& plan : embeddings_) {
       if (std::ranges::find(rates_.open, plan.name) == rates_.open.end()) continue;
@@ -255,7 +255,7 @@ class ModelQuantizer {
       out.push_back({.name = plan.name,
                      .weights = plan.weights(),
                      .parts = std::move(parts),
-                     .floor = std::max(bits, 1.1 * least)});
+                     .floor = 1.1 * least});
     }
     return out;
   }
