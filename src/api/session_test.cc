@@ -139,6 +139,13 @@ TEST_F(Sessions, AConversationGoesOn) {
   EXPECT_EQ(fresh.generate(8).ids, second.ids);
   session.reset();
   EXPECT_EQ(session.chat("Hello", 8).ids, first.ids);
+  // A conversation that is told as a whole takes the place of what was said.
+  const std::vector<ChatMessage> told{
+      {"system", "Be kind."}, {"user", "Hello"}, {"assistant", first.text}, {"user", "And?"}};
+  EXPECT_EQ(opened.chat_tokens(told), second.prompt);
+  Session other(opened, greedy());
+  other.chat("What else?", 8);
+  EXPECT_EQ(other.chat(told, 8).ids, second.ids);
 }
 
 TEST_F(Sessions, WhatDoesNotFitIsRefused) {
