@@ -35,7 +35,9 @@ struct SessionOptions {
 struct ModelInfo {
   std::string name, architecture;
   int64_t context = 0, vocabulary = 0;
-  int64_t weight_bytes = 0;  // in memory
+  int64_t weight_bytes = 0;            // in memory
+  std::optional<int32_t> first_token;  // what a text begins with: BOS, else an end-of-text token
+  std::vector<int32_t> ends;           // tokens that end a text
 };
 
 struct TensorInfo {
@@ -63,6 +65,9 @@ class Model {
   // Error where the model has no chat template.
   std::vector<int32_t> chat_tokens(const std::string& said, const std::string& system = "") const;
   std::vector<int32_t> chat_tokens(std::span<const ChatMessage> messages) const;
+  // The text of those, special tokens in it; `open`: up to where the model is to answer, else all
+  // that is said.
+  std::string chat_text(std::span<const ChatMessage> messages, bool open = true) const;
   // What a session takes, weights included.
   MemoryUse memory(const SessionOptions& options = {}) const;
 

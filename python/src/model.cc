@@ -135,7 +135,9 @@ void add_model(nb::module_& m) {
       .def_ro("architecture", &ModelInfo::architecture)
       .def_ro("context", &ModelInfo::context, "Tokens.")
       .def_ro("vocabulary", &ModelInfo::vocabulary, "Tokens.")
-      .def_ro("weight_bytes", &ModelInfo::weight_bytes, "In memory.");
+      .def_ro("weight_bytes", &ModelInfo::weight_bytes, "In memory.")
+      .def_ro("first_token", &ModelInfo::first_token)
+      .def_ro("ends", &ModelInfo::ends);
   nb::class_<Sampling>(m, "Sampling")
       .def(nb::init<>())
       .def_rw("temperature", &Sampling::temperature)
@@ -165,6 +167,12 @@ void add_model(nb::module_& m) {
             return model.chat_tokens(messages_of(messages));
           },
           nb::arg("messages"), Released())
+      .def(
+          "chat_text",
+          [](const Model& model, const Messages& messages, bool open) {
+            return model.chat_text(messages_of(messages), open);
+          },
+          nb::arg("messages"), nb::arg("open"), Released())
       .def("write", &write, nb::arg("prompt"), nb::arg("tokens"), nb::arg("sampling"),
            nb::arg("cache"), Released())
       .def(

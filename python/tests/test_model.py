@@ -23,6 +23,7 @@ def test_a_model_knows_itself(model, wsic):
     assert model.detokenize(ids) == "<|begin_of_text|>It was a dark"
     assert json.loads(model.text("tokenizer_config.json"))["chat_template"] == TEMPLATE
     assert model.text("nothing.json") is None
+    assert (model.first_token, model.ends) == (4094, [4095])
 
 
 def test_streams_are_pieces_of_what_is_written(model):
@@ -70,6 +71,9 @@ def test_conversations(model):
     answer = model.chat(said, 8, temperature=0)
     assert model.detokenize(model.chat_tokens(said)).endswith("Be kind.\nuser: Hello\nassistant: ")
     assert answer == model.generate(model.chat_tokens(said), 8, temperature=0)
+    text = model.chat_text(said)
+    assert model.tokenize(text, special=False) == model.chat_tokens(said)
+    assert model.chat_text(said, open=False) + "assistant: " == text
     parts = [said[0], {"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
     assert model.chat(parts, 8, temperature=0) == answer
     assert "".join(model.chat(said, 8, temperature=0, stream=True)) == answer

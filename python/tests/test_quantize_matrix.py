@@ -62,7 +62,7 @@ def test_tensors_of_torch(layer):
     for tensor in (coarse, weight, coarse.double(), coarse.t().contiguous().t()):
         given = watersic.quantize_matrix(tensor, torch.tensor(S), **OPTIONS)
         assert given.payload == expected
-    with pytest.raises(TypeError, match="weights: expected an array in the CPU's memory|meta"):
+    with pytest.raises(TypeError, match="weights: expected an array in the CPU's memory"):
         watersic.quantize_matrix(coarse.to("meta"), S)
     with pytest.raises(TypeError, match="float16, bfloat16, float32 or float64"):
         watersic.quantize_matrix(torch.ones(4, 4, dtype=torch.int32), np.eye(4))

@@ -14,11 +14,14 @@ def float_array(values: Any, name: str) -> Any:
     if hasattr(values, "detach"):  # a tensor of torch that has a gradient gives no DLPack
         values = values.detach()
     if not isinstance(values, np.ndarray) and hasattr(values, "__dlpack_device__"):
-        device = values.__dlpack_device__()[0]
-        if int(device) != _CPU:
+        try:
+            kind = int(values.__dlpack_device__()[0])
+        except Exception as error:  # as each library likes
+            raise TypeError(f"{name}: expected an array in the CPU's memory: {error}") from error
+        if kind != _CPU:
             raise TypeError(
-                f"{name}: expected an array in the CPU's memory, found one on a device of DLPack's "
-                f"kind {int(device)}"
+                f"{name}: expected an array in the CPU's memory, found one on a device of kind {kind}"
+                " (DLPack)"
             )
         return values
     array = np.asarray(values)

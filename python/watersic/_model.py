@@ -176,6 +176,16 @@ class Model:
         return self._info.vocabulary
 
     @property
+    def first_token(self) -> int | None:
+        """What a text begins with: the BOS token, or where there is none one that ends a text."""
+        return self._info.first_token
+
+    @property
+    def ends(self) -> list[int]:
+        """Tokens that end a text."""
+        return self._info.ends
+
+    @property
     def model_id(self) -> str:
         """Names the content. Of a checkpoint all of it is read."""
         return self._model.model_id()
@@ -199,6 +209,10 @@ class Model:
     def chat_tokens(self, messages: str | Sequence[Mapping[str, Any]]) -> list[int]:
         """A conversation by the model's template, up to where it is to answer."""
         return self._model.chat_tokens(_messages(messages))
+
+    def chat_text(self, messages: str | Sequence[Mapping[str, Any]], *, open: bool = True) -> str:
+        """The same as text, special tokens in it; open=False: all that is said, and no more."""
+        return self._model.chat_text(_messages(messages), open)
 
     @overload
     def generate(self, prompt: str | Ids, *, stream: Literal[True], **options: Any) -> TextStream: ...

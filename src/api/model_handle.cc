@@ -182,7 +182,9 @@ ModelInfo Model::info() const {
           .architecture = config.architecture,
           .context = config.max_positions,
           .vocabulary = config.vocabulary,
-          .weight_bytes = impl_->memory(1, CacheType::kFloat16).weights};
+          .weight_bytes = impl_->memory(1, CacheType::kFloat16).weights,
+          .first_token = config.first_token(),
+          .ends = config.eos};
 }
 
 std::string Model::model_id() const { return impl_->opened->model_id(); }
@@ -204,6 +206,10 @@ std::vector<int32_t> Model::chat_tokens(const std::string& said, const std::stri
 
 std::vector<int32_t> Model::chat_tokens(std::span<const ChatMessage> messages) const {
   return impl_->chat_prompt(messages).ids;
+}
+
+std::string Model::chat_text(std::span<const ChatMessage> messages, bool open) const {
+  return impl_->chat().render(messages, open, std::time(nullptr));
 }
 
 MemoryUse Model::memory(const SessionOptions& options) const {
