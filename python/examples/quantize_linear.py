@@ -6,7 +6,6 @@ to the nearest, at the same bits a weight. Runs as a script, cell by cell in an 
 
 # %% A layer, and inputs whose features are alike, as those of a language model's layers are.
 import torch
-
 import watersic
 
 torch.manual_seed(1)

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-
 import watersic
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -96,7 +95,9 @@ def checkpoint(tmp_path_factory):
     (folder / "config.json").write_text(json.dumps(CONFIG))
     shutil.copy(BOOKS / "tokenizer.json", folder)
     tokenizer = json.loads((BOOKS / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"chat_template": TEMPLATE}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer | {"chat_template": TEMPLATE})
+    )
     write_safetensors(folder / "model.safetensors", random_weights(CONFIG))
     return folder
 

@@ -5,7 +5,6 @@ import os
 import re
 
 import pytest
-
 import watersic
 from conftest import ROOT
 
@@ -25,7 +24,9 @@ def test_names_exist(document):
                     assert hasattr(owner, node.attr), node.attr
 
 
-@pytest.mark.skipif("WATERSIC_NIGHTLY" not in os.environ, reason="quantizes for minutes: WATERSIC_NIGHTLY=1")
+@pytest.mark.skipif(
+    "WATERSIC_NIGHTLY" not in os.environ, reason="quantizes for minutes: WATERSIC_NIGHTLY=1"
+)
 @pytest.mark.parametrize("document", ["README.md", "docs/python.md"])
 def test_first_lines_run(document, tmp_path, monkeypatch):
     (tmp_path / "models").symlink_to(ROOT / "models")

@@ -5,7 +5,6 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-
 import watersic
 from conftest import BOOKS, ROOT
 
@@ -45,7 +44,13 @@ def test_command_finds_model_and_agrees_with_eval(tmp_path):
     (tmp_path / "questions.yaml").write_text(TASK)
     command = [sys.executable, "-m", "watersic.lm_eval", "--model", "watersic"]
     command += ["--model_args", f"path={BOOKS},weights=float32,threads=2", "--tasks", "questions"]
-    command += ["--include_path", str(tmp_path), "--output_path", str(tmp_path / "out"), "--log_samples"]
+    command += [
+        "--include_path",
+        str(tmp_path),
+        "--output_path",
+        str(tmp_path / "out"),
+        "--log_samples",
+    ]
     environment = {"PYTHONPATH": ":".join(sys.path), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -71,14 +76,18 @@ def test_log_likelihoods_are_sums_of_scores(model):
     ours = model.model
     whole, before = ours.tokenize("It was the best"), ours.tokenize("It was")
     ((log_p, likeliest),) = ours.score([(whole, len(before))])
-    (found, alone) = model.loglikelihood(requests(("It was", " the best"), ("", "It was")), disable_tqdm=True)
+    (found, alone) = model.loglikelihood(
+        requests(("It was", " the best"), ("", "It was")), disable_tqdm=True
+    )
     assert found == (pytest.approx(log_p.sum(), abs=0.05), all(likeliest))
     ((alone_log_p, _),) = ours.score([(before, 1)])
     assert alone[0] == pytest.approx(alone_log_p.sum(), abs=0.05)
     # The one that is written without chance is the most likely one.
     text = ours.generate("It was", 1, temperature=0)
     ((_, greedy),) = model.loglikelihood(requests(("It was", text)), disable_tqdm=True)
-    assert greedy == (ours.tokenize("It was" + text)[len(before) :] == ours.tokenize(text, special=False))
+    assert greedy == (
+        ours.tokenize("It was" + text)[len(before) :] == ours.tokenize(text, special=False)
+    )
     # What is too long loses its beginning.
     ((long, _),) = model.loglikelihood(requests(("word " * 300, "the best")), disable_tqdm=True)
     assert long < 0
@@ -119,7 +128,9 @@ def test_conversations(model):
     said = [{"role": "user", "content": "Hello"}]
     text = model.apply_chat_template(said)
     assert model.tok_encode(text) == model.model.chat_tokens(said)
-    assert model.apply_chat_template(said, add_generation_prompt=False) == text[: -len("assistant: ")]
+    assert (
+        model.apply_chat_template(said, add_generation_prompt=False) == text[: -len("assistant: ")]
+    )
     assert "messages" in model.chat_template(True) and model.chat_template(False) is None
 
 

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-
 import watersic
 from conftest import TEMPLATE
 
@@ -57,7 +56,9 @@ def test_a_closed_stream_stops(model):
 def test_stops(model):
     whole = model.generate("It was", 30, temperature=0)
     for stop in (whole[5:8], whole[10:11], [whole[7:12], "nowhere"], whole[-2:]):
-        first = min(at for at in map(whole.find, [stop] if isinstance(stop, str) else stop) if at >= 0)
+        first = min(
+            at for at in map(whole.find, [stop] if isinstance(stop, str) else stop) if at >= 0
+        )
         assert model.generate("It was", 30, temperature=0, stop=stop) == whole[:first]
         pieces = list(model.generate("It was", 30, temperature=0, stop=stop, stream=True))
         assert "".join(pieces) == whole[:first] and "" not in pieces
@@ -78,7 +79,12 @@ def test_conversations(model):
     assert model.chat(parts, 8, temperature=0) == answer
     assert "".join(model.chat(said, 8, temperature=0, stream=True)) == answer
     assert model.chat("Hello", 3, temperature=0) == model.chat(said[1:], 3, temperature=0)
-    for bad in ([], [{"role": "robot", "content": "x"}], ["Hello"], [{"role": "user", "content": 3}]):
+    for bad in (
+        [],
+        [{"role": "robot", "content": "x"}],
+        ["Hello"],
+        [{"role": "user", "content": 3}],
+    ):
         with pytest.raises((TypeError, ValueError), match="messages: expected"):
             model.chat(bad)
 
@@ -99,7 +105,9 @@ def test_logits_scores_and_perplexity_agree(model, wsic):
     perplexity = model.perplexity("It was the best of times")
     assert perplexity == pytest.approx(np.exp(-scores.mean()), rel=0.02)
     assert model.logits([]).shape == (0, 4096)
-    exact, plain = (watersic.load(wsic, weights=weights, threads=1) for weights in ("exact", "float32"))
+    exact, plain = (
+        watersic.load(wsic, weights=weights, threads=1) for weights in ("exact", "float32")
+    )
     assert np.abs(exact.logits(ids) - plain.logits(ids)).max() < 1e-3
 
 
@@ -131,10 +139,15 @@ def test_layers_multiply(model):
         X = rng.standard_normal((5, V.shape[1]))
         expected = X @ V.T
         assert np.abs(layer.apply(X) - expected).max() < 0.02 * np.abs(expected).max()
-        assert (layer.apply(X.astype(np.float32).T.copy().T) == layer.apply(X.astype(np.float32))).all()
+        assert (
+            layer.apply(X.astype(np.float32).T.copy().T) == layer.apply(X.astype(np.float32))
+        ).all()
         assert (layer.outputs, layer.inputs) == V.shape and not layer.has_bias
     embedding = model.layer("model.embed_tokens.weight")
-    assert np.abs(embedding.rows([5, 0]) - model.tensors()["model.embed_tokens.weight"][[5, 0]]).max() < 0.01
+    assert (
+        np.abs(embedding.rows([5, 0]) - model.tensors()["model.embed_tokens.weight"][[5, 0]]).max()
+        < 0.01
+    )
     for bad, message in (
         (np.ones((2, 63)), "inputs of 64 features"),
         (np.full((2, 64), np.nan), "finite inputs"),
@@ -159,14 +172,24 @@ def test_layers_multiply(model):
         (TypeError, "ids: expected integers", lambda m: m.logits([1.5])),
         (watersic.Error, "before those that are scored", lambda m: m.score([([1, 2], 2)])),
         (watersic.Error, "at least two tokens", lambda m: m.perplexity("")),
-        (watersic.Error, "context: expected at most 128", lambda m: m.perplexity("It was", context=129)),
+        (
+            watersic.Error,
+            "context: expected at most 128",
+            lambda m: m.perplexity("It was", context=129),
+        ),
         (watersic.Error, "less than 128 tokens", lambda m: m.generate([1] * 128)),
         (watersic.Error, "has room for", lambda m: m.generate("It was", 128)),
         (watersic.Error, "max_tokens: expected", lambda m: m.generate("It was", -1)),
+        (TypeError, "unexpected option 'colour'", lambda m: m.generate("It was", colour=1)),
+        (TypeError, "incompatible|type", lambda m: m.generate("It was", top_k="many")),
         (watersic.Error, "temperature", lambda m: m.generate("It was", temperature=-1)),
         (watersic.Error, "expected 16 or 32 or 8", lambda m: m.generate("It was", cache="4")),
         (watersic.Error, "below the vocabulary's", lambda m: m.generate([5000], 3)),
-        (watersic.Error, "expected packed or exact or float32", lambda m: watersic.load(m.name, weights="x")),
+        (
+            watersic.Error,
+            "expected packed or exact or float32",
+            lambda m: watersic.load(m.name, weights="x"),
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(model, error, message, call):

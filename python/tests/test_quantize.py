@@ -8,7 +8,6 @@ import textwrap
 import threading
 
 import pytest
-
 import watersic
 from conftest import QUICK
 
@@ -31,7 +30,9 @@ def test_report_is_the_files(checkpoint, wsic, tmp_path):
 
 
 def test_options_of_the_command_line(checkpoint, tmp_path):
-    plan = watersic.quantize(checkpoint, tmp_path / "no.wsic", bits=2, dry_run=True, calibration="none")
+    plan = watersic.quantize(
+        checkpoint, tmp_path / "no.wsic", bits=2, dry_run=True, calibration="none"
+    )
     assert len(plan["layers"]) == 14 and {layer["bits"] for layer in plan["layers"]} == {2}
     sized = watersic.quantize(checkpoint, tmp_path / "no.wsic", size="700K", dry_run=True)
     assert sized["file_bytes"] == pytest.approx(700 * 1024, rel=0.1) and sized["peak_bytes"] > 0
@@ -180,7 +181,9 @@ def test_evaluate_export_finetune(checkpoint, wsic, tmp_path):
 def test_tasks(checkpoint, tmp_path):
     data = pathlib.Path(__file__).resolve().parents[2] / "tests" / "data" / "tasks"
     picks = tmp_path / "picks.csv"
-    result = watersic.run_task(checkpoint, "multiple-choice", data / "questions.jsonl", limit=3, picks=picks)
+    result = watersic.run_task(
+        checkpoint, "multiple-choice", data / "questions.jsonl", limit=3, picks=picks
+    )
     assert result["questions"] == 3 and 0 <= result["acc"] <= 1
     assert len(picks.read_text().splitlines()) == 4
     with pytest.raises(watersic.Error, match="expected hellaswag or mmlu"):

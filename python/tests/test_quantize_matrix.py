@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 import watersic
 
 OPTIONS = {"trellis": 0, "coder": "pooled", "threads": 1}
@@ -72,7 +71,9 @@ def test_options_of_the_command_line(layer):
     result = watersic.quantize_matrix(*layer, bits=4, method="gptq", group_size=16, damping=0.05)
     assert result.method == "gptq" and result.damping == pytest.approx(0.05)
     default = watersic.quantize_matrix(*layer, **OPTIONS).payload
-    assert watersic.quantize_matrix(*layer, lmmse=None, rescalers=True, **OPTIONS).payload == default
+    assert (
+        watersic.quantize_matrix(*layer, lmmse=None, rescalers=True, **OPTIONS).payload == default
+    )
     assert watersic.quantize_matrix(*layer, rescalers=False, **OPTIONS).payload != default
     metric = np.diag(np.linspace(0.1, 3, 48))
     weighted = watersic.quantize_matrix(*layer, output_metric=metric, **OPTIONS)
@@ -96,11 +97,23 @@ def test_options_of_the_command_line(layer):
         (TypeError, "weights: expected float16", {"W": np.ones((48, 32), complex)}),
         (TypeError, "weights: expected float16", {"W": "a text"}),
         (ValueError, "weights: expected an array of 2 dimensions, found 1", {"W": np.ones(32)}),
-        (ValueError, "weights: expected an array of 2 dimensions, found 3", {"W": np.ones((2, 4, 32))}),
+        (
+            ValueError,
+            "weights: expected an array of 2 dimensions, found 3",
+            {"W": np.ones((2, 4, 32))},
+        ),
         (ValueError, "weights: expected an array of 2 dimensions, found 0", {"W": 1.5}),
         (watersic.Error, "weights: expected a matrix, found 0 x 32", {"W": np.ones((0, 32))}),
-        (watersic.Error, "weights: expected finite values, found nan", {"W": np.full((48, 32), np.nan)}),
-        (watersic.Error, "weights: expected finite values, found inf", {"W": np.full((48, 32), 1e300)}),
+        (
+            watersic.Error,
+            "weights: expected finite values, found nan",
+            {"W": np.full((48, 32), np.nan)},
+        ),
+        (
+            watersic.Error,
+            "weights: expected finite values, found inf",
+            {"W": np.full((48, 32), 1e300)},
+        ),
         (watersic.Error, "covariance: expected 32 x 32", {"S": np.eye(31)}),
         (watersic.Error, "covariance: expected a symmetric", {"S": np.tri(32)}),
         (watersic.Error, "covariance: expected no negative", {"S": -np.eye(32)}),

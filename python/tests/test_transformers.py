@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-
 import watersic
 from conftest import BOOKS, CONFIG, QUICK, random_weights, write_safetensors
 
@@ -38,7 +37,9 @@ def weights_of(config):
                 tensors[f"{stem}{name}_proj.bias"] = rng.standard_normal(size).astype(np.float32)
         if config["model_type"] == "qwen3":
             for name in ("q_norm", "k_norm"):
-                tensors[f"{stem}{name}.weight"] = 1 + 0.1 * rng.standard_normal(head).astype(np.float32)
+                tensors[f"{stem}{name}.weight"] = 1 + 0.1 * rng.standard_normal(head).astype(
+                    np.float32
+                )
     return tensors
 
 
@@ -106,7 +107,9 @@ def test_a_text_is_written_as_by_the_model(small, model):
     ids = theirs.generate(**prompt, max_new_tokens=12, do_sample=False)[0].tolist()
     exact = watersic.load(small / "model.wsic", weights="exact")
     assert model.tokenize("It was") == prompt["input_ids"][0].tolist()
-    assert exact.detokenize(ids) == "<|begin_of_text|>It was" + exact.generate("It was", 12, temperature=0)
+    assert exact.detokenize(ids) == "<|begin_of_text|>It was" + exact.generate(
+        "It was", 12, temperature=0
+    )
     # A batch whose prompts differ in length.
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "left"
     batch = tokenizer(["It was", "It was the best of times"], return_tensors="pt", padding=True)
@@ -132,7 +135,9 @@ def test_gradients_reach_what_stands_before_a_layer(small):
         each(torch.tensor([IDS]), labels=torch.tensor([IDS])).loss.backward()
         gradients.append(each.model.layers[0].input_layernorm.weight.grad)
     assert gradients[0].abs().max() > 0
-    assert torch.allclose(gradients[0], gradients[1], rtol=0.01, atol=1e-3 * gradients[1].abs().max())
+    assert torch.allclose(
+        gradients[0], gradients[1], rtol=0.01, atol=1e-3 * gradients[1].abs().max()
+    )
 
 
 def test_the_dense_model_is_an_ordinary_one(small, tmp_path):
@@ -168,7 +173,9 @@ def test_what_makes_no_sense_is_refused(small, wsic, checkpoint, tmp_path):
 def test_folders_are_made_by_the_command(wsic, small, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["watersic.transformers", str(wsic), str(tmp_path / "folder")])
     watersic.transformers.main()
-    names = [sorted(path.name for path in place.iterdir()) for place in (tmp_path / "folder", small)]
+    names = [
+        sorted(path.name for path in place.iterdir()) for place in (tmp_path / "folder", small)
+    ]
     assert names[0] == names[1]
     with pytest.raises(SystemExit, match="^watersic: .*expected a new or empty folder"):
         watersic.transformers.main()

@@ -31,7 +31,15 @@ def evaluate(
     """
     return json.loads(
         _core.evaluate(
-            model, text, convention, context, reference, weights, wikitext, threads, callback(progress)
+            model,
+            text,
+            convention,
+            context,
+            reference,
+            weights,
+            wikitext,
+            threads,
+            callback(progress),
         )
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 
@@ -12,7 +12,22 @@ from . import _core
 from ._arrays import token_ids
 from ._progress import Progress, callback
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Ids = Any  # integers: a sequence, or an array of one dimension
+
+
+class WritingOptions(TypedDict, total=False):
+    """How a text is written: what generate() and chat() take besides."""
+
+    stop: str | Sequence[str]
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    seed: int
+    cache: str
 
 
 class Tensors(Mapping[str, np.ndarray]):
@@ -78,7 +93,9 @@ class TextStream(Iterator[str]):
     def _may_be_stop(self) -> int:
         """Characters at the end of what is held that may be the beginning of a stop."""
         for length in range(max(map(len, self._stop), default=1) - 1, 0, -1):
-            if any(stop.startswith(self._held[-length:]) for stop in self._stop if length < len(stop)):
+            if any(
+                stop.startswith(self._held[-length:]) for stop in self._stop if length < len(stop)
+            ):
                 return min(length, len(self._held))
         return 0
 
@@ -91,6 +108,11 @@ class TextStream(Iterator[str]):
     def result(self) -> _core.GenerateResult | None:
         """Token ids, seconds and what else came of it, once the text has ended; stops are in it."""
         return self._stream.result
+
+    def __del__(self) -> None:
+        # Here, where others may run while the writing ends.
+        if hasattr(self, "_stream"):
+            self.close()
 
     def __enter__(self) -> TextStream:
         return self
@@ -111,8 +133,9 @@ def _content(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, (list, tuple)):
-        parts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
-        if parts and all(isinstance(part, str) for part in parts):
+        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        parts = [text for text in texts if isinstance(text, str)]
+        if parts and len(parts) == len(content):
             return "\n".join(parts)
     raise TypeError("messages: expected content that is a text, or a list of parts with a text")
 
@@ -215,9 +238,23 @@ class Model:
         return self._model.chat_text(_messages(messages), open)
 
     @overload
-    def generate(self, prompt: str | Ids, *, stream: Literal[True], **options: Any) -> TextStream: ...
+    def generate(
+        self,
+        prompt: str | Ids,
+        max_tokens: int = 0,
+        *,
+        stream: Literal[True],
+        **options: Unpack[WritingOptions],
+    ) -> TextStream: ...
     @overload
-    def generate(self, prompt: str | Ids, *, stream: Literal[False] = ..., **options: Any) -> str: ...
+    def generate(
+        self,
+        prompt: str | Ids,
+        max_tokens: int = 0,
+        *,
+        stream: Literal[False] = False,
+        **options: Unpack[WritingOptions],
+    ) -> str: ...
 
     def generate(
         self,
@@ -225,29 +262,40 @@ class Model:
         max_tokens: int = 0,
         *,
         stream: bool = False,
-        stop: str | Sequence[str] = (),
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int = 1,
-        cache: str = "16",
+        **options: Unpack[WritingOptions],
     ) -> str | TextStream:
         """What the model writes behind a prompt: a text, or token ids.
 
         max_tokens: 0 for 256, or what the context leaves. The text ends where the model ends it, or
-        before one of the texts `stop`. temperature 0: always the most likely token; what is None is
-        as the model's generation_config.json says. The same seed gives the same text. cache: bits of
-        keys and values, "16", "32" or "8".
+        before one of the texts stop=[...]. temperature=0: always the most likely token; what of
+        temperature, top_k, top_p and min_p is not given is as the model's generation_config.json
+        says. The same seed=1 gives the same text. cache: bits of keys and values, "16", "32" or "8".
 
         Returns a str; with stream=True a TextStream, an iterator over its pieces, while a thread of
         its own writes. Raises Error where prompt and max_tokens are more than the context.
         """
         if not isinstance(prompt, str):
             prompt = token_ids(prompt)
-        return self._write(
-            prompt, max_tokens, stream, stop, temperature, top_k, top_p, min_p, seed, cache
-        )
+        return self._write(prompt, max_tokens, stream, **options)
+
+    @overload
+    def chat(
+        self,
+        messages: str | Sequence[Mapping[str, Any]],
+        max_tokens: int = 0,
+        *,
+        stream: Literal[True],
+        **options: Unpack[WritingOptions],
+    ) -> TextStream: ...
+    @overload
+    def chat(
+        self,
+        messages: str | Sequence[Mapping[str, Any]],
+        max_tokens: int = 0,
+        *,
+        stream: Literal[False] = False,
+        **options: Unpack[WritingOptions],
+    ) -> str: ...
 
     def chat(
         self,
@@ -255,32 +303,32 @@ class Model:
         max_tokens: int = 0,
         *,
         stream: bool = False,
-        stop: str | Sequence[str] = (),
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int = 1,
-        cache: str = "16",
+        **options: Unpack[WritingOptions],
     ) -> str | TextStream:
         """The model's answer in a conversation, by the template that it carries; else as generate().
 
         messages: what the user says, or a list of {"role": "system" | "user" | "assistant",
         "content": a text}. Raises Error where the model has no template.
         """
-        return self._write(
-            _messages(messages), max_tokens, stream, stop, temperature, top_k, top_p, min_p, seed, cache
-        )
+        return self._write(_messages(messages), max_tokens, stream, **options)
 
     def _write(
-        self, prompt, max_tokens, stream, stop, temperature, top_k, top_p, min_p, seed, cache
+        self,
+        prompt: Any,
+        max_tokens: int,
+        stream: bool,
+        *,
+        stop: str | Sequence[str] = (),
+        cache: str = "16",
+        seed: int = 1,
+        **open_options: Any,
     ) -> str | TextStream:
         sampling = _core.Sampling()
-        sampling.temperature = temperature
-        sampling.top_k = top_k
-        sampling.top_p = top_p
-        sampling.min_p = min_p
         sampling.seed = seed
+        for name, value in open_options.items():
+            if name not in ("temperature", "top_k", "top_p", "min_p"):
+                raise TypeError(f"generate() got an unexpected option '{name}'")
+            setattr(sampling, name, value)
         stops = _stops(stop)
         text = TextStream(self._model.write(prompt, max_tokens, sampling, cache), stops)
         if stream:

@@ -21,7 +21,9 @@ def _text(name: str, value: Any) -> str:
         return repr(float(value))
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
-    raise TypeError(f"{name}: expected a number, a text, True or False, found {type(value).__name__}")
+    raise TypeError(
+        f"{name}: expected a number, a text, True or False, found {type(value).__name__}"
+    )
 
 
 def settings(
@@ -61,7 +63,9 @@ def documented(options: Iterable[OptionInfo]) -> Callable[[Any], Any]:
         parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         taken = {p.name for p in parameters}
         parameters += [
-            inspect.Parameter(option.name.replace("-", "_"), inspect.Parameter.KEYWORD_ONLY, default=None)
+            inspect.Parameter(
+                option.name.replace("-", "_"), inspect.Parameter.KEYWORD_ONLY, default=None
+            )
             for option in listed
             if option.name.replace("-", "_") not in taken
         ]

@@ -38,7 +38,9 @@ def callback(progress: Progress) -> Callable[[ProgressEvent], None] | None:
         try:
             from tqdm.auto import tqdm
         except ImportError as error:
-            raise ImportError("progress=True needs tqdm: pip install tqdm, or give a function") from error
+            raise ImportError(
+                "progress=True needs tqdm: pip install tqdm, or give a function"
+            ) from error
         return _bar(tqdm())
     if isinstance(progress, type) and hasattr(progress, "set_description"):
         return _bar(progress())

@@ -50,7 +50,8 @@ class WatersicLM(TemplateLM):
         self.max_length = int(max_length or self.model.context)
         if not 1 <= self.max_length <= self.model.context:
             raise ValueError(
-                f"max_length: expected 1 to {self.model.context}, the model's context, found {max_length}"
+                f"max_length: expected 1 to {self.model.context}, the model's context, "
+                f"found {max_length}"
             )
         self.max_gen_toks = int(max_gen_toks)
         first = self.model.first_token
@@ -119,7 +120,9 @@ class WatersicLM(TemplateLM):
                 max_seq_len=self.max_length,
                 context_len=1,
             )
-            sums.append(sum(score for score, _ in self._score(list(map(make_disjoint_window, windows)))))
+            sums.append(
+                sum(score for score, _ in self._score(list(map(make_disjoint_window, windows))))
+            )
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), sums[-1])
         return sums
 
@@ -142,7 +145,8 @@ class WatersicLM(TemplateLM):
             raise ValueError(f"generation_kwargs: expected none of {', '.join(options)}")
         if most >= self.max_length:
             raise ValueError(
-                f"max_gen_toks: expected less than {self.max_length}, the model's context, found {most}"
+                f"max_gen_toks: expected less than {self.max_length}, the model's context, "
+                f"found {most}"
             )
         return self.model.generate(
             self.tok_encode(context)[-(self.max_length - most) :],

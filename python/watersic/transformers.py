@@ -115,7 +115,8 @@ class WatersicLinear(torch.nn.Module):
         return torch.from_numpy(self._model.tensors()[self._weight])
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bytes={self.layer.bytes}"
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, bytes={self.layer.bytes}"
 
 
 class WatersicEmbedding(torch.nn.Module):
@@ -153,7 +154,11 @@ class WatersicQuantizer(HfQuantizer):
             )
 
     def update_device_map(self, device_map: Any) -> Any:
-        return "cpu" if device_map == "auto" and not self.quantization_config.dequantize else device_map
+        return (
+            "cpu"
+            if device_map == "auto" and not self.quantization_config.dequantize
+            else device_map
+        )
 
     def _open(self, model: Any, checkpoint_files: list[str] | None) -> Model:
         config = self.quantization_config
@@ -208,7 +213,9 @@ class WatersicQuantizer(HfQuantizer):
         return True  # adapters beside the layers are
 
 
-def prepare(file: str | os.PathLike[str], folder: str | os.PathLike[str], *, weights: str = "packed") -> None:
+def prepare(
+    file: str | os.PathLike[str], folder: str | os.PathLike[str], *, weights: str = "packed"
+) -> None:
     """Makes a folder for from_pretrained of a .wsic file.
 
     folder, new or empty, gets the file as model.wsic, config.json with `quantization_config`, the
@@ -232,7 +239,9 @@ def prepare(file: str | os.PathLike[str], folder: str | os.PathLike[str], *, wei
     tensors = model.tensors()
     vectors = {name: tensors[name] for name in tensors if len(tensors.shape(name)) == 1}
     # Biases come with their layers.
-    norms = {name: torch.tensor(values) for name, values in vectors.items() if name.endswith("weight")}
+    norms = {
+        name: torch.tensor(values) for name, values in vectors.items() if name.endswith("weight")
+    }
     save_file(norms, place / "model.safetensors", metadata={"format": "pt"})
     shutil.copyfile(file, place / FILE)
 
