@@ -31,9 +31,10 @@ class ModelLayer {
   // Y = X V^T + bias: tokens x outputs, of X, tokens x inputs. Throws Error where X has another
   // number of columns or holds NaN or infinity.
   Matrix<float> apply(MatrixView<const float> X) const;
-  // Rows of V, as an embedding is read: ids.size() x inputs. A head that is held in one with the
-  // embedding gives the embedding's. Throws Error for a row that is none.
+  // Rows of V, as an embedding is read: ids.size() x inputs. Throws Error for a row that is none.
   Matrix<float> rows(std::span<const int32_t> ids) const;
+  // Where embedding and head are held as one matrix in another basis, the embedding has rows alone
+  // and the head products; the other throws Error.
 
  private:
   struct Impl;

@@ -85,7 +85,10 @@ nb::list scores_of(const Model& model, const std::vector<std::pair<Ids, size_t>>
 }
 
 void add_layer(nb::module_& m) {
-  nb::class_<ModelLayer>(m, "Layer", "A matrix of a model, as the model holds it.")
+  nb::class_<ModelLayer>(m, "Layer",
+                         "A matrix of a model, as the model holds it. Where embedding and head are "
+                         "held as one matrix in "
+                         "another basis, the embedding has rows alone and the head products.")
       .def_prop_ro("outputs", &ModelLayer::outputs)
       .def_prop_ro("inputs", &ModelLayer::inputs)
       .def_prop_ro("bytes", &ModelLayer::bytes, "Of memory.")

@@ -50,6 +50,7 @@ struct ModelLayer::Impl {
   std::string name;
   bool has_bias = false;
   std::shared_ptr<const LinearLayer> layer;
+  bool turned = false;  // embedding and head are held as one
 };
 
 ModelLayer::ModelLayer(const Model& model, const std::string& weight)
@@ -60,6 +61,7 @@ ModelLayer::ModelLayer(const Model& model, const std::string& weight)
                             weight));
   impl_->has_bias = !bias_of(of.opened->weights(), weight).empty();
   impl_->layer = of.layer(weight);
+  impl_->turned = of.format != WeightFormat::kFloat32 && of.opened->turns_embedding();
 }
 ModelLayer::ModelLayer(ModelLayer&&) noexcept = default;
 ModelLayer& ModelLayer::operator=(ModelLayer&&) noexcept = default;
@@ -75,6 +77,8 @@ Matrix<float> ModelLayer::apply(MatrixView<const float> X) const {
     throw Error(fmt::format("{}: expected inputs of {} features, found {}", impl_->name, inputs(),
                             X.cols()));
   }
+  if (impl_->turned && impl_->name == kEmbedding)
+    throw Error(fmt::format("{}: is held in one with {}, which multiplies", kEmbedding, kHead));
   for (int64_t t = 0; t < X.rows(); ++t)
     for (const float x : X.row(t))
       if (!std::isfinite(x))
@@ -89,6 +93,8 @@ Matrix<float> ModelLayer::rows(std::span<const int32_t> ids) const {
   for (const int32_t id : ids)
     if (id < 0 || id >= outputs())
       throw Error(fmt::format("{}: expected rows below {}, found {}", impl_->name, outputs(), id));
+  if (impl_->turned && impl_->name == kHead)
+    throw Error(fmt::format("{}: is held in one with {}, whose rows are read", kHead, kEmbedding));
   return impl_->layer->rows(impl_->model->pool, ids);
 }
 
