@@ -65,6 +65,12 @@ std::unique_ptr<TextStream> write(const Model& model,
   });
 }
 
+// Tokens may end within a character, or make none.
+nb::str text_of(const std::string& bytes) {
+  return nb::steal<nb::str>(
+      PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
+}
+
 nb::list scores_of(const Model& model, const std::vector<std::pair<Ids, size_t>>& given,
                    nb::object progress) {
   std::vector<ScoredSequence> sequences;
@@ -162,8 +168,9 @@ void add_model(nb::module_& m) {
       .def("memory", [](const Model& model) { return model.memory(); })
       .def("tokenize", &Model::tokenize, nb::arg("text"), nb::arg("special"), Released())
       .def(
-          "detokenize", [](const Model& model, const Ids& ids) { return model.detokenize(ids); },
-          nb::arg("ids"), Released())
+          "detokenize",
+          [](const Model& model, const Ids& ids) { return text_of(model.detokenize(ids)); },
+          nb::arg("ids"))
       .def(
           "chat_tokens",
           [](const Model& model, const Messages& messages) {

@@ -20,6 +20,10 @@ def test_a_model_knows_itself(model, wsic):
     assert ids[0] == 4094 and ids[1:] == model.tokenize("It was a dark", special=False)
     assert model.detokenize(np.array(ids[1:])) == "It was a dark"
     assert model.detokenize(ids) == "<|begin_of_text|>It was a dark"
+    # A token may be half of a character.
+    halves = model.tokenize("\U0001f600", special=False)
+    assert len(halves) > 1 and model.detokenize(halves) == "\U0001f600"
+    assert "\ufffd" in model.detokenize(halves[:-1])
     assert json.loads(model.text("tokenizer_config.json"))["chat_template"] == TEMPLATE
     assert model.text("nothing.json") is None
     assert (model.first_token, model.ends) == (4094, [4095])

@@ -226,7 +226,9 @@ class Model:
         return self._model.tokenize(text, special)
 
     def detokenize(self, ids: Ids) -> str:
-        """Their text as Hugging Face's decode gives it, special tokens in it."""
+        """Their text as Hugging Face's decode gives it, special tokens in it; U+FFFD for bytes that
+        are no UTF-8, as where a token ends within a character.
+        """
         return self._model.detokenize(token_ids(ids))
 
     def chat_tokens(self, messages: str | Sequence[Mapping[str, Any]]) -> list[int]:
