@@ -53,6 +53,9 @@ enum class Basis {
 template <>
 inline constexpr std::array names_of<Basis>{"native", "heads", "principal"};
 
+// "self", "none", or the path of a text.
+void set_calibration(CalibrationOptions& options, const std::string& value);
+
 // What makes a model's layers more than so many single ones (docs/algorithm.md, "Inside a model").
 // Left open: on where the method can make use of it. gptq and huffman-gptq can of drift only, as
 // the moments of what the quantized model's layers see; the rtn methods and a run without
@@ -107,6 +110,10 @@ std::vector<OptionInfo> describe_options(const ModelOptions& options);
 std::vector<OptionInfo> describe_options(const QuantizeOptions& options);
 void set_option(ModelOptions& options, const std::string& name, const std::string& value);
 void set_option(QuantizeOptions& options, const std::string& name, const std::string& value);
+
+// Bytes of "3G", "800M", "1.5GiB": K, M, G are powers of 1024, with or without iB; a plain number
+// is bytes. Throws Error.
+int64_t parse_size(const std::string& text);
 
 struct MixingPoint {
   double e_q = 0, e_a = 0, error = 0;  // relative error at the next stage's input

@@ -71,11 +71,12 @@ const ChatTemplate& Model::Impl::chat() const {
   return *chat_;
 }
 
-Model::Impl::ChatPrompt Model::Impl::chat_prompt(const std::vector<ChatMessage>& messages) const {
+Model::Impl::ChatPrompt Model::Impl::chat_prompt(std::span<const ChatMessage> messages) const {
   const std::time_t now = std::time(nullptr);
   ChatPrompt prompt{.ids = tokenizer().encode(chat().render(messages, true, now), false),
                     .ends = {}};
-  if (const auto end = end_of_turn(chat(), tokenizer(), messages, now)) prompt.ends.insert(*end);
+  if (const auto end = end_of_turn(chat(), tokenizer(), {messages.begin(), messages.end()}, now))
+    prompt.ends.insert(*end);
   return prompt;
 }
 
@@ -181,7 +182,9 @@ ModelInfo Model::info() const {
           .architecture = config.architecture,
           .context = config.max_positions,
           .vocabulary = config.vocabulary,
-          .weight_bytes = impl_->memory(1, CacheType::kFloat16).weights};
+          .weight_bytes = impl_->memory(1, CacheType::kFloat16).weights,
+          .first_token = config.first_token(),
+          .ends = config.eos};
 }
 
 std::string Model::model_id() const { return impl_->opened->model_id(); }
@@ -198,7 +201,15 @@ std::vector<int32_t> Model::chat_tokens(const std::string& said, const std::stri
   std::vector<ChatMessage> messages;
   if (!system.empty()) messages.push_back({"system", system});
   messages.push_back({"user", said});
+  return chat_tokens(messages);
+}
+
+std::vector<int32_t> Model::chat_tokens(std::span<const ChatMessage> messages) const {
   return impl_->chat_prompt(messages).ids;
+}
+
+std::string Model::chat_text(std::span<const ChatMessage> messages, bool open) const {
+  return impl_->chat().render(messages, open, std::time(nullptr));
 }
 
 MemoryUse Model::memory(const SessionOptions& options) const {

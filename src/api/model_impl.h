@@ -26,7 +26,7 @@ struct Model::Impl {
     std::vector<int32_t> ids;
     std::set<int32_t> ends;
   };
-  ChatPrompt chat_prompt(const std::vector<ChatMessage>& messages) const;
+  ChatPrompt chat_prompt(std::span<const ChatMessage> messages) const;
   // As asked for; what is left open, as the model says.
   SamplerOptions sampler(const Sampling& sampling) const;
 
@@ -42,6 +42,8 @@ struct Model::Impl {
   // yet.
   const Network& load(int64_t context, CacheType cache, const ProgressFn& progress,
                       int64_t texts = 1);
+  // A layer with its bias, for others than the network.
+  std::shared_ptr<const LinearLayer> layer(const std::string& weight) const;
 
   int64_t machine;  // bytes of memory; 0: not known
   mutable ThreadPool pool;

@@ -101,11 +101,16 @@ GenerateResult Session::generate(int64_t tokens, const TextFn& on_text) {
 }
 
 GenerateResult Session::chat(const std::string& said, int64_t tokens, const TextFn& on_text) {
-  Impl& s = *impl_;
-  std::vector<ChatMessage> messages = s.messages;
-  if (messages.empty() && !s.options.system.empty())
-    messages.push_back({"system", s.options.system});
+  std::vector<ChatMessage> messages = impl_->messages;
+  if (messages.empty() && !impl_->options.system.empty())
+    messages.push_back({"system", impl_->options.system});
   messages.push_back({"user", said});
+  return chat(std::move(messages), tokens, on_text);
+}
+
+GenerateResult Session::chat(std::vector<ChatMessage> messages, int64_t tokens,
+                             const TextFn& on_text) {
+  Impl& s = *impl_;
   Model::Impl::ChatPrompt prompt = s.model->chat_prompt(messages);
   s.retell(std::move(prompt.ids));
   GenerateResult result = s.run(tokens, std::move(prompt.ends), on_text);

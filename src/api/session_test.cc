@@ -48,6 +48,8 @@ TEST_F(Sessions, AModelKnowsItself) {
   EXPECT_EQ(info.context, 128);
   EXPECT_EQ(info.vocabulary, 4096);
   EXPECT_GT(info.weight_bytes, 4096);
+  EXPECT_EQ(info.first_token, 4094);
+  EXPECT_EQ(info.ends, std::vector<int32_t>{4095});
   EXPECT_EQ(opened.tokenize("It was"), tokenize(model(), "It was"));
   EXPECT_EQ(opened.detokenize(opened.tokenize("It was", false)), "It was");
   EXPECT_FALSE(opened.model_id().empty());
@@ -139,6 +141,15 @@ TEST_F(Sessions, AConversationGoesOn) {
   EXPECT_EQ(fresh.generate(8).ids, second.ids);
   session.reset();
   EXPECT_EQ(session.chat("Hello", 8).ids, first.ids);
+  // A conversation that is told as a whole takes the place of what was said.
+  const std::vector<ChatMessage> told{
+      {"system", "Be kind."}, {"user", "Hello"}, {"assistant", first.text}, {"user", "And?"}};
+  EXPECT_EQ(opened.chat_tokens(told), second.prompt);
+  EXPECT_EQ(opened.chat_text(told), said);
+  EXPECT_EQ(opened.chat_text(told, false) + "assistant: ", said);
+  Session other(opened, greedy());
+  other.chat("What else?", 8);
+  EXPECT_EQ(other.chat(told, 8).ids, second.ids);
 }
 
 TEST_F(Sessions, WhatDoesNotFitIsRefused) {

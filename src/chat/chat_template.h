@@ -8,13 +8,9 @@
 #include <string>
 
 #include "chat/template.h"
+#include "watersic/message.h"
 
 namespace watersic {
-
-struct ChatMessage {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
-};
 
 class ChatTemplate {
  public:

@@ -50,19 +50,13 @@ CLI::Option* add_option(CLI::App& command, const OptionInfo& option, const SetFn
 }
 
 void add_calibration_options(CLI::App& command, CalibrationOptions& options) {
-  command
-      .add_option_function<std::string>(
-          "--calibration",
-          [&options](const std::string& value) {
-            using Source = CalibrationOptions::Source;
-            options.source = value == "self"   ? Source::kSelf
-                             : value == "none" ? Source::kNone
-                                               : Source::kText;
-            if (options.source == Source::kText) options.file = value;
-          },
-          "What the layers' inputs are measured on. self (default): text that the model samples; "
-          "FILE: this text; none: nothing, inputs are taken as white")
-      ->type_name("FILE|self|none");
+  add_option(
+      command,
+      {.name = "calibration",
+       .values = "FILE|self|none",
+       .help = "What the layers' inputs are measured on. self (default): text that the model "
+               "samples; FILE: this text; none: nothing, inputs are taken as white"},
+      [&options](const std::string& value) { set_calibration(options, value); });
   command.add_option("--samples", options.samples, "Windows to calibrate on (default 128)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");

@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
-#include <map>
 #include <memory>
 
 #include "commands.h"
@@ -16,24 +14,9 @@ namespace {
 
 struct QuantizeArguments {
   std::filesystem::path model, output, report;
-  std::string size;
   bool quiet = false, dry_run = false;
   QuantizeOptions options;
 };
-
-// "3G", "800M", "1.5GiB": K, M, G are powers of 1024, with or without iB; a plain number is bytes.
-int64_t parse_size(const std::string& text) {
-  double value = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  std::string unit(rest, end);
-  if (unit.ends_with("iB")) unit.resize(unit.size() - 2);
-  const std::map<std::string, double> units{
-      {"", 1}, {"K", 1024.0}, {"M", 1024.0 * 1024}, {"G", 1024.0 * 1024 * 1024}};
-  if (error != std::errc() || !units.contains(unit) || !(value > 0) || value > 1e15)
-    throw Error(fmt::format("--size: expected a number with K, M or G, found '{}'", text));
-  return static_cast<int64_t>(value * units.at(unit));
-}
 
 void print_plan(const std::filesystem::path& model, const QuantizeOptions& options) {
   const QuantizePlan plan = plan_quantization(model, options);
@@ -51,9 +34,8 @@ void print_plan(const std::filesystem::path& model, const QuantizeOptions& optio
              std::ceil(plan.seconds / 60));
 }
 
-void run_quantize(QuantizeArguments& arguments) {
-  QuantizeOptions& options = arguments.options;
-  if (!arguments.size.empty()) options.file_size = parse_size(arguments.size);
+void run_quantize(const QuantizeArguments& arguments) {
+  const QuantizeOptions& options = arguments.options;
   if (arguments.dry_run) {
     print_plan(arguments.model, options);
     return;
@@ -101,11 +83,12 @@ void add_quantize(CLI::App& program) {
       ->type_name("OUT.wsic");
   add_options<QuantizerOptions>(*command, arguments->options);
   add_calibration_options(*command, arguments->options.calibration);
-  CLI::Option* size =
-      command
-          ->add_option("--size", arguments->size,
-                       "Instead of --bits: the size of the whole file (3G, 800M, or bytes)")
-          ->type_name("SIZE");
+  CLI::Option* size = add_option(
+      *command,
+      {.name = "size",
+       .values = "SIZE",
+       .help = "Instead of --bits: the size of the whole file (3G, 800M, or bytes)"},
+      [arguments](const std::string& value) { arguments->options.file_size = parse_size(value); });
   size->excludes(command->get_option("--bits"));
   add_options<QuantizeOptions>(*command, arguments->options);
   add_options(*command, arguments->options.model);

@@ -106,7 +106,7 @@ Answers answers_of(const Context& context, const OpenModel& model, WeightFormat 
                               [&](int64_t i) { encoder.encode(all[static_cast<size_t>(i)]); });
   std::vector<ScoredSequence> sequences;
   for (Asked& asked : all) std::ranges::move(asked.sequences, std::back_inserter(sequences));
-  const auto scores = log_probabilities(context, *forward_model(context, model, format), sequences);
+  const auto scores = score_sequences(context, *forward_model(context, model, format), sequences);
 
   Answers answers{.bos = encoder.begins_with_bos()};
   size_t at = 0;
@@ -117,7 +117,7 @@ Answers answers_of(const Context& context, const OpenModel& model, WeightFormat 
       const std::string& choice = asked.question->choices[c];
       const auto sum_from = [&](size_t from) {
         double sum = 0;
-        for (size_t t = from; t < scores[at].size(); ++t) sum += scores[at][t];
+        for (size_t t = from; t < scores[at].size(); ++t) sum += scores[at][t].log_probability;
         return sum;
       };
       const double likelihood = sum_from(asked.choice[c]);

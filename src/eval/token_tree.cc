@@ -71,7 +71,7 @@ class TreeAttention final : public Attention {
 struct Target {
   int64_t row = 0;
   int32_t token = 0;
-  double* log_probability = nullptr;
+  ScoredToken* score = nullptr;
 };
 
 void score_targets(ThreadPool& pool, const ForwardModel& model, MatrixView<const float> X,
@@ -93,10 +93,12 @@ void score_targets(ThreadPool& pool, const ForwardModel& model, MatrixView<const
     pool.parallel_for(rows, [&](int64_t i) {
       const auto row = logits.row(i);
       const double normaliser = log_sum_exp(row);
+      const auto likeliest = static_cast<size_t>(std::ranges::max_element(row) - row.begin());
       for (size_t t = begins[static_cast<size_t>(from + i)];
            t < begins[static_cast<size_t>(from + i + 1)]; ++t) {
-        *targets[t].log_probability =
-            static_cast<double>(row[static_cast<size_t>(targets[t].token)]) - normaliser;
+        const auto token = static_cast<size_t>(targets[t].token);
+        *targets[t].score = {.log_probability = static_cast<double>(row[token]) - normaliser,
+                             .likeliest = token == likeliest};
       }
     });
   }
@@ -162,10 +164,10 @@ Matrix<float> forward_tree(const Context& context, const ForwardModel& model,
   return X;
 }
 
-std::vector<std::vector<double>> log_probabilities(const Context& context,
-                                                   const ForwardModel& model,
-                                                   std::span<const ScoredSequence> sequences,
-                                                   int64_t tree_values) {
+std::vector<std::vector<ScoredToken>> score_sequences(const Context& context,
+                                                      const ForwardModel& model,
+                                                      std::span<const ScoredSequence> sequences,
+                                                      int64_t tree_values) {
   // How many sequences go into each tree, and how many rows there will be in all.
   const int64_t most = std::max<int64_t>(1, tree_values / model.config().hidden);
   std::vector<size_t> ends;
@@ -185,7 +187,7 @@ std::vector<std::vector<double>> log_probabilities(const Context& context,
     total += tree.rows();
   }
 
-  std::vector<std::vector<double>> result(sequences.size());
+  std::vector<std::vector<ScoredToken>> result(sequences.size());
   size_t begin = 0;
   for (const size_t end : ends) {
     TokenTree tree;

@@ -13,6 +13,7 @@
 
 #include "base/context.h"
 #include "model/forward.h"
+#include "watersic/scoring.h"
 
 namespace watersic {
 
@@ -54,22 +55,15 @@ class TokenTree {
 Matrix<float> forward_tree(const Context& context, const ForwardModel& model,
                            const TokenTree& tree);
 
-// Tokens from `first` (at least 1) on are scored, each given all before it.
-struct ScoredSequence {
-  std::vector<int32_t> tokens;
-  size_t first = 0;
-};
-
 // Rows of a tree, in values of its hidden states (128 MiB): a block's intermediate results take
 // five times as much. A model's weights are read once for each tree.
 constexpr int64_t kTreeValues = int64_t{1} << 25;
 
-// ln p of each scored token, for each sequence. Sequences share their beginnings with the one
-// before them. Progress is in tokens
-// that are computed.
-std::vector<std::vector<double>> log_probabilities(const Context& context,
-                                                   const ForwardModel& model,
-                                                   std::span<const ScoredSequence> sequences,
-                                                   int64_t tree_values = kTreeValues);
+// Of each sequence's scored tokens. Sequences share their beginnings with the one before them.
+// Progress is in tokens that are computed. Throws Error where ids are not below the vocabulary.
+std::vector<std::vector<ScoredToken>> score_sequences(const Context& context,
+                                                      const ForwardModel& model,
+                                                      std::span<const ScoredSequence> sequences,
+                                                      int64_t tree_values = kTreeValues);
 
 }  // namespace watersic

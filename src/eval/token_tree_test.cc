@@ -75,14 +75,14 @@ std::vector<ScoredSequence> branching_sequences(const ModelConfig& config) {
   return sequences;
 }
 
-TEST(LogProbabilities, AreThoseOfEachSequenceAlone) {
+TEST(Scores, AreThoseOfEachSequenceAlone) {
   ThreadPool pool(2), single(1);
   for (const char* kind : {"llama", "mistral", "qwen2", "qwen3"}) {
     const ModelConfig config = parse_config(tiny_config(kind), "config.json");
     const MemorySource source = random_model(config, 1);
     const LoadedModel model(config, source);
     const auto sequences = branching_sequences(config);
-    const auto scores = log_probabilities(pool, model, sequences);
+    const auto scores = score_sequences(pool, model, sequences);
     ASSERT_EQ(scores.size(), sequences.size());
     const OutputHead head(config, source);
     for (size_t s = 0; s < sequences.size(); ++s) {
@@ -94,22 +94,25 @@ TEST(LogProbabilities, AreThoseOfEachSequenceAlone) {
         const auto row = logits.row(static_cast<int64_t>(t) - 1);
         const double expected =
             static_cast<double>(row[static_cast<size_t>(tokens[t])]) - log_sum_exp(row);
-        EXPECT_NEAR(scores[s][t - first], expected, 2e-4) << kind << " " << s << " " << t;
+        const ScoredToken& score = scores[s][t - first];
+        EXPECT_NEAR(score.log_probability, expected, 2e-4) << kind << " " << s << " " << t;
+        EXPECT_EQ(score.likeliest,
+                  std::ranges::max_element(row) - row.begin() == std::ptrdiff_t{tokens[t]});
       }
     }
     // The threads change nothing; the size of a tree rounding only.
-    EXPECT_EQ(scores, log_probabilities(single, model, sequences));
+    EXPECT_EQ(scores, score_sequences(single, model, sequences));
     for (const int64_t rows : {1, 200, 400}) {
-      const auto parts = log_probabilities(pool, model, sequences, rows * config.hidden);
+      const auto parts = score_sequences(pool, model, sequences, rows * config.hidden);
       for (size_t s = 0; s < sequences.size(); ++s)
         for (size_t t = 0; t < scores[s].size(); ++t)
-          EXPECT_NEAR(parts[s][t], scores[s][t], 2e-4) << rows;
+          EXPECT_NEAR(parts[s][t].log_probability, scores[s][t].log_probability, 2e-4) << rows;
     }
     EXPECT_EQ(scores[9], scores[10]);
   }
 }
 
-TEST(LogProbabilities, TellHowManyTokensAreComputed) {
+TEST(Scores, TellHowManyTokensAreComputed) {
   const ModelConfig config = parse_config(tiny_config("qwen2"), "config.json");
   const MemorySource source = random_model(config, 1);
   ThreadPool pool(1);
@@ -118,7 +121,7 @@ TEST(LogProbabilities, TellHowManyTokensAreComputed) {
   const auto total = [&](int64_t rows) {
     ProgressEvent last;
     const Context context(pool, [&](const ProgressEvent& event) { last = event; });
-    log_probabilities(context, LoadedModel(config, source), sequences, rows * config.hidden);
+    score_sequences(context, LoadedModel(config, source), sequences, rows * config.hidden);
     EXPECT_EQ(last.done, last.total);
     return last.total;
   };
@@ -127,13 +130,13 @@ TEST(LogProbabilities, TellHowManyTokensAreComputed) {
   EXPECT_EQ(total(1), 3 + 4);  // the second is all in the first
 }
 
-TEST(LogProbabilities, OfTokensThatTheModelDoesNotKnow) {
+TEST(Scores, OfTokensThatTheModelDoesNotKnow) {
   const ModelConfig config = parse_config(tiny_config("qwen2"), "config.json");
   const MemorySource source = random_model(config, 1);
   ThreadPool pool(1);
   for (const Ids& ids : {Ids{3, 50}, Ids{50, 3}, Ids{3, -1}}) {
     EXPECT_THROW(
-        log_probabilities(pool, LoadedModel(config, source), std::vector<ScoredSequence>{{ids, 1}}),
+        score_sequences(pool, LoadedModel(config, source), std::vector<ScoredSequence>{{ids, 1}}),
         Error);
   }
 }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "quant/method.h"
@@ -108,6 +110,27 @@ void set_option(ModelOptions& options, const std::string& name, const std::strin
 }
 void set_option(QuantizeOptions& options, const std::string& name, const std::string& value) {
   set_value(find_option(quantize_option_table(), name), options, value);
+}
+
+void set_calibration(CalibrationOptions& options, const std::string& value) {
+  using Source = CalibrationOptions::Source;
+  options.source = value == name_of(Source::kSelf)   ? Source::kSelf
+                   : value == name_of(Source::kNone) ? Source::kNone
+                                                     : Source::kText;
+  if (options.source == Source::kText) options.file = value;
+}
+
+int64_t parse_size(const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  std::string unit(rest, end);
+  if (unit.ends_with("iB")) unit.resize(unit.size() - 2);
+  const std::map<std::string, double> units{
+      {"", 1}, {"K", 1024.0}, {"M", 1024.0 * 1024}, {"G", 1024.0 * 1024 * 1024}};
+  if (error != std::errc() || !units.contains(unit) || !(value > 0) || value > 1e15)
+    throw Error(fmt::format("size: expected a number with K, M or G, found '{}'", text));
+  return static_cast<int64_t>(value * units.at(unit));
 }
 
 Json calibration_json(const CalibrationOptions& options) {

@@ -97,6 +97,7 @@ class Container final : public OpenModel {
     return reader_.text(file);
   }
   std::string model_id() const override { return reader_.checked_model_id(); }
+  bool turns_embedding() const override { return !basis_.empty(); }
 
  protected:
   std::shared_ptr<const LinearLayer> stored_layer(const std::string& weight,

@@ -29,6 +29,9 @@ class OpenModel {
   // files it is used there, so that the model must outlive it. Throws Error.
   std::shared_ptr<const LinearLayer> layer(const std::string& weight, const std::string& bias,
                                            WeightFormat format) const;
+  // Whether the layers of embedding and head are, but in float32, one and the same: the rows are
+  // the embedding's, the products the head's.
+  virtual bool turns_embedding() const { return false; }
   // What it will take in memory; of a packed one an estimate.
   int64_t layer_bytes(const std::string& weight, WeightFormat format) const;
   // The content of a file like tokenizer.json; none where the model has no such file.
