@@ -351,7 +351,8 @@ TEST_F(EncodeLayer, RowsOfHeadsMendEachOther) {
       pool_, {.W = W, .S = data.S, .residual = residual, .output_metric = G, .heads = heads},
       options);
   EXPECT_NEAR(distortions(pool_, problem, dequantize(same.tensor)).weighted,
-              after.weighted_distortion, 0.15 * after.weighted_distortion);  // another search
+              after.weighted_distortion,
+              0.3 * after.weighted_distortion);  // another search, and G is four directions mostly
 }
 
 TEST_F(EncodeLayer, AMetricThatTellsNothingChangesLittle) {

@@ -138,7 +138,9 @@ void add_basis_work(const std::vector<LayerPlan>& layers, const QuantizePlan& pl
 QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                                const QuantizeOptions& options) {
   // Of one core: coding in several passes and the trellis, everything that goes weight by weight.
-  constexpr double kWeightsPerSecond = 6e5;
+  constexpr double kWeightsPerSecond = 1e6;
+  // Of the rate of a large product, what passes come to with attention, norms and sums.
+  constexpr double kPassesRate = 0.7;
   const auto checkpoint = open_checkpoint(model_dir);
   const ModelConfig& config = checkpoint->config();
   ThreadPool pool(options.threads);
@@ -223,7 +225,7 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   }
   plan.file_bytes += rest + static_cast<int64_t>(axes_bits(config, basis) / 8);
 
-  const double narrow = product_rate<float>(pool), wide = product_rate<double>(pool);
+  const double narrow = kPassesRate * product_rate<float>(pool), wide = product_rate<double>(pool);
   double seconds = 0;
   for (const auto& block : layers) {
     Work work = block_work(block, plan, model, config);
