@@ -16,6 +16,7 @@
 #include "coding/enc_tensor.h"
 #include "encode/encode_runnable.h"
 #include "encode/step_search.h"
+#include "encode/stored_scales.h"
 #include "quant/distortion.h"
 #include "quant/layer.h"
 #include "watersic/error.h"
@@ -28,42 +29,6 @@ constexpr int kProbes = 7;
 constexpr int64_t kSmall = 1 << 14;  // weights; the size of fewer jumps with the step
 constexpr int kPasses = 4;           // over the whole layer, until its size is right ...
 constexpr int kRounds = 6;           // ... with the scales as they turned out
-
-// How many of the ten mantissa bits of a set of scales are not worth their room. A relative error e
-// adds e^2 of the signal to the distortion, of which 1/2 log2 counts: dropping d bits leaves e^2 of
-// about 0.045 * 4^(d - 10), and the signal is some 3 * 4^bits times the distortion. One of the
-// scales serves `weights` weights, so that each bit dropped saves 1 / weights.
-int bits_to_drop(double bits, int64_t weights) {
-  int best = 0;
-  double least = std::numeric_limits<double>::infinity();
-  for (int d = 0; d <= 10; ++d) {
-    const double loss = 0.72 * 0.045 * std::exp2(2 * (d - 10)) * 3 * std::exp2(2 * bits);
-    const double cost = loss - d / static_cast<double>(weights);
-    if (cost < least) {
-      least = cost;
-      best = d;
-    }
-  }
-  return best;
-}
-
-// The nearest half whose last `drop` bits are zero.
-uint16_t rounded_half(double value, int drop) {
-  const uint32_t half = half_from_float(static_cast<float>(value));
-  const uint32_t unit = 1U << drop;
-  const uint32_t magnitude = ((half & 0x7FFF) + unit / 2) / unit * unit;
-  return static_cast<uint16_t>((half & 0x8000) | std::min(magnitude, 0x7C00 - unit));
-}
-
-Scales to_scales(std::span<const double> values, int drop) {
-  Scales scales;
-  double largest = 0;
-  for (const double v : values) largest = std::max(largest, std::fabs(v));
-  scales.exponent = largest > 0 ? half_exponent(largest) : 0;
-  for (const double v : values)
-    scales.half.push_back(rounded_half(std::ldexp(v, -scales.exponent), drop));
-  return scales;
-}
 
 // The rescalers will add row scales. Until their values are known, numbers of the same kind stand
 // in for them, since their size counts: a few percent around 1.
