@@ -43,8 +43,11 @@ void GradientSums::add(ThreadPool& pool, MatrixView<const float> g) {
 std::vector<float> GradientSums::take_metric() {
   const double factor = 1 / static_cast<double>(energies_.size());
   std::vector<float> out;
-  for (const double x : diagonal_) out.push_back(static_cast<float>(factor * x));
-  if (is_diagonal()) return out;
+  if (is_diagonal()) {
+    out.reserve(diagonal_.size());
+    for (const double x : diagonal_) out.push_back(static_cast<float>(factor * x));
+    return out;
+  }
   Matrix<float>&G = halves_[0], &contrast = halves_[1];
   for (size_t i = 0; i < G.values().size(); ++i) {
     const float first = G.values()[i], second = contrast.values()[i];
@@ -52,6 +55,7 @@ std::vector<float> GradientSums::take_metric() {
     contrast.values()[i] = first - second;
   }
   shrink_correlations(contrast, G);
+  out.reserve(static_cast<size_t>(G.rows() * (G.rows() + 1) / 2));
   for (int64_t i = 0; i < G.rows(); ++i)
     for (int64_t j = 0; j <= i; ++j)
       out.push_back(static_cast<float>(factor * static_cast<double>(G(i, j))));
