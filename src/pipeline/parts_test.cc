@@ -11,6 +11,7 @@
 #include "pipeline/mixing.h"
 #include "pipeline/model_options.h"
 #include "pipeline/plan.h"
+#include "pipeline/report.h"
 #include "pipeline/sensitivity.h"
 #include "support/error_of.h"
 #include "support/small_checkpoint.h"
@@ -92,6 +93,15 @@ TEST(Sensitivity, SharesMakeTheLeastOfTheKl) {
   floors[5] = 2.5;
   share_by_sensitivity(layers, 2, floors);
   EXPECT_GE(layers[5].share, 2.5);
+}
+
+TEST(Sensitivity, IsReadBackOrRefused) {
+  const LayerSensitivity layer{.name = "a", .weights = 32, .bits = {2, 3}, .kl_bits = {0.1, 0.05}};
+  Json json = sensitivities_json({layer});
+  EXPECT_EQ(sensitivities_from_json(json, "x").at(0).kl_bits, layer.kl_bits);
+  json[0]["kl_bits"] = {Json::array()};
+  const std::string error = error_of([&] { sensitivities_from_json(json, "x"); });
+  EXPECT_NE(error.find("kl_bits: expected numbers, found array"), std::string::npos) << error;
 }
 
 TEST(Sensitivity, WaterFillsThePartsOfAllLayers) {

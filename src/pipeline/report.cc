@@ -1,14 +1,28 @@
 #include "pipeline/report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "coding/enc_estimate.h"
 #include "pipeline/model_options.h"
+#include "watersic/error.h"
 
 namespace watersic {
 namespace {
+
+std::vector<double> numbers(const JsonFields& fields, const char* name) {
+  std::vector<double> out;
+  for (const Json& value : fields.array(name)) {
+    if (!value.is_number())
+      throw Error(fmt::format("{}: {}: expected numbers, found {}", fields.name(), name,
+                              value.type_name()));
+    out.push_back(value.get<double>());
+  }
+  return out;
+}
 
 Json mixing_json(const MixingReport& mixing) {
   Json points = Json::array();
@@ -98,9 +112,9 @@ LayerReport layer_from_json(const Json& json, const std::string& name) {
           {.e_q = point.number("e_q"), .e_a = point.number("e_a"), .error = point.number("error")});
     }
   }
-  layer.column_bits = fields.array("column_bits").get<std::vector<double>>();
-  layer.column_factors = fields.array("column_factors").get<std::vector<double>>();
-  layer.row_scales = fields.array("row_scales").get<std::vector<double>>();
+  layer.column_bits = numbers(fields, "column_bits");
+  layer.column_factors = numbers(fields, "column_factors");
+  layer.row_scales = numbers(fields, "row_scales");
   return layer;
 }
 
@@ -146,8 +160,8 @@ std::vector<LayerSensitivity> sensitivities_from_json(const Json& json, const st
   for (const Json& entry : json) {
     const JsonFields fields(entry, name);
     LayerSensitivity layer{.name = fields.text("name"), .weights = fields.integer("weights")};
-    layer.bits = fields.array("bits").get<std::vector<double>>();
-    layer.kl_bits = fields.array("kl_bits").get<std::vector<double>>();
+    layer.bits = numbers(fields, "bits");
+    layer.kl_bits = numbers(fields, "kl_bits");
     layer.slope = fields.number("slope");
     layer.share = fields.number("share");
     out.push_back(std::move(layer));
