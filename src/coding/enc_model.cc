@@ -295,6 +295,11 @@ CodingModel fit_model(const QuantizedTensor& t, Coder coder, ThreadPool& pool,
   return fit_tables(t, like->classes, histograms, pool);
 }
 
+void refit_columns(const QuantizedTensor& tensor, CodingModel& model) {
+  if (model.classes.kind != Classes::kOne)
+    model.columns = code_columns(model.classes, tensor.column_scale.half);
+}
+
 void write_model(HeadWriter& out, const CodingModel& m) {
   const Classes& c = m.classes;
   out.bits(static_cast<uint64_t>(m.precision - kMinPrecision), 3);

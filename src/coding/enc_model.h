@@ -38,6 +38,9 @@ CodingModel fit_best(const QuantizedTensor& tensor, ThreadPool& pool);
 CodingModel fit_model(const QuantizedTensor& tensor, Coder coder, ThreadPool& pool,
                       const CodingModel* like = nullptr);
 
+// For other column scales of the same integers.
+void refit_columns(const QuantizedTensor& tensor, CodingModel& model);
+
 void write_model(HeadWriter& out, const CodingModel& model);
 
 }  // namespace watersic

@@ -63,9 +63,9 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan&
   if (!q.codes.empty()) {
     if (q.trellis > 0) check_paths(q, pool);
     const TileGrid grid = choose_grid(q.rows, q.live(), plan, q.trellis > 0 ? q.segment_rows : 0);
-    CodingModel model = plan.model != nullptr ? *plan.model : fit_model(q, plan.coder, pool);
-    if (plan.model != nullptr && model.classes.kind != Classes::kOne)
-      model.columns = code_columns(model.classes, q.column_scale.half);
+    CodingModel fitted;
+    if (plan.model == nullptr) fitted = fit_model(q, plan.coder, pool);
+    const CodingModel& model = plan.model != nullptr ? *plan.model : fitted;
     const EncoderTables tables(model);
     tiles.resize(static_cast<size_t>(grid.tiles()));
     pool.parallel_for(grid.tiles(), [&](int64_t t) {

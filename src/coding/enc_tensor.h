@@ -20,7 +20,7 @@ struct CodingPlan {
   // power of two up to 64. With a trellis the tensor's segment_rows count, and these not.
   int64_t segment_rows = 0, group_columns = 0;
   int lanes = 0;
-  // Fitted to these integers already, though perhaps to other column scales (coding/enc_model.h).
+  // Fitted to the tensor already (coding/enc_model.h).
   const CodingModel* model = nullptr;
 };
 

@@ -52,30 +52,11 @@ QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const Quantize
   return tensor;
 }
 
-// How the integers of a layer were coded last.
-struct LastCoding {
-  std::optional<CodingModel> model;
-  double step = 0;     // when its classes were fitted
-  bool same = false;   // the integers at hand are those
-  bool whole = false;  // and the classes were fitted to them
-};
-
-// The tensor coded, and what that costs; the tensor itself and distortion are left open. `draft`: a
-// thousandth of the bits is no matter.
-EncodedLayer measured(const QuantizedTensor& tensor, Coder coder, ThreadPool& pool,
-                      const StoredSize& stored_size, double step, bool draft, LastCoding& last) {
-  constexpr double kNear = 0.04;  // of log2(step): a third of what spreads are told to
+// The tensor coded, and what that costs; the tensor itself and distortion are left open.
+EncodedLayer measured(const QuantizedTensor& tensor, const CodingPlan& plan, ThreadPool& pool,
+                      const StoredSize& stored_size) {
   EncodedLayer out;
-  const bool fitted = last.same && (last.whole || draft);
-  if (!fitted && !tensor.codes.empty() && tensor.bitshift.empty()) {
-    const bool near = draft && last.model && tensor.codes.size() >= kSmall &&
-                      std::fabs(std::log2(step / last.step)) < kNear;
-    last.model = fit_model(tensor, coder, pool, near ? &*last.model : nullptr);
-    if (!near) last.step = step;
-    last.same = true;
-    last.whole = !near;
-  }
-  out.bytes = encode_tensor(tensor, {.model = last.model ? &*last.model : nullptr}, pool);
+  out.bytes = encode_tensor(tensor, plan, pool);
   const double a = static_cast<double>(tensor.rows), live = static_cast<double>(tensor.live());
   const double dead = static_cast<double>(tensor.dead.size()), weights = a * (live + dead);
   out.bits = stored_bits(out.bytes, weights, stored_size);
@@ -253,9 +234,8 @@ class LayerEncoder {
 
   // Of a file that holds nothing but zeros.
   double minimum() const {
-    LastCoding coding;
     return count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
-                          options_.coder, pool_, stored_size_, 1, false, coding)
+                          {.coder = options_.coder}, pool_, stored_size_)
                      .bits);
   }
 
@@ -290,17 +270,42 @@ class LayerEncoder {
     return rng.choose(a, wanted);
   }
 
-  EncodedLayer encode(QuantizedLayer& layer, double step, bool draft, LastCoding& coding) const {
+  // How the integers of a layer were coded last.
+  struct LastCoding {
+    std::optional<CodingModel> model;
+    double step = 0;     // when its classes were fitted
+    bool same = false;   // the integers at hand are those
+    bool whole = false;  // and the classes were fitted to them
+  };
+
+  // `draft`: a thousandth of the bits is no matter.
+  EncodedLayer encode(QuantizedLayer& layer, double step, bool draft, LastCoding& last) const {
     Matrix<int32_t> Z = std::exchange(layer.Z, {});  // lent, not copied
     QuantizedTensor tensor = to_tensor(layer, options_);
     tensor.codes = std::move(Z);
     if (tensor.row_scale.half.empty())
       tensor.row_scale = row_scales_to_come(layer.rows, options_, layer.cols);
-    EncodedLayer out = measured(tensor, options_.coder, pool_, stored_size_, step, draft, coding);
+    if (!tensor.codes.empty()) fit(tensor, step, draft, last);
+    EncodedLayer out =
+        measured(tensor, {.model = last.model ? &*last.model : nullptr}, pool_, stored_size_);
     layer.Z = std::move(tensor.codes);
     out.step = step;
     out.gamma = layer.gamma;
     return out;
+  }
+
+  void fit(const QuantizedTensor& tensor, double step, bool draft, LastCoding& last) const {
+    constexpr double kNear = 0.04;  // of log2(step): a third of what spreads are told to
+    if (last.same && (last.whole || draft)) {
+      refit_columns(tensor, *last.model);
+      return;
+    }
+    const bool near = draft && last.model && tensor.codes.size() >= kSmall &&
+                      std::fabs(std::log2(step / last.step)) < kNear;
+    last.model = fit_model(tensor, options_.coder, pool_, near ? &*last.model : nullptr);
+    if (!near) last.step = step;
+    last.same = true;
+    last.whole = !near;
   }
 
   ThreadPool& pool_;
@@ -358,10 +363,8 @@ double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const Quantize
     const auto bytes = encode_tensor(runnable_zeros(rows, all, options), pool);
     return stored_bits(bytes, static_cast<double>(rows * cols), stored_size).file;
   }
-  LastCoding coding;
   return counted(
-      measured(zero_tensor(rows, all, options), options.coder, pool, stored_size, 1, false, coding)
-          .bits,
+      measured(zero_tensor(rows, all, options), {.coder = options.coder}, pool, stored_size).bits,
       options);
 }
 

@@ -301,7 +301,6 @@ class ModelQuantizer {
     BlockWeights weights = load_block(pool_, basis_.config(), basis_.weights(), block);
     if (zero_rows_.contains(block)) take_out(zero_rows_.at(block), weights);
     if (streams != nullptr) streams->begin_block(weights);
-    const bool minded = metrics_minded() || *options_.model.token_weighting;
     const double before = report_bits_;
     int64_t block_weights = 0;
     for (const Capture stage : kStages) {
@@ -314,9 +313,9 @@ class ModelQuantizer {
         finished = std::move(*saved);
         if (streams != nullptr) streams->pass(stage);
       } else {
-        finished = StageQuantizer(context_, options_, budget_, weights,
-                                  minded ? gradients_.get() : nullptr, streams, watch_)
-                       .run(stage, layers);
+        finished =
+            StageQuantizer(context_, options_, budget_, weights, gradients_.get(), streams, watch_)
+                .run(stage, layers);
         work.save_stage(block, stage, finished);
       }
       install(layers, finished, weights, streams);

@@ -38,9 +38,9 @@ void check_budget(ThreadPool& pool, const std::vector<std::vector<LayerPlan>>& p
 
 class StageQuantizer {
  public:
-  // `weights`: the original block's. `gradients`: null where neither rounding nor tokens mind them.
-  // `streams`: null without calibration. `options.model` must be resolved. All must outlive the
-  // object.
+  // `weights`: the original block's. `gradients`: may be null where neither rounding nor tokens
+  // mind them. `streams`: null without calibration. `options.model` must be resolved. All must
+  // outlive the object.
   StageQuantizer(const Context& context, const QuantizeOptions& options, const RateBudget& budget,
                  const BlockWeights& weights, const OutputGradients* gradients, Streams* streams,
                  Stopwatch& watch)
