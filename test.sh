@@ -40,7 +40,7 @@ require() {
 # A configuration and what is built and tested of it (CMakePresets.json).
 build() {
   step "building ($2)"
-  require cmake --preset "$1" -DWATERSIC_TESTS=ON --log-level=WARNING
+  require cmake --preset "$1" -DWATERSIC_TESTS=ON "${@:3}" --log-level=WARNING
   require cmake --build --preset "$2"
 }
 # Adds up what ctest counted: in its summary skipped tests are among the total, disabled ones are
@@ -67,14 +67,14 @@ run_tests() {
 }
 
 step "packages"
-require tools/setup
+require tools/setup --mpi
 
 if [[ $quick ]]; then
-  build release release
+  build release release -DWATERSIC_MPI=ON
   run_tests release
 else
   # Each test in one build or in both.
-  build release optimized
+  build release optimized -DWATERSIC_MPI=ON
   run_tests optimized
   build asan-ubsan asan-ubsan
   run_tests asan-ubsan

@@ -221,7 +221,8 @@ class Interrupted : public Error {
 };
 
 // Finished stages are saved in the folder OUT.wsic.work, which goes when the file is written; a
-// resumed run gives the same bytes. Throws Error; nothing stands under `output` then.
+// resumed run gives the same bytes. Throws Error; nothing stands under `output` then. Ranks
+// (watersic/ranks.h) call it alike; what the file takes stands in the report of rank 0.
 QuantizeReport quantize_model(const std::filesystem::path& model_dir,
                               const std::filesystem::path& output, const QuantizeOptions& options,
                               const ProgressFn& progress = {}, const StopFn& stop = {});

@@ -1,5 +1,5 @@
-// What long work is given besides its data: the threads it runs on, whom it tells how far it is,
-// and whether it shall stop. Loops over data take a ThreadPool alone.
+// What long work is given besides its data: the threads it runs on, the processes that share it,
+// whom it tells how far it is, and whether it shall stop. Loops over data take a ThreadPool alone.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +8,22 @@
 #include <utility>
 
 #include "base/threads.h"
+#include "dist/communicator.h"
 #include "watersic/progress.h"
 
 namespace watersic {
 
 class Context {
  public:
-  // The pool must outlive the object. A pool alone is a context in which nobody listens and nobody
-  // stops the work. `check` is called between steps and throws where the work shall stop.
-  Context(ThreadPool& pool, ProgressFn progress = {}, std::function<void()> check = {})
-      : pool_(&pool), progress_(std::move(progress)), check_(std::move(check)) {}
+  // The pool and the ranks must outlive the object. A pool alone is a context of one rank in which
+  // nobody listens and nobody stops the work. `check` is called between steps and throws where the
+  // work shall stop; where there are ranks, by all of them together.
+  Context(ThreadPool& pool, ProgressFn progress = {}, std::function<void()> check = {},
+          const Communicator& ranks = one_rank())
+      : pool_(&pool), progress_(std::move(progress)), check_(std::move(check)), ranks_(&ranks) {}
 
   ThreadPool& pool() const { return *pool_; }
+  const Communicator& ranks() const { return *ranks_; }
   const ProgressFn& progress() const { return progress_; }
 
   void tell(const std::string& stage, const std::string& unit, int64_t done, int64_t total,
@@ -30,6 +34,10 @@ class Context {
   void check() const {
     if (check_) check_();
   }
+  // Where each rank goes its own way.
+  void check_if_alone() const {
+    if (ranks_->alone()) check();
+  }
 
   // The same, but each event passes through `change` first.
   Context changed(const std::function<void(ProgressEvent&)>& change) const {
@@ -39,7 +47,7 @@ class Context {
               change(event);
               progress(event);
             },
-            check_};
+            check_, *ranks_};
   }
   // The same under another name of the stage.
   Context as(const std::string& stage) const {
@@ -50,6 +58,7 @@ class Context {
   ThreadPool* pool_;
   ProgressFn progress_;
   std::function<void()> check_;
+  const Communicator* ranks_;
 };
 
 }  // namespace watersic

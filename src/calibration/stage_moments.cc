@@ -5,21 +5,9 @@
 #include <vector>
 
 #include "calibration/chance.h"
-#include "linalg/blas.h"
 
 namespace watersic {
 namespace {
-
-void add_gram_to(ThreadPool& pool, MatrixView<const float> X, Matrix<double>& S) {
-  if (S.empty()) S = Matrix<double>(X.cols(), X.cols());
-  add_gram(pool, X, S);
-}
-
-void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-                  Matrix<double>& S) {
-  if (S.empty()) S = Matrix<double>(X.cols(), Y.cols());
-  add_cross(pool, X, Y, S);
-}
 
 // Rows times sqrt(p), so that their Gram matrix is weighted by p.
 Matrix<float> weighted_rows(MatrixView<const float> X, std::span<const float> p) {
@@ -62,6 +50,18 @@ void StageStatistics::shrink() {
   if (!moments.metric_contrast.empty())
     shrink_correlations(moments.metric_contrast, moments.metric());
   moments.metric_contrast = {};
+}
+
+void StageMoments::add_gram_to(ThreadPool& pool, MatrixView<const float> X,
+                               Matrix<double>& S) const {
+  if (S.empty()) S = Matrix<double>(X.cols(), X.cols());
+  add_gram(pool, X, S, share_);
+}
+
+void StageMoments::add_cross_to(ThreadPool& pool, MatrixView<const float> X,
+                                MatrixView<const float> Y, Matrix<double>& S) const {
+  if (S.empty()) S = Matrix<double>(X.cols(), Y.cols());
+  add_cross(pool, X, Y, S, share_);
 }
 
 void StageMoments::add_moments(ThreadPool& pool, MatrixView<const float> X,
@@ -123,6 +123,12 @@ StageStatistics StageMoments::take() {
   assert(tokens_ > 0);
   const double factor = 1.0 / static_cast<double>(tokens_);
   auto& [first, second] = halves_;
+  for (StageStatistics* half : {&first, &second}) {
+    for (Moments* moments : {&half->plain, &half->weighted})
+      for (Matrix<double>* sum : {&moments->S, &moments->S_quantized, &moments->drift})
+        ranks_.merge(sum->values());
+    ranks_.merge(half->residual.values());
+  }
   combine(factor, first.plain, second.plain);
   combine(factor, first.weighted, second.weighted);
   combine(factor, first.residual, second.residual, &first.residual_contrast);

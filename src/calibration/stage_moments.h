@@ -7,6 +7,8 @@
 #include <span>
 
 #include "base/threads.h"
+#include "dist/communicator.h"
+#include "linalg/blas.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -48,13 +50,15 @@ struct StageBatch {
   MatrixView<const float> residual;        // r - r': tokens x outputs
 };
 
-// Sums over batches: products in float32, sums in float64.
+// Sums over batches: products in float32, sums in float64. Ranks share the tiles of the sums: each
+// adds all batches, in their order.
 class StageMoments {
  public:
   // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'. both: whether, of
   // tokens that are weighted, all moments are wanted with and without weights. Else S without is
   // all that there is without, and with weights there is S_quantized in its place.
-  explicit StageMoments(bool drift, bool both = true) : drift_(drift), both_(both) {}
+  explicit StageMoments(bool drift, bool both = true, const Communicator& ranks = one_rank())
+      : drift_(drift), both_(both), ranks_(ranks), share_{ranks.rank(), ranks.size()} {}
 
   // Each batch's first rows go to one half of the tokens, its last to the other.
   void add(ThreadPool& pool, const StageBatch& batch);
@@ -63,11 +67,16 @@ class StageMoments {
   StageStatistics take();
 
  private:
+  void add_gram_to(ThreadPool& pool, MatrixView<const float> X, Matrix<double>& S) const;
+  void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+                    Matrix<double>& S) const;
   void add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half);
   void add_moments(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
                    bool original, Moments& all, Moments& half) const;
 
   bool drift_, both_;
+  const Communicator& ranks_;
+  TileShare share_;
   int64_t tokens_ = 0;
   double error_ = 0, energy_ = 0;
   std::array<StageStatistics, 2> halves_;  // what has no contrast is in the first

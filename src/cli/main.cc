@@ -5,13 +5,45 @@
 
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <new>
+#include <string>
+#include <string_view>
 
 #include "commands.h"
 #include "console.h"
 #include "help.h"
+#include "watersic/error.h"
+#include "watersic/file.h"
 #include "watersic/quantize.h"
+#include "watersic/ranks.h"
 #include "watersic/version.h"
+
+namespace watersic::cli {
+namespace {
+
+// Of ranks that all fail, the first says it. One that fails by itself says so, and ends the others.
+int fail(const Ranks* ranks, const std::string& message, int exit_code) {
+  if (ranks == nullptr || ranks->size() == 1) {
+    say_message(message);
+  } else if (ranks->all_failed()) {
+    if (ranks->rank() == 0) say_message(message);
+  } else {
+    say_message(fmt::format("rank {}: {}", ranks->rank(), message));
+    remove_temporary_files();
+    ranks->abort(exit_code);
+  }
+  return exit_code;
+}
+
+// Only quantize knows of other ranks; of another command each would do all.
+void check_command(const Ranks& ranks, int argc, char** argv) {
+  if (ranks.size() > 1 && argc > 1 && std::string_view(argv[1]) != "quantize")
+    throw Error(fmt::format("{}: runs in one process, not in {}", argv[1], ranks.size()));
+}
+
+}  // namespace
+}  // namespace watersic::cli
 
 int main(int argc, char** argv) {
   using namespace watersic::cli;
@@ -45,22 +77,25 @@ int main(int argc, char** argv) {
   add_sample(program);
   add_synth(program);
   program.footer("Each has its own --help: watersic quantize --help");
+  std::unique_ptr<const watersic::Ranks> ranks;
   try {
+    ranks = std::make_unique<const watersic::Ranks>();
+    check_command(*ranks, argc, argv);
     program.parse(argc, argv);
     if (stdout_is_written()) return 0;
-    say_message("error: the standard output cannot be written");
+    return fail(ranks.get(), "error: the standard output cannot be written", 1);
   } catch (const CLI::ParseError& e) {
+    if (ranks->rank() > 0) return e.get_exit_code() == 0 ? 0 : 2;
     const int code = program.exit(e);
     return code == 0 ? 0 : 2;
   } catch (const watersic::Interrupted& e) {
-    say_message(e.what());
-    return 75;
+    return fail(ranks.get(), e.what(), 75);
   } catch (const std::bad_alloc&) {
-    say_message("error: out of memory");
+    return fail(ranks.get(), "error: out of memory", 1);
   } catch (const std::filesystem::filesystem_error& e) {
-    say_message(fmt::format("error: {}: {}", e.path1().string(), e.code().message()));
+    return fail(ranks.get(), fmt::format("error: {}: {}", e.path1().string(), e.code().message()),
+                1);
   } catch (const std::exception& e) {
-    say_message(fmt::format("error: {}", e.what()));
+    return fail(ranks.get(), fmt::format("error: {}", e.what()), 1);
   }
-  return 1;
 }

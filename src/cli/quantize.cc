@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
+#include "watersic/ranks.h"
 
 namespace watersic::cli {
 namespace {
@@ -36,14 +37,16 @@ void print_plan(const std::filesystem::path& model, const QuantizeOptions& optio
 
 void run_quantize(const QuantizeArguments& arguments) {
   const QuantizeOptions& options = arguments.options;
+  const bool first = is_first_rank();
   if (arguments.dry_run) {
-    print_plan(arguments.model, options);
+    if (first) print_plan(arguments.model, options);
     return;
   }
-  if (!arguments.report.empty()) check_writable(arguments.report);
+  if (first && !arguments.report.empty()) check_writable(arguments.report);
   const QuantizeReport report =
-      quantize_model(arguments.model, arguments.output, options, progress_printer(arguments.quiet),
-                     stop_on_signals());
+      quantize_model(arguments.model, arguments.output, options,
+                     progress_printer(arguments.quiet || !first), stop_on_signals());
+  if (!first) return;
   if (!arguments.report.empty()) write_file(arguments.report, to_json(report));
   if (arguments.quiet) return;
   const double mib = 1024.0 * 1024.0;

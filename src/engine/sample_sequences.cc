@@ -40,7 +40,10 @@ std::vector<std::vector<int32_t>> sample_sequences(const Context& context,
     sequences.emplace_back(config, CacheType::kFloat32, options.length - 1);
   const SamplerOptions sampler{.temperature = options.temperature};
   const uint64_t stream = Rng(options.seed).bits();
+  const Communicator& ranks = context.ranks();
+  const auto owner = [&](int64_t begin) { return static_cast<int>(begin / batch % ranks.size()); };
   for (int64_t begin = 0; begin < options.count; begin += batch) {
+    if (owner(begin) != ranks.rank()) continue;
     const int64_t active = std::min(batch, options.count - begin);
     std::vector<Rng> rngs;
     for (int64_t i = 0; i < active; ++i)
@@ -52,7 +55,7 @@ std::vector<std::vector<int32_t>> sample_sequences(const Context& context,
       steps.push_back({.sequence = &sequences[i], .ids = std::span(ids).subspan(i, 1)});
     }
     for (int64_t t = 1; t < options.length; ++t) {
-      context.check();
+      context.check_if_alone();
       const Matrix<float> logits = engine.advance(steps);
       pool.parallel_for(active, [&](int64_t i) {
         const auto at = static_cast<size_t>(i);
@@ -63,6 +66,7 @@ std::vector<std::vector<int32_t>> sample_sequences(const Context& context,
                    options.count * (options.length - 1));
     }
   }
+  for (int64_t i = 0; i < options.count; ++i) share(ranks, owner(i), texts[static_cast<size_t>(i)]);
   return texts;
 }
 

@@ -19,10 +19,10 @@ struct SampleOptions {
   int64_t weight_bytes = int64_t{4} << 30;  // of blocks that are held, see PartlyHeld
 };
 
-// Sequences sampled from the model's own distribution. Sequence i depends on the seed and on i, not
-// on `count` nor on the number of threads. An end-of-text token is a token as any other: what
-// follows it is sampled on, as in the packed windows that models are trained on, so that every
-// sequence is full.
+// Sequences sampled from the model's own distribution, by all ranks together. Sequence i depends on
+// the seed and on i, not on `count` nor on the number of threads. An end-of-text token is a token
+// as any other: what follows it is sampled on, as in the packed windows that models are trained on,
+// so that every sequence is full.
 std::vector<std::vector<int32_t>> sample_sequences(const Context& context,
                                                    const ModelConfig& config,
                                                    const WeightSource& source,

@@ -108,13 +108,14 @@ void cross_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S,
 }
 
 template <class T, class Sum>
-void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S) {
+void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S, TileShare share = {}) {
   const int64_t n = X.cols();
   assert(S.rows() == n && S.cols() == n);
   one_blas_thread();
   // Tiles on and below the diagonal; each also fills its mirror image.
   const int64_t blocks = tile_count(n, kPanel);
   pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
+    if (!share.has(tile)) return;
     const auto [i, j] = lower_tile(tile);
     const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
     cross_tile<T>(X, X, S, i, j);
@@ -143,6 +144,8 @@ void eigen_decompose(const char* vectors, Matrix<double>& A, std::vector<double>
 
 }  // namespace
 
+std::string blas_processor() { return openblas_get_corename(); }
+
 void gemm(ThreadPool& pool, Op op_a, Op op_b, float alpha, MatrixView<const float> A,
           MatrixView<const float> B, float beta, MatrixView<float> C) {
   tiled_gemm(pool, op_a, op_b, alpha, A, B, beta, C);
@@ -152,23 +155,23 @@ void gemm(ThreadPool& pool, Op op_a, Op op_b, double alpha, MatrixView<const dou
   tiled_gemm(pool, op_a, op_b, alpha, A, B, beta, C);
 }
 
-void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S) {
-  tiled_gram(pool, X, S);
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S, TileShare share) {
+  tiled_gram(pool, X, S, share);
 }
 void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S) {
   tiled_gram(pool, X, S);
 }
-void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S) {
-  tiled_gram(pool, X, S);
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S, TileShare share) {
+  tiled_gram(pool, X, S, share);
 }
 
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-               MatrixView<double> S) {
+               MatrixView<double> S, TileShare share) {
   assert(X.rows() == Y.rows() && S.rows() == X.cols() && S.cols() == Y.cols());
   one_blas_thread();
   const int64_t across = tile_count(Y.cols(), kPanel);
   pool.parallel_for(tile_count(X.cols(), kPanel) * across, [&](int64_t tile) {
-    cross_tile<float>(X, Y, S, tile / across * kPanel, tile % across * kPanel);
+    if (share.has(tile)) cross_tile<float>(X, Y, S, tile / across * kPanel, tile % across * kPanel);
   });
 }
 

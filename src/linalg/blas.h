@@ -3,12 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/threads.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
+
+// Which of OpenBLAS' kernels this processor takes: sums of others may differ in the last bit.
+std::string blas_processor();
 
 enum class Op { kNone, kTranspose };
 
@@ -18,17 +22,26 @@ void gemm(ThreadPool& pool, Op op_a, Op op_b, float alpha, MatrixView<const floa
 void gemm(ThreadPool& pool, Op op_a, Op op_b, double alpha, MatrixView<const double> A,
           MatrixView<const double> B, double beta, MatrixView<double> C);
 
+// Which tiles of a sum are computed: those of one of `sharers` that share them, `mine` of [0,
+// sharers). What the others' tiles hold stays as it is.
+struct TileShare {
+  int mine = 0, sharers = 1;
+  bool has(int64_t tile) const { return tile % sharers == mine; }
+};
+
 // S += X^T X for X (k x n), all of S (n x n) filled. The products are summed in float32 over at
 // most kGramRows rows at a time, the sums in float64; with X in float64 all is float64.
 constexpr int64_t kGramRows = 512;
-void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S);
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S,
+              TileShare share = {});
 void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S);
 // Summed in float32 throughout: for moments of few tokens, whose chance is far above its rounding.
-void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S);
+void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S,
+              TileShare share = {});
 
 // S += X^T Y for X (k x m), Y (k x n), S m x n; summed as in add_gram.
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-               MatrixView<double> S);
+               MatrixView<double> S, TileShare share = {});
 
 // Lower Cholesky factor in place: A = L L^T, with zeros above the diagonal. Returns -1, or the
 // first column whose pivot is not positive (A is then spoilt).

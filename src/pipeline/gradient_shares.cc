@@ -102,9 +102,14 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
   const auto length = static_cast<int64_t>(windows.front().size());
   // Those whose gradients there are: enough to tell layers apart.
   const auto some = windows.first(static_cast<size_t>(gradients.tokens() / length));
-  Streams streams(context, config, length, embed_windows(config, source, some), false);
+  Streams streams(context, config, static_cast<int64_t>(some.size()), length,
+                  embed_by(config, source, some), false);
   std::vector<LayerSensitivity> out;
   std::vector<LayerParts> parts;
+  const Communicator& ranks = context.ranks();
+  const auto owner = [&](size_t layer) {
+    return static_cast<int>(layer % static_cast<size_t>(ranks.size()));
+  };
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
     const TokenWeights& tokens = gradients.token_weights(block);
@@ -116,16 +121,23 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
       const std::vector<double> inputs = column_weights(pool, statistics.used().metric());
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
-        context.check();
+        context.check_if_alone();
+        parts.emplace_back();
+        if (owner(out.size()) == ranks.rank()) {
+          parts.back() = parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
+                                  gradients.metric(block, layer.site.linear), layer.site.heads);
+        }
         out.push_back({.name = layer.site.name, .weights = layer.weights()});
-        parts.push_back(parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
-                                 gradients.metric(block, layer.site.linear), layer.site.heads));
       }
     }
     streams.end_block();
     context.tell("sensitivity", "blocks", block + 1, config.blocks);
   }
   const size_t layers = out.size();
+  for (size_t layer = 0; layer < layers; ++layer) {
+    share(ranks, owner(layer), parts[layer].inputs);
+    share(ranks, owner(layer), parts[layer].outputs);
+  }
   std::vector<double> floors(sharing.floors.begin(), sharing.floors.end());
   for (const OpenMatrix& matrix : sharing.open) {
     out.push_back({.name = matrix.name, .weights = matrix.weights});

@@ -19,7 +19,7 @@ double energy(std::span<const float> g) {
 
 }  // namespace
 
-void GradientSums::add(ThreadPool& pool, MatrixView<const float> g) {
+void GradientSums::add(ThreadPool& pool, const Communicator& ranks, MatrixView<const float> g) {
   const size_t seen = energies_.size();
   energies_.resize(seen + static_cast<size_t>(g.rows()));
   by_rows(pool, g.rows(),
@@ -36,11 +36,11 @@ void GradientSums::add(ThreadPool& pool, MatrixView<const float> g) {
   for (size_t h = 0; h < 2; ++h) {
     if (halves_[h].empty()) halves_[h] = Matrix<float>(a, a);
     add_gram(pool, h == 0 ? g.block(0, 0, middle, a) : g.block(middle, 0, g.rows() - middle, a),
-             halves_[h].view());
+             halves_[h].view(), {ranks.rank(), ranks.size()});
   }
 }
 
-std::vector<float> GradientSums::take_metric() {
+std::vector<float> GradientSums::take_metric(const Communicator& ranks) {
   const double factor = 1 / static_cast<double>(energies_.size());
   std::vector<float> out;
   if (is_diagonal()) {
@@ -48,6 +48,7 @@ std::vector<float> GradientSums::take_metric() {
     for (const double x : diagonal_) out.push_back(static_cast<float>(factor * x));
     return out;
   }
+  for (Matrix<float>& half : halves_) ranks.merge(half.values());
   Matrix<float>&G = halves_[0], &contrast = halves_[1];
   for (size_t i = 0; i < G.values().size(); ++i) {
     const float first = G.values()[i], second = contrast.values()[i];

@@ -5,24 +5,26 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "dist/communicator.h"
 #include "model/config.h"
 #include "pipeline/output_gradients.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
 
-// Of one layer, a batch of tokens at a time.
+// Of one layer, a batch of tokens at a time. Ranks share the tiles of the sums: each adds all
+// batches, in their order.
 class GradientSums {
  public:
   // g: tokens x outputs.
-  void add(ThreadPool& pool, MatrixView<const float> g);
+  void add(ThreadPool& pool, const Communicator& ranks, MatrixView<const float> g);
 
   // |g|^2 of each token.
   const std::vector<double>& energies() const { return energies_; }
   bool is_diagonal() const { return halves_[0].empty(); }
   // E[g g^T] less what is chance: its lower triangle row by row, or its diagonal where it is too
   // large. Leaves nothing of it.
-  std::vector<float> take_metric();
+  std::vector<float> take_metric(const Communicator& ranks);
 
  private:
   std::vector<double> energies_;

@@ -7,7 +7,9 @@
 #include "base/hash.h"
 #include "container/common_texts.h"
 #include "io/mapped_file.h"
+#include "linalg/blas.h"
 #include "pipeline/model_options.h"
+#include "watersic/error.h"
 #include "watersic/version.h"
 
 namespace watersic {
@@ -45,6 +47,18 @@ Json run_identity(const Checkpoint& checkpoint, const QuantizeOptions& options) 
   if (options.calibration.source == CalibrationOptions::Source::kText)
     add(options.calibration.file, "calibration text");
   return {{"version", kVersion}, {"input", input}, {"options", options_json(options)}};
+}
+
+void check_ranks(const Communicator& ranks, const Json& identity) {
+  if (ranks.alone()) return;
+  Json mine = identity;
+  mine["processor"] = blas_processor();
+  std::string root = mine.dump();
+  share(ranks, 0, root);
+  together(ranks, [&] {
+    if (const auto found = difference(Json::parse(root), mine, ""))
+      throw Error(fmt::format("rank {} is unlike rank 0: {}", ranks.rank(), *found));
+  });
 }
 
 std::optional<std::string> first_difference(const Json& was, const Json& is) {

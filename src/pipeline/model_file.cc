@@ -93,7 +93,7 @@ void ModelFile::write(const std::vector<std::vector<LayerPlan>>& plan,
   size_t next = 0;
   for (size_t block = 0; block < plan.size(); ++block) {
     for (const Capture stage : kStages) {
-      const FinishedStage finished = *work.stage(static_cast<int64_t>(block), stage);
+      const FinishedStage finished = work.own_stage(static_cast<int64_t>(block), stage);
       for (size_t i = 0; i < finished.layers.size(); ++i) {
         LayerReport& layer = report.layers[next++];
         if (layer.kept) continue;
@@ -104,7 +104,7 @@ void ModelFile::write(const std::vector<std::vector<LayerPlan>>& plan,
   }
   for (LayerReport& matrix : report.embeddings)
     set_stored(matrix, writer.add_quantized(matrix.name, matrix.rows, matrix.cols,
-                                            work.matrix(matrix.name)->tensors.front()));
+                                            work.own_matrix(matrix.name).tensors.front()));
   report.basis_bits =
       8 * static_cast<double>(add_axes(writer)) / static_cast<double>(report.quantized_weights);
   add_texts(writer);

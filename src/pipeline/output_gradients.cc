@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
+#include <utility>
 
 #include "base/rng.h"
+#include "calibration/token_batches.h"
 #include "linalg/blas.h"
 #include "model/block_backward.h"
 #include "model/forward.h"
@@ -13,6 +17,12 @@
 
 namespace watersic {
 namespace {
+
+Matrix<float> copy_of(MatrixView<const float> X) {
+  Matrix<float> out(X.rows(), X.cols());
+  for (int64_t i = 0; i < X.rows(); ++i) std::ranges::copy(X.row(i), out.row(i).begin());
+  return out;
+}
 
 // A token drawn from softmax(logits).
 int32_t draw(std::span<const float> logits, Rng& rng) {
@@ -52,57 +62,82 @@ int64_t token_count(const ModelConfig& config, std::span<const std::vector<int32
 
 }  // namespace
 
-// The two passes, which leave what they find in `out`.
+// The two passes, which leave what they find in `out`. Ranks share the batches.
 class OutputGradients::Pass {
  public:
   Pass(const Context& context, const ModelConfig& config, const WeightSource& source,
-       int64_t length, OutputGradients& out)
+       std::span<const std::vector<int32_t>> windows, OutputGradients& out)
       : context_(context),
         pool_(context.pool()),
+        ranks_(context.ranks()),
         config_(config),
         source_(source),
-        length_(length),
-        rope_(config, length),
+        length_(static_cast<int64_t>(windows.front().size())),
+        rope_(config, length_),
+        batches_(static_cast<int64_t>(windows.size()), length_, ranks_),
         inputs_(static_cast<size_t>(config.blocks)),
-        out_(out) {}
+        out_(out) {
+    for (int64_t round = 0; round < batches_.rounds(); ++round)
+      if (const TokenBatch* batch = batches_.own(round))
+        X_.push_back(embed_windows(config_, source_,
+                                   windows.subspan(static_cast<size_t>(batch->first),
+                                                   static_cast<size_t>(batch->windows))));
+  }
 
-  void forward(std::span<const std::vector<int32_t>> windows) {
-    const auto each = static_cast<size_t>(std::max<int64_t>(1, kBatchTokens / length_));
-    for (size_t first = 0; first < windows.size(); first += each)
-      X_.push_back(embed_windows(config_, source_,
-                                 windows.subspan(first, std::min(each, windows.size() - first))));
+  void forward() {
     for (int64_t block = 0; block < config_.blocks; ++block) {
       inputs_[static_cast<size_t>(block)] = X_;
       const BlockWeights weights = load_block(pool_, config_, source_, block);
-      for (Matrix<float>& batch : X_) {
-        context_.check();
-        forward_block(pool_, config_, rope_, weights, length_, batch);
-      }
+      for_each_round(
+          [&](size_t round) { forward_block(pool_, config_, rope_, weights, length_, X_[round]); });
     }
   }
 
   // From the last block's output to the gradient there.
   void through_head(uint64_t seed) {
     const OutputHead head(config_, source_);
-    Rng rng(seed);
+    const uint64_t stream = Rng(seed).bits();
     HeadStatistics& sums = out_.head_;
     sums = {.S = Matrix<double>(config_.hidden, config_.hidden),
             .metric = Matrix<double>(1, config_.vocabulary)};
-    for (Matrix<float>& batch : X_) {
-      for (int64_t first = 0; first < batch.rows(); first += kLossRows) {
-        context_.check();
-        const int64_t rows = std::min(kLossRows, batch.rows() - first);
-        const MatrixView<float> some = batch.view().block(first, 0, rows, batch.cols());
-        Matrix<float> logits = head.logits(pool_, some);
-        std::vector<int32_t> drawn;
-        for (int64_t i = 0; i < rows; ++i) drawn.push_back(draw(logits.row(i), rng));
-        nll_loss(pool_, 1, drawn, logits);
-        add_gram(pool_, head.inputs(pool_, some), sums.S);
-        add_logit_metric(pool_, logits, drawn, sums.metric.row(0));
-        const Matrix<float> gradient = head.backward(pool_, some, logits);
-        for (int64_t i = 0; i < rows; ++i) std::ranges::copy(gradient.row(i), some.row(i).begin());
-      }
-    }
+    Matrix<float> seen;             // of the batch at hand: the head's inputs,
+    std::vector<double> logit_sum;  // and its part of the metric
+    for_each_round(
+        [&](size_t round) {
+          Matrix<float>& batch = X_[round];
+          seen = Matrix<float>(batch.rows(), batch.cols());
+          logit_sum.assign(static_cast<size_t>(config_.vocabulary), 0);
+          std::optional<Rng> rng;  // one for each window
+          const TokenBatch& own = *batches_.own(static_cast<int64_t>(round));
+          for (int64_t first = 0; first < batch.rows(); first += kLossRows) {
+            const int64_t rows = std::min(kLossRows, batch.rows() - first);
+            const MatrixView<float> some = batch.view().block(first, 0, rows, batch.cols());
+            Matrix<float> logits = head.logits(pool_, some);
+            std::vector<int32_t> drawn;
+            for (int64_t i = 0; i < rows; ++i) {
+              if ((first + i) % length_ == 0)
+                rng.emplace(stream + static_cast<uint64_t>(own.first + (first + i) / length_));
+              drawn.push_back(draw(logits.row(i), *rng));
+            }
+            nll_loss(pool_, 1, drawn, logits);
+            add_logit_metric(pool_, logits, drawn, logit_sum);
+            const Matrix<float> inputs = head.inputs(pool_, some),
+                                gradient = head.backward(pool_, some, logits);
+            for (int64_t i = 0; i < rows; ++i) {
+              std::ranges::copy(inputs.row(i), seen.row(first + i).begin());
+              std::ranges::copy(gradient.row(i), some.row(i).begin());
+            }
+          }
+        },
+        [&](int rank) {
+          Matrix<float> inputs_there;
+          std::vector<double> sum_there;
+          const Matrix<float>& inputs = told(rank, seen, inputs_there);
+          const std::span<const double> sum = told(rank, logit_sum, sum_there);
+          add_gram(pool_, inputs, sums.S, tiles());
+          for (size_t v = 0; v < sum.size(); ++v) sums.metric.row(0)[v] += sum[v];
+        });
+    ranks_.merge(sums.S.values());
     for (Matrix<double>* sum : {&sums.S, &sums.metric}) mean_of(*sum);
   }
 
@@ -110,27 +145,70 @@ class OutputGradients::Pass {
     if (layers) out_.blocks_.resize(inputs_.size());
     for (int64_t block = config_.blocks - 1; block >= 0; --block) {
       const BlockWeights weights = load_block(pool_, config_, source_, block);
-      std::array<GradientSums, kLinears> sums;
-      LinearGradientFn seen;
-      if (layers)
-        seen = [&](Linear linear, const LinearGradient& layer) {
-          sums[linear].add(pool_, layer.dY);
-        };
       std::vector<Matrix<float>>& inputs = inputs_[static_cast<size_t>(block)];
-      for (size_t b = 0; b < X_.size(); ++b) {
-        context_.check();
-        backward_block(pool_, config_, rope_, weights, length_, inputs[b], X_[b], seen);
-        inputs[b] = {};
+      std::array<GradientSums, kLinears> sums;
+      std::array<Matrix<float>, kLinears>
+          gradients;  // of the batch at hand, where others want them
+      LinearGradientFn seen;
+      if (layers) {
+        seen = [&](Linear linear, const LinearGradient& layer) {
+          if (ranks_.alone()) {
+            sums[linear].add(pool_, ranks_, layer.dY);
+          } else {
+            gradients[linear] = copy_of(layer.dY);
+          }
+        };
       }
+      for_each_round(
+          [&](size_t round) {
+            backward_block(pool_, config_, rope_, weights, length_, inputs[round], X_[round], seen);
+            inputs[round] = {};
+          },
+          [&](int rank) {
+            if (!layers || ranks_.alone()) return;
+            for (const LinearSite& site : linear_sites(config_, block)) {
+              Matrix<float> there;
+              sums[site.linear].add(pool_, ranks_, told(rank, gradients[site.linear], there));
+            }
+          });
       if (layers) keep(sums, out_.blocks_[static_cast<size_t>(block)]);
     }
     Matrix<double>& stream = out_.stream_;
     stream = Matrix<double>(config_.hidden, config_.hidden);
-    for (const Matrix<float>& gradient : X_) add_gram(pool_, gradient, stream);
+    Matrix<float> gradient;
+    for_each_round([&](size_t round) { gradient = std::move(X_[round]); },
+                   [&](int rank) {
+                     Matrix<float> there;
+                     add_gram(pool_, told(rank, gradient, there), stream, tiles());
+                   });
+    ranks_.merge(stream.values());
     mean_of(stream);
   }
 
  private:
+  // `own`: for each round in which this rank has a batch. `of_rank`: after each round, for each
+  // rank that had one, by all.
+  void for_each_round(const std::function<void(size_t round)>& own,
+                      const std::function<void(int rank)>& of_rank = {}) {
+    for (int64_t round = 0; round < batches_.rounds(); ++round) {
+      context_.check();
+      together(ranks_, [&] {
+        if (batches_.own(round) != nullptr) own(static_cast<size_t>(round));
+      });
+      if (!of_rank) continue;
+      const auto count = static_cast<int>(batches_.round(round).size());
+      for (int rank = 0; rank < count; ++rank) of_rank(rank);
+    }
+  }
+  // What `rank` has of its own, `mine` where this is the one; of another's there is room in
+  // `there`.
+  template <class T>
+  const T& told(int rank, T& mine, T& there) const {
+    T& out = rank == ranks_.rank() ? mine : there;
+    share(ranks_, rank, out);
+    return out;
+  }
+  TileShare tiles() const { return {ranks_.rank(), ranks_.size()}; }
   void mean_of(Matrix<double>& sum) const {
     for (double& x : sum.values()) x /= static_cast<double>(out_.tokens_);
   }
@@ -140,18 +218,20 @@ class OutputGradients::Pass {
       GradientSums& layer = sums[site.linear];
       Stored& stored = block.metrics[site.linear];
       stored = {.at = 0, .rows = site.rows, .diagonal = layer.is_diagonal()};
-      stored.at = out_.scratch_.put(layer.take_metric());
+      stored.at = out_.scratch_.put(layer.take_metric(ranks_));
     }
   }
 
   const Context& context_;
   ThreadPool& pool_;
+  const Communicator& ranks_;
   const ModelConfig& config_;
   const WeightSource& source_;
   int64_t length_;
   RopeTable rope_;
-  std::vector<Matrix<float>> X_;                    // by batch: the stream, and then its gradient
-  std::vector<std::vector<Matrix<float>>> inputs_;  // by block and batch: the stream before it
+  TokenBatches batches_;
+  std::vector<Matrix<float>> X_;                    // by round: the stream, and then its gradient
+  std::vector<std::vector<Matrix<float>>> inputs_;  // by block and round: the stream before it
   OutputGradients& out_;
 };
 
@@ -160,9 +240,9 @@ OutputGradients::OutputGradients(const Context& context, const ModelConfig& conf
                                  std::span<const std::vector<int32_t>> windows, uint64_t seed,
                                  const std::filesystem::path& scratch, bool layers)
     : tokens_(token_count(config, windows)), scratch_(scratch) {
-  const auto length = static_cast<int64_t>(windows.front().size());
-  Pass pass(context, config, source, length, *this);
-  pass.forward(windows.first(static_cast<size_t>(tokens_ / length)));
+  const size_t length = windows.front().size();
+  Pass pass(context, config, source, windows.first(static_cast<size_t>(tokens_) / length), *this);
+  pass.forward();
   pass.through_head(seed);
   pass.backward(layers);
 }

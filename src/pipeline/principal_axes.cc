@@ -81,8 +81,8 @@ PrincipalAxes principal_axes(const Context& context, const ModelConfig& config,
   const size_t length = windows.front().size();
   windows = windows.first(
       std::min(windows.size(), std::max<size_t>(1, static_cast<size_t>(kAxesTokens) / length)));
-  Streams streams(context, config, static_cast<int64_t>(length),
-                  embed_windows(config, source, windows), false);
+  Streams streams(context, config, static_cast<int64_t>(windows.size()),
+                  static_cast<int64_t>(length), embed_by(config, source, windows), false);
   constexpr Linear kAttention[] = {kQuery, kKey, kValue}, kMlp[] = {kGate, kUp};
   PrincipalAxes axes;
   Matrix<double> sum(config.hidden, config.hidden);

@@ -24,9 +24,11 @@
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "pipeline/principal_axes.h"
+#include "pipeline/quantize_by_ranks.h"
 #include "pipeline/quantized_matrix.h"
 #include "pipeline/rates.h"
 #include "pipeline/sensitivity.h"
+#include "pipeline/sharing.h"
 #include "pipeline/stage.h"
 #include "pipeline/stopwatch.h"
 #include "pipeline/streams.h"
@@ -41,21 +43,24 @@ namespace {
 class ModelQuantizer {
  public:
   ModelQuantizer(const std::filesystem::path& model_dir, const std::filesystem::path& output,
-                 const QuantizeOptions& options, const ProgressFn& progress, const StopFn& stop)
+                 const QuantizeOptions& options, const ProgressFn& progress, const StopFn& stop,
+                 const Communicator& ranks)
       : output_(output),
         options_(options),
-        pool_(options.threads),
-        context_(pool_, progress,
-                 [this, &stop] {
-                   if (stop && stop())
-                     throw Interrupted(fmt::format("{}: stopped; a run with resume continues it",
-                                                   output_.string()));
-                 }),
+        pool_(options.threads > 0 || ranks.alone() ? options.threads : threads_of_rank(ranks)),
+        context_(
+            pool_, progress,
+            [this, &stop, &ranks] {
+              if (any(ranks, stop && stop()))
+                throw Interrupted(
+                    fmt::format("{}: stopped; a run with resume continues it", output_.string()));
+            },
+            ranks),
         checkpoint_(open_checkpoint(model_dir, progress)),
         config_(checkpoint_->config()),
         basis_(pool_, config_, checkpoint_->weights()),
         file_(output_, *checkpoint_, basis_) {
-    check_writable(output);
+    at_root(ranks, [&] { check_writable(output); });
     options_.model = resolved_model_options(options);
     options_.model.basis = resolved_basis(config_, options);
     plan_ = plan_layers(config_, options_);
@@ -79,7 +84,8 @@ class ModelQuantizer {
     report_.quantized_weights = rates_.weights;
     watch_.stage("hashing");
     identity_ = run_identity(*checkpoint_, options_);
-    const WorkFolder work(output_, identity_, options_.resume);
+    check_ranks(context_.ranks(), identity_);
+    const WorkFolder work(output_, identity_, options_.resume, context_.ranks());
     try {
       quantize_blocks(work);
     } catch (const Interrupted&) {
@@ -89,7 +95,7 @@ class ModelQuantizer {
       throw;
     }
     watch_.stage("writing");
-    file_.write(plan_, embeddings_, work, report_);
+    at_root(context_.ranks(), [&] { file_.write(plan_, embeddings_, work, report_); });
     watch_.stop();
     work.remove();
     report_.stages = watch_.stages();
@@ -123,9 +129,9 @@ class ModelQuantizer {
     watch_.stage("statistics");
     std::optional<Streams> streams;
     if (length > 0) {
-      streams.emplace(context_, basis_.config(), length,
-                      embed_windows(basis_.config(), basis_.weights(), windows),
-                      *options_.model.drift, scratch());
+      streams.emplace(context_, basis_.config(), static_cast<int64_t>(windows.size()), length,
+                      embed_by(basis_.config(), basis_.weights(), windows), *options_.model.drift,
+                      scratch());
     }
     for (const EmbeddingPlan& plan : embeddings_) {
       if (plan.is_head()) continue;
@@ -134,8 +140,11 @@ class ModelQuantizer {
       });
       if (streams && streams->two()) {
         const FinishedStage finished = *work.matrix(kEmbedding);
-        streams->set_quantized_input(
-            basis_.to_stream(embed_coded(pool_, finished.tensors.front(), windows)));
+        streams->set_quantized_input([&](int64_t first, int64_t count) {
+          const auto some =
+              std::span(windows).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+          return basis_.to_stream(embed_coded(pool_, finished.tensors.front(), some));
+        });
       }
     }
     for (int64_t block = 0; block < config_.blocks; ++block)
@@ -167,10 +176,14 @@ class ModelQuantizer {
       watch_.stage("gradients");
       const EmbeddingProblem problem = problem_of();
       watch_.stage("quantizing");
-      const Matrix<float> W = tall_matrix(basis_.stored(), plan.name);
-      QuantizedMatrix done = quantize_matrix(pool_, plan.name, problem.problem(W), plan.options);
-      saved = FinishedStage{
-          .layers = {std::move(done.report)}, .tensors = {std::move(done.bytes)}, .outliers = {}};
+      saved.emplace();
+      at_root(context_.ranks(), [&] {
+        const Matrix<float> W = tall_matrix(basis_.stored(), plan.name);
+        QuantizedMatrix done = quantize_matrix(pool_, plan.name, problem.problem(W), plan.options);
+        *saved = {
+            .layers = {std::move(done.report)}, .tensors = {std::move(done.bytes)}, .outliers = {}};
+      });
+      share(context_.ranks(), 0, *saved);
       work.save_matrix(plan.name, *saved);
     }
     report_.embeddings.push_back(saved->layers.front());
@@ -275,8 +288,8 @@ class ModelQuantizer {
 
   std::vector<std::vector<int32_t>> windows_of(const WorkFolder& work) {
     if (auto saved = work.windows()) return *saved;
-    const auto make = [this] {
-      return calibration_windows(context_,
+    const auto make = [this](const Context& context) {
+      return calibration_windows(context,
                                  {.name = checkpoint_->name(),
                                   .config = config_,
                                   .weights = checkpoint_->weights(),
@@ -289,9 +302,16 @@ class ModelQuantizer {
                            {"input", identity_["input"]},
                            {"calibration", identity_["options"]["calibration"]},
                            {"seed", identity_["options"]["seed"]}};
-    auto windows = options_.windows_file.empty()
-                       ? make()
-                       : shared_windows(options_.windows_file, identity, make);
+    std::vector<std::vector<int32_t>> windows;
+    if (options_.windows_file.empty()) {
+      windows = make(context_);
+    } else {
+      at_root(context_.ranks(), [&] {
+        windows = shared_windows(options_.windows_file, identity,
+                                 [&] { return make(Context(pool_, context_.progress())); });
+      });
+      share(context_.ranks(), 0, windows);
+    }
     work.save_windows(windows);
     return windows;
   }
@@ -382,7 +402,14 @@ class ModelQuantizer {
 QuantizeReport quantize_model(const std::filesystem::path& model_dir,
                               const std::filesystem::path& output, const QuantizeOptions& options,
                               const ProgressFn& progress, const StopFn& stop) {
-  return ModelQuantizer(model_dir, output, options, progress, stop).run();
+  return quantize_by_ranks(all_ranks(), model_dir, output, options, progress, stop);
+}
+
+QuantizeReport quantize_by_ranks(const Communicator& ranks, const std::filesystem::path& model_dir,
+                                 const std::filesystem::path& output,
+                                 const QuantizeOptions& options, const ProgressFn& progress,
+                                 const StopFn& stop) {
+  return ModelQuantizer(model_dir, output, options, progress, stop, ranks).run();
 }
 
 }  // namespace watersic

@@ -37,7 +37,7 @@ class SensitivityMeter {
         rope_(config, length_),
         head_(config, source) {
     const auto judged = static_cast<size_t>(std::max<int64_t>(1, kJudgedTokens / length_));
-    original_ = embedded(windows.first(std::min(windows.size(), judged)));
+    original_ = embed_windows(config, source, windows.first(std::min(windows.size(), judged)));
     last_ = original_;
     for (int64_t block = 0; block < config_.blocks; ++block)
       forward(load_block(pool_, config_, source_, block), last_);
@@ -77,9 +77,6 @@ class SensitivityMeter {
     return X;
   }
 
-  Matrix<float> embedded(std::span<const std::vector<int32_t>> windows) const {
-    return embed_windows(config_, source_, windows);
-  }
   int64_t length() const { return length_; }
 
  private:
@@ -110,7 +107,8 @@ std::vector<LayerSensitivity> measure_sensitivities(const Context& context,
                                                     const OutputGradients* gradients, double bits) {
   ThreadPool& pool = context.pool();
   SensitivityMeter meter(context, config, source, windows);
-  Streams streams(context, config, meter.length(), meter.embedded(windows), false);
+  Streams streams(context, config, static_cast<int64_t>(windows.size()), meter.length(),
+                  embed_by(config, source, windows), false);
   std::vector<LayerSensitivity> out;
   for (int64_t block = 0; block < config.blocks; ++block) {
     const BlockWeights weights = load_block(pool, config, source, block);

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "linalg/blas.h"
 #include "pipeline/mixing.h"
 #include "pipeline/quantized_matrix.h"
+#include "pipeline/sharing.h"
 #include "quant/layer.h"
 #include "quant/limit.h"
 #include "quant/means.h"
@@ -24,6 +27,22 @@ Matrix<double> identity(int64_t n) {
   Matrix<double> I(n, n);
   for (int64_t i = 0; i < n; ++i) I(i, i) = 1;
   return I;
+}
+
+// For each layer a rank: the largest first, each to the rank that has least to do.
+std::vector<int> shared_out(const std::vector<LayerPlan>& layers, int ranks) {
+  const auto cost = [&](size_t i) { return layers[i].keep ? 0 : layers[i].weights(); };
+  std::vector<size_t> order(layers.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, std::greater(), cost);
+  std::vector<int> owners(layers.size());
+  std::vector<int64_t> work(static_cast<size_t>(ranks));
+  for (const size_t i : order) {
+    const auto least = std::ranges::min_element(work);
+    owners[i] = static_cast<int>(least - work.begin());
+    *least += cost(i);
+  }
+  return owners;
 }
 
 bool is_ours(const LayerPlan& layer) { return knows_model(layer.options.method); }
@@ -113,15 +132,14 @@ LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& mome
   return out;
 }
 
-QuantizerOptions StageQuantizer::options_of(const LayerPlan& layer,
-                                            const RateBudget& budget) const {
+QuantizerOptions StageQuantizer::options_of(const LayerPlan& layer) const {
   QuantizerOptions out = layer.options;
   if (layer.fixed) return out;
   const double threshold = settled(out).dead_threshold;
   const bool looks = uses_statistics(out.method) && !out.rotate;
   const auto dead =
       looks ? static_cast<int64_t>(find_live(statistics_.plain.S, threshold).dead.size()) : 0;
-  out.bits = budget.rate(layer.weights(), dead * layer.site.rows, layer.offset);
+  out.bits = budget_.rate(layer.weights(), dead * layer.site.rows, layer.offset);
   return out;
 }
 
@@ -143,7 +161,7 @@ void StageQuantizer::search(Capture stage, const std::vector<LayerPlan>& layers)
     for (size_t i = 0; i < layers.size(); ++i) {
       const LayerPlan& layer = layers[i];
       if (layer.keep) continue;
-      Draft draft = draft_layer(pool_, problem(layer, moments), options_of(layer, budget_),
+      Draft draft = draft_layer(pool_, problem(layer, moments), options_of(layer),
                                 tried > 0 ? &first[i] : nullptr);
       streams_->quantized().linear[layer.site.linear].weight = std::move(draft.V);
       if (tried == 0) first[i] = std::move(draft);
@@ -166,14 +184,13 @@ LayerReport StageQuantizer::kept(const LayerPlan& layer) const {
   return out;
 }
 
-LayerReport StageQuantizer::quantized(const LayerPlan& layer, const RateBudget& budget,
-                                      std::vector<std::byte>& bytes) {
+LayerReport StageQuantizer::quantized(const LayerPlan& layer, std::vector<std::byte>& bytes) {
   const auto start = std::chrono::steady_clock::now();
-  const QuantizerOptions options = options_of(layer, budget);
+  const QuantizerOptions options = options_of(layer);
   const MatrixView<const float> W = weights_.linear[layer.site.linear].weight;
   QuantizedMatrix done =
       quantize_matrix(pool_, layer.site.name, problem(layer, moments_at(mixing_.e_q, mixing_.e_a)),
-                      options, layer.fixed ? kRateTolerance : budget.tolerance(layer.weights()));
+                      options, layer.fixed ? kRateTolerance : budget_.tolerance(layer.weights()));
   LayerReport out = std::move(done.report);
   out.capture_error = statistics_.capture_error;
   out.sensitivity = layer.sensitivity;
@@ -226,6 +243,16 @@ std::vector<OutlierReport> StageQuantizer::outliers() const {
   return out;
 }
 
+LayerReport StageQuantizer::finished(const LayerPlan& layer, std::vector<std::byte>& bytes) {
+  if (layer.keep) return kept(layer);
+  LayerReport report = quantized(layer, bytes);
+  // As it will stand in the file.
+  const auto weights = static_cast<double>(layer.weights());
+  report.bits.file = 8 * static_cast<double>(stored_size(bytes.size())) / weights;
+  report.bits.side = report.bits.file - report.bits.coded;
+  return report;
+}
+
 FinishedStage StageQuantizer::run(Capture stage, const std::vector<LayerPlan>& layers) {
   gather(stage, layers);
   if (options_.limits && layers.front().site.cols <= QuantizeOptions::kLimitColumns) {
@@ -236,26 +263,19 @@ FinishedStage StageQuantizer::run(Capture stage, const std::vector<LayerPlan>& l
   watch_.stage("quantizing");
   FinishedStage out;
   if (stage == Capture::kDown && streams_ != nullptr) out.outliers = outliers();
-  RateBudget budget = budget_;
-  for (const LayerPlan& layer : layers) {
-    context_.check();
-    out.tensors.emplace_back();
-    if (layer.keep) {
-      out.layers.push_back(kept(layer));
-      continue;
+  const Communicator& ranks = context_.ranks();
+  const std::vector<int> owners = shared_out(layers, ranks.size());
+  out.layers.resize(layers.size());
+  out.tensors.resize(layers.size());
+  // All from the budget as it stood before the stage: what one of them misses, the others need not
+  // know.
+  together(ranks, [&] {
+    for (size_t i = 0; i < layers.size(); ++i) {
+      context_.check_if_alone();
+      if (owners[i] == ranks.rank()) out.layers[i] = finished(layers[i], out.tensors[i]);
     }
-    LayerReport report = quantized(layer, budget, out.tensors.back());
-    // As it will stand in the file.
-    const double weights = static_cast<double>(layer.weights());
-    report.bits.file = 8 * static_cast<double>(stored_size(out.tensors.back().size())) / weights;
-    report.bits.side = report.bits.file - report.bits.coded;
-    if (!layer.fixed) {
-      budget.spent(layer.weights(),
-                   options_.rate == RateTarget::kPaper ? report.bits.paper_rate : report.bits.file,
-                   layer.offset);
-    }
-    out.layers.push_back(std::move(report));
-  }
+  });
+  for (size_t i = 0; i < layers.size(); ++i) share(ranks, owners[i], out.layers[i], out.tensors[i]);
   return out;
 }
 

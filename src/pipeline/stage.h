@@ -53,7 +53,7 @@ class StageQuantizer {
         streams_(streams),
         watch_(watch) {}
 
-  // `layers`: those of the stage. Leaves the streams as after the stage.
+  // `layers`: those of the stage, which ranks share. Leaves the streams as after the stage.
   FinishedStage run(Capture stage, const std::vector<LayerPlan>& layers);
 
  private:
@@ -62,10 +62,10 @@ class StageQuantizer {
   const Moments& moments_at(double e_q, double e_a);
   // Valid until the next call.
   LayerProblem problem(const LayerPlan& layer, const Moments& moments);
-  QuantizerOptions options_of(const LayerPlan& layer, const RateBudget& budget) const;
+  QuantizerOptions options_of(const LayerPlan& layer) const;
   LayerReport kept(const LayerPlan& layer) const;
-  LayerReport quantized(const LayerPlan& layer, const RateBudget& budget,
-                        std::vector<std::byte>& bytes);
+  LayerReport quantized(const LayerPlan& layer, std::vector<std::byte>& bytes);
+  LayerReport finished(const LayerPlan& layer, std::vector<std::byte>& bytes);
   void set_limit(double variance, LayerReport& report) const;
   std::vector<OutlierReport> outliers() const;
 

@@ -11,31 +11,45 @@
 
 namespace watersic {
 
-Streams::Streams(const Context& context, const ModelConfig& config, int64_t length, Matrix<float> X,
-                 bool two, const std::filesystem::path& scratch)
+Streams::Streams(const Context& context, const ModelConfig& config, int64_t windows, int64_t length,
+                 const EmbedFn& embed, bool two, const std::filesystem::path& scratch)
     : context_(context),
       pool_(context.pool()),
       config_(config),
       rope_(config, length),
       length_(length),
       two_(two),
-      X_(std::move(X)),
+      batches_(windows, length, context.ranks()),
+      X_(embedded(embed)),
       scratch_(scratch),
       keeps_(two && !scratch.empty()) {
   if (two_) Xq_ = X_;
 }
 
-void Streams::for_each_batch(const std::function<void(const Batch&)>& body) {
-  const int64_t windows = std::max<int64_t>(1, kBatchTokens / length_), step = windows * length_;
-  for (int64_t row = 0; row < X_.rows(); row += step) {
+void Streams::set_quantized_input(const EmbedFn& embed) { Xq_ = embedded(embed); }
+
+std::vector<Matrix<float>> Streams::embedded(const EmbedFn& embed) const {
+  std::vector<Matrix<float>> out;
+  for (int64_t round = 0; round < batches_.rounds(); ++round)
+    if (const TokenBatch* batch = batches_.own(round))
+      out.push_back(embed(batch->first, batch->windows));
+  return out;
+}
+
+void Streams::for_each_round(const RoundFn& own, const RoundFn& after) {
+  for (int64_t round = 0; round < batches_.rounds(); ++round) {
     context_.check();
-    const Batch batch{static_cast<size_t>(row / step), row, std::min(step, X_.rows() - row)};
-    try {
-      body(batch);
-    } catch (const Error& e) {
-      throw Error(fmt::format("calibration windows {} to {}: {}", row / length_,
-                              (row + batch.rows) / length_ - 1, e.what()));
-    }
+    watersic::together(context_.ranks(), [&] {
+      const TokenBatch* batch = batches_.own(round);
+      if (batch == nullptr) return;
+      try {
+        own(static_cast<size_t>(round));
+      } catch (const Error& e) {
+        throw Error(fmt::format("calibration windows {} to {}: {}", batch->first,
+                                batch->first + batch->windows - 1, e.what()));
+      }
+    });
+    if (after) after(static_cast<size_t>(round));
   }
 }
 
@@ -64,17 +78,56 @@ Matrix<float> Streams::input_of(Capture stage, const BlockWeights& weights,
 
 // The quantized stream lags behind: it gets a layer's output when that layer is in place, that is
 // when the next stage begins.
-void Streams::bring_up_to(Capture stage, const Batch& batch) {
+void Streams::bring_up_to(Capture stage, size_t round) {
   if (!two_ || stage != Capture::kGateUp) return;
-  add_linear(pool_, quantized_, kOutput, length_, quantized_input(Capture::kO, batch),
-             part(Xq_, batch));
+  add_linear(pool_, quantized_, kOutput, length_, quantized_input(Capture::kO, round), Xq_[round]);
 }
 
-Matrix<float> Streams::quantized_input(Capture stage, const Batch& batch) {
-  if (batch.index >= kept_.size()) return input_of(stage, quantized_, part(Xq_, batch));
-  Matrix<float> out(batch.rows, stage == Capture::kO ? config_.query_size() : config_.intermediate);
-  scratch_.get(kept_[batch.index], out.values());
+Matrix<float> Streams::quantized_input(Capture stage, size_t round) {
+  if (round >= kept_.size()) return input_of(stage, quantized_, Xq_[round]);
+  Matrix<float> out(Xq_[round].rows(),
+                    stage == Capture::kO ? config_.query_size() : config_.intermediate);
+  scratch_.get(kept_[round], out.values());
   return out;
+}
+
+Streams::Seen Streams::look(Capture stage, size_t round, const StageWanted& wanted,
+                            Matrix<float> input, std::vector<float> received) {
+  const Matrix<float>& X = X_[round];
+  if (!wanted.tokens.empty()) {
+    received.resize(static_cast<size_t>(X.rows()), 1.0F);
+    const int64_t row = batches_.own(static_cast<int64_t>(round))->row;
+    for (int64_t i = 0; i < X.rows(); ++i)
+      if (const auto token = static_cast<size_t>(row + i); token < wanted.tokens.size())
+        received[static_cast<size_t>(i)] *= wanted.tokens[token];
+  }
+  Seen seen{.input = std::move(input), .quantized = {}, .residual = {}, .weights = received};
+  if (!two_) return seen;
+  const Matrix<float>& Xq = Xq_[round];
+  seen.quantized = input_of(stage, quantized_, Xq);
+  if (keeps_ && (stage == Capture::kO || stage == Capture::kDown))
+    kept_.push_back(scratch_.put(seen.quantized.values()));
+  if (wanted.residual) {
+    seen.residual = X;
+    for (size_t i = 0; i < X.values().size(); ++i) seen.residual.values()[i] -= Xq.values()[i];
+  }
+  return seen;
+}
+
+void Streams::add(size_t round, Seen& own, StageMoments& moments) {
+  const Communicator& ranks = context_.ranks();
+  const auto count = static_cast<int>(batches_.round(static_cast<int64_t>(round)).size());
+  for (int rank = 0; rank < count; ++rank) {
+    Seen of_another;
+    Seen& seen = rank == ranks.rank() ? own : of_another;
+    for (Matrix<float>* matrix : {&seen.input, &seen.quantized, &seen.residual})
+      share(ranks, rank, *matrix);
+    share(ranks, rank, seen.weights);
+    moments.add(pool_, {.X = seen.input,
+                        .X_quantized = seen.quantized,
+                        .p = seen.weights,
+                        .residual = seen.residual});
+  }
 }
 
 void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* moments) {
@@ -83,44 +136,31 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
   next_inputs_.clear();
   if (adds || stage == Capture::kQkv) forget();
   if (moments == nullptr && !adds && (!two_ || stage == Capture::kQkv)) return;
-  for_each_batch([&](const Batch& batch) {
-    bring_up_to(stage, batch);
+  Seen seen;
+  const auto own = [&](size_t round) {
+    bring_up_to(stage, round);
     if (moments == nullptr && !adds) return;
     std::vector<float> received;
-    const MatrixView<float> X = part(X_, batch);
-    const Matrix<float> input =
-        input_of(stage, original_, X, wanted.attention ? &received : nullptr);
-    if (moments != nullptr) {
-      if (!wanted.tokens.empty()) {
-        received.resize(static_cast<size_t>(batch.rows), 1.0F);
-        for (int64_t i = 0; i < batch.rows; ++i)
-          if (const auto token = static_cast<size_t>(batch.row + i); token < wanted.tokens.size())
-            received[static_cast<size_t>(i)] *= wanted.tokens[token];
-      }
-      StageBatch sums{.X = input, .X_quantized = {}, .p = received, .residual = {}};
-      Matrix<float> quantized, residual;
-      if (two_) {
-        quantized = input_of(stage, quantized_, part(Xq_, batch));
-        if (adds && keeps_) kept_.push_back(scratch_.put(quantized.values()));
-        sums.X_quantized = quantized;
-        if (wanted.residual) {
-          residual = Matrix<float>(batch.rows, X.cols());
-          const MatrixView<float> Xq = part(Xq_, batch);
-          for (int64_t i = 0; i < batch.rows; ++i)
-            for (int64_t j = 0; j < X.cols(); ++j) residual(i, j) = X(i, j) - Xq(i, j);
-          sums.residual = residual;
-        }
-      }
-      moments->add(pool_, sums);
+    Matrix<float>& X = X_[round];
+    Matrix<float> input = input_of(stage, original_, X, wanted.attention ? &received : nullptr);
+    const Linear added = stage == Capture::kO ? kOutput : kDown;
+    if (moments == nullptr) {
+      add_linear(pool_, original_, added, length_, input, X);
+      return;
     }
-    if (adds)
-      add_linear(pool_, original_, stage == Capture::kO ? kOutput : kDown, length_, input, X);
-  });
+    seen = look(stage, round, wanted, std::move(input), std::move(received));
+    if (adds) add_linear(pool_, original_, added, length_, seen.input, X);
+  };
+  if (moments == nullptr) {
+    for_each_round(own);
+  } else {
+    for_each_round(own, [&](size_t round) { add(round, seen, *moments); });
+  }
 }
 
 StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
   assert(!wanted.attention || stage == Capture::kQkv);
-  StageMoments moments(wanted.drift, wanted.both);
+  StageMoments moments(wanted.drift, wanted.both, context_.ranks());
   visit(stage, wanted, &moments);
   return moments.take();
 }
@@ -129,46 +169,66 @@ void Streams::pass(Capture stage) { visit(stage, {}, nullptr); }
 
 void Streams::end_block() {
   if (!two_) return;
-  for_each_batch([&](const Batch& batch) {
-    const MatrixView<float> Xq = part(Xq_, batch);
-    add_linear(pool_, quantized_, kDown, length_, quantized_input(Capture::kDown, batch), Xq);
-    check_finite(pool_, quantized_.block, "output", Xq);
+  for_each_round([&](size_t round) {
+    add_linear(pool_, quantized_, kDown, length_, quantized_input(Capture::kDown, round),
+               Xq_[round]);
+    check_finite(pool_, quantized_.block, "output", Xq_[round]);
   });
 }
 
 StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift) {
-  StageMoments moments(drift);
-  for_each_batch([&](const Batch& batch) {
-    const auto normed = [&](MatrixView<const float> X) {
-      Matrix<float> Y(X.rows(), X.cols());
-      rms_norm(pool_, X, norm, config_.norm_epsilon, Y);
-      return Y;
-    };
-    const Matrix<float> X = normed(part(X_, batch));
-    const Matrix<float> Xq = two_ ? normed(part(Xq_, batch)) : Matrix<float>();
-    moments.add(pool_, {.X = X, .X_quantized = Xq, .p = {}, .residual = {}});
-  });
+  StageMoments moments(drift, true, context_.ranks());
+  const auto normed = [&](const Matrix<float>& X) {
+    Matrix<float> Y(X.rows(), X.cols());
+    rms_norm(pool_, X, norm, config_.norm_epsilon, Y);
+    return Y;
+  };
+  Seen seen;
+  for_each_round(
+      [&](size_t round) {
+        seen = {.input = normed(X_[round]), .quantized = {}, .residual = {}, .weights = {}};
+        if (two_) seen.quantized = normed(Xq_[round]);
+      },
+      [&](size_t round) { add(round, seen, moments); });
   return moments.take();
 }
 
 double Streams::next_input_error(Capture stage, int64_t tokens) {
   assert(two_ && (stage == Capture::kQkv || stage == Capture::kGateUp));
   const Capture next = stage == Capture::kQkv ? Capture::kO : Capture::kDown;
-  double error = 0, energy = 0;
-  size_t seen = 0;
-  for_each_batch([&](const Batch& batch) {
-    if (batch.row >= tokens) return;
-    if (seen == next_inputs_.size())
-      next_inputs_.push_back(input_of(next, original_, part(X_, batch)));
-    const Matrix<float>& u = next_inputs_[seen++];
-    const Matrix<float> uq = input_of(next, quantized_, part(Xq_, batch));
+  const Communicator& ranks = context_.ranks();
+  // By batch: |u' - u|^2 and |u|^2.
+  Matrix<double> sums(batches_.rounds() * ranks.size(), 2);
+  for_each_round([&](size_t round) {
+    if (batches_.own(static_cast<int64_t>(round))->row >= tokens) return;
+    if (round == next_inputs_.size()) next_inputs_.push_back(input_of(next, original_, X_[round]));
+    const Matrix<float>& u = next_inputs_[round];
+    const Matrix<float> uq = input_of(next, quantized_, Xq_[round]);
+    double error = 0, energy = 0;
     for (size_t i = 0; i < u.values().size(); ++i) {
       const double x = u.values()[i], difference = uq.values()[i] - x;
       error += difference * difference;
       energy += x * x;
     }
+    const int64_t batch = static_cast<int64_t>(round) * ranks.size() + ranks.rank();
+    sums(batch, 0) = error;
+    sums(batch, 1) = energy;
   });
+  ranks.merge(sums.values());
+  double error = 0, energy = 0;
+  for (int64_t batch = 0; batch < sums.rows(); ++batch) {
+    error += sums(batch, 0);
+    energy += sums(batch, 1);
+  }
   return energy > 0 ? error / energy : 0;
+}
+
+Streams::EmbedFn embed_by(const ModelConfig& config, const WeightSource& source,
+                          std::span<const std::vector<int32_t>> windows) {
+  return [&config, &source, windows](int64_t first, int64_t count) {
+    return embed_windows(config, source,
+                         windows.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+  };
 }
 
 }  // namespace watersic

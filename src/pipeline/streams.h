@@ -1,6 +1,7 @@
 // The residual streams of the original model and of the one quantized so far, side by side over the
 // calibration windows, block by block and stage by stage. In memory: the two streams, one block of
-// each model, and the activations of one batch.
+// each model, and the activations of one batch. Ranks share the windows: each has the streams of
+// its own batches, and what goes into sums is sent to all.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +13,12 @@
 #include "base/context.h"
 #include "base/threads.h"
 #include "calibration/stage_moments.h"
+#include "calibration/token_batches.h"
 #include "io/scratch_file.h"
 #include "model/block.h"
 #include "model/config.h"
 #include "model/rope.h"
+#include "model/weights.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -32,20 +35,22 @@ struct StageWanted {
 
 class Streams {
  public:
-  // X: the embedded windows, each of `length` tokens. `two`: whether the quantized model's stream
+  // What enters the first block, of some of the windows.
+  using EmbedFn = std::function<Matrix<float>(int64_t first, int64_t windows)>;
+
+  // Of so many windows, each of `length` tokens. `two`: whether the quantized model's stream
   // is followed as well; without it there are x and its moments alone. Work may be
   // stopped before every batch.
   // `scratch`: beside which a temporary file is made, for what two streams would compute twice;
   // empty: it is computed twice.
-  Streams(const Context& context, const ModelConfig& config, int64_t length, Matrix<float> X,
-          bool two, const std::filesystem::path& scratch = {});
+  Streams(const Context& context, const ModelConfig& config, int64_t windows, int64_t length,
+          const EmbedFn& embed, bool two, const std::filesystem::path& scratch = {});
 
   // Before the first block: where the quantized model's stream begins, if not where the original's
   // does.
-  void set_quantized_input(Matrix<float> Xq) { Xq_ = std::move(Xq); }
+  void set_quantized_input(const EmbedFn& embed);
 
   bool two() const { return two_; }
-  int64_t tokens() const { return X_.rows(); }
 
   void begin_block(BlockWeights original);
   const BlockWeights& original() const { return original_; }
@@ -69,22 +74,28 @@ class Streams {
   double next_input_error(Capture stage, int64_t tokens);
 
  private:
-  struct Batch {
-    size_t index;
-    int64_t row, rows;
+  // What a batch has to say to a stage's moments.
+  struct Seen {
+    Matrix<float> input, quantized, residual;
+    std::vector<float> weights;
   };
-  void for_each_batch(const std::function<void(const Batch&)>& body);
-  MatrixView<float> part(Matrix<float>& X, const Batch& batch) const {
-    return X.view().block(batch.row, 0, batch.rows, X.cols());
-  }
+  using RoundFn = std::function<void(size_t round)>;
+  // `own`: for each round in which this rank has a batch, which is X_[round]. `after`: after each
+  // round, by all ranks.
+  void for_each_round(const RoundFn& own, const RoundFn& after = {});
+  std::vector<Matrix<float>> embedded(const EmbedFn& embed) const;
+  // Of the round's batches in order: from the rank that has it to all, and there to the moments.
+  void add(size_t round, Seen& own, StageMoments& moments);
   // The input of a stage's layers, from the stream as it stands at that stage.
   Matrix<float> input_of(Capture stage, const BlockWeights& weights, MatrixView<const float> X,
                          std::vector<float>* received = nullptr);
   void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
-  void bring_up_to(Capture stage, const Batch& batch);
+  Seen look(Capture stage, size_t round, const StageWanted& wanted, Matrix<float> input,
+            std::vector<float> received);
+  void bring_up_to(Capture stage, size_t round);
   // The input of o or down in the quantized model: as it was when their statistics were taken,
   // where it is kept.
-  Matrix<float> quantized_input(Capture stage, const Batch& batch);
+  Matrix<float> quantized_input(Capture stage, size_t round);
   void forget();
 
   Context context_;
@@ -93,13 +104,18 @@ class Streams {
   RopeTable rope_;
   int64_t length_;
   bool two_;
-  Matrix<float> X_, Xq_;
+  TokenBatches batches_;
+  std::vector<Matrix<float>> X_, Xq_;  // by round
   BlockWeights original_, quantized_;
-  // By batch, of the stage whose statistics were taken last: where its quantized input is kept.
+  // By round, of the stage whose statistics were taken last: where its quantized input is kept.
   ScratchFile scratch_;
   bool keeps_ = false;
   std::vector<int64_t> kept_;
-  std::vector<Matrix<float>> next_inputs_;  // u of next_input_error, by batch, until the next stage
+  std::vector<Matrix<float>> next_inputs_;  // u of next_input_error, by round, until the next stage
 };
+
+// By the model's embedding. All must outlive what is returned.
+Streams::EmbedFn embed_by(const ModelConfig& config, const WeightSource& source,
+                          std::span<const std::vector<int32_t>> windows);
 
 }  // namespace watersic

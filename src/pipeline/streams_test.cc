@@ -25,6 +25,17 @@ class StreamsTest : public testing::Test {
     X_ = Matrix<float>(kTokens, config_.hidden);
     for (float& x : X_.values()) x = static_cast<float>(rng.normal());
   }
+  // Streams that begin with X.
+  static Streams::EmbedFn from(const Matrix<float>& X) {
+    return [&X](int64_t first, int64_t windows) {
+      const auto each = static_cast<size_t>(kLength * X.cols());
+      Matrix<float> out(windows * kLength, X.cols());
+      std::ranges::copy(X.values().subspan(static_cast<size_t>(first) * each,
+                                           static_cast<size_t>(windows) * each),
+                        out.values().begin());
+      return out;
+    };
+  }
   BlockWeights block(int64_t index) { return load_block(pool_, config_, *source_, index); }
   // The same weights, a little off.
   BlockWeights damaged(int64_t index) {
@@ -88,7 +99,7 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
   constexpr double kClose = 1e-4;
   const Capture stages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
   const TestFolder folder("streams");
-  Streams streams(pool_, config_, kLength, X_, true, folder / "out");
+  Streams streams(pool_, config_, kWindows, kLength, from(X_), true, folder / "out");
   Matrix<float> X = X_, Xq = X_;
   for (int64_t index = 0; index < 2; ++index) {
     const BlockWeights original = block(index), quantized = damaged(index);
@@ -141,8 +152,8 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
 TEST_F(StreamsTest, AStageThatIsPassedLeavesTheSameStreams) {
   // And what one keeps is what the other computes again.
   const TestFolder folder("streams");
-  Streams looked(pool_, config_, kLength, X_, true, folder / "out"),
-      passed(pool_, config_, kLength, X_, true);
+  Streams looked(pool_, config_, kWindows, kLength, from(X_), true, folder / "out"),
+      passed(pool_, config_, kWindows, kLength, from(X_), true);
   for (int64_t index = 0; index < 2; ++index) {
     looked.begin_block(block(index));
     passed.begin_block(block(index));
@@ -201,7 +212,7 @@ TEST_F(StreamsTest, TokensAreWeightedByTheAttentionTheyGet) {
       EXPECT_NEAR(received[static_cast<size_t>(window * kLength + j)], expected, 1e-5 * expected);
     }
   }
-  Streams streams(pool_, config_, kLength, X_, false);
+  Streams streams(pool_, config_, kWindows, kLength, from(X_), false);
   streams.begin_block(weights);
   const StageStatistics out = streams.statistics(Capture::kQkv, {.attention = true});
   Matrix<float> weighted = A;
@@ -224,11 +235,11 @@ TEST_F(StreamsTest, TokensAreWeightedByTheAttentionTheyGet) {
 }
 
 TEST_F(StreamsTest, TheHeadSeesBothStreamsThroughTheNorm) {
-  Streams streams(pool_, config_, kLength, X_, true);
+  Streams streams(pool_, config_, kWindows, kLength, from(X_), true);
   Matrix<float> Xq = X_;
   for (float& x : Xq.values()) x *= 1.5F;
   Xq(0, 0) += 1;
-  streams.set_quantized_input(Xq);
+  streams.set_quantized_input(from(Xq));
   const std::vector<float> norm = source_->vector(kFinalNorm);
   const StageStatistics found = streams.head_statistics(norm, true);
   Matrix<float> A(kTokens, config_.hidden), B = A;

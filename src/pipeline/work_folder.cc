@@ -10,6 +10,7 @@
 #include "io/safetensors.h"
 #include "pipeline/identity.h"
 #include "pipeline/report.h"
+#include "pipeline/sharing.h"
 #include "watersic/error.h"
 #include "watersic/file.h"
 
@@ -50,10 +51,16 @@ std::vector<std::byte> read_blob(const std::filesystem::path& file, const std::s
 
 }  // namespace
 
-WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity, bool resume)
-    : path_(output.string() + ".work"),
+WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity, bool resume,
+                       const Communicator& ranks)
+    : ranks_(ranks),
+      path_(output.string() + ".work"),
       removed_(output.string() + ".work.removed"),
       run_(hex_hash(identity.dump())) {
+  at_root(ranks_, [&] { open(identity, resume); });
+}
+
+void WorkFolder::open(const Json& identity, bool resume) {
   std::error_code error;
   if (resume && !std::filesystem::exists(path_ / kIdentity, error))
     throw Error(fmt::format("{}: resume: expected an unfinished run, found none", path_.string()));
@@ -79,6 +86,16 @@ WorkFolder::WorkFolder(const std::filesystem::path& output, const Json& identity
                     path_.string(), kIdentity, name));
   }
   write_file(file, identity.dump(2) + "\n");
+}
+
+template <class T>
+std::optional<T> WorkFolder::told(const std::function<std::optional<T>()>& read) const {
+  std::optional<T> out;
+  at_root(ranks_, [&] { out = read(); });
+  if (!any(ranks_, out.has_value())) return std::nullopt;
+  if (!out) out.emplace();
+  share(ranks_, 0, *out);
+  return out;
 }
 
 std::optional<Json> WorkFolder::read(const std::filesystem::path& file) const {
@@ -140,6 +157,10 @@ void WorkFolder::write_stage(const std::filesystem::path& file,
 }
 
 std::optional<std::vector<std::vector<int32_t>>> WorkFolder::windows() const {
+  return told<std::vector<std::vector<int32_t>>>([this] { return read_windows(); });
+}
+
+std::optional<std::vector<std::vector<int32_t>>> WorkFolder::read_windows() const {
   const std::filesystem::path file = path_ / kWindows;
   const auto data = read(file);
   if (!data) return std::nullopt;
@@ -151,10 +172,18 @@ std::optional<std::vector<std::vector<int32_t>>> WorkFolder::windows() const {
 }
 
 void WorkFolder::save_windows(const std::vector<std::vector<int32_t>>& windows) const {
-  write(path_ / kWindows, windows);
+  at_root(ranks_, [&] { write(path_ / kWindows, windows); });
 }
 
 std::optional<SavedBasis> WorkFolder::basis() const {
+  return told<SavedBasis>([this] { return read_basis(); });
+}
+
+void WorkFolder::save_basis(const SavedBasis& basis) const {
+  at_root(ranks_, [&] { write_basis(basis); });
+}
+
+std::optional<SavedBasis> WorkFolder::read_basis() const {
   const std::filesystem::path file = path_ / kBasis, matrices = path_ / kRotation;
   const auto data = read(file);
   if (!data) return std::nullopt;
@@ -174,7 +203,7 @@ std::optional<SavedBasis> WorkFolder::basis() const {
   return out;
 }
 
-void WorkFolder::save_basis(const SavedBasis& basis) const {
+void WorkFolder::write_basis(const SavedBasis& basis) const {
   std::vector<TensorSpec> specs;
   std::vector<const Matrix<float>*> matrices;
   const auto add = [&](const std::string& name, const Matrix<float>& Q) {
@@ -198,14 +227,17 @@ void WorkFolder::save_basis(const SavedBasis& basis) const {
 }
 
 std::optional<std::vector<LayerSensitivity>> WorkFolder::sensitivities() const {
-  const std::filesystem::path file = path_ / kSensitivities;
-  const auto data = read(file);
-  if (!data) return std::nullopt;
-  return sensitivities_from_json(*data, file.string());
+  return told<std::vector<LayerSensitivity>>(
+      [this]() -> std::optional<std::vector<LayerSensitivity>> {
+        const std::filesystem::path file = path_ / kSensitivities;
+        const auto data = read(file);
+        if (!data) return std::nullopt;
+        return sensitivities_from_json(*data, file.string());
+      });
 }
 
 void WorkFolder::save_sensitivities(const std::vector<LayerSensitivity>& layers) const {
-  write(path_ / kSensitivities, sensitivities_json(layers));
+  at_root(ranks_, [&] { write(path_ / kSensitivities, sensitivities_json(layers)); });
 }
 
 std::filesystem::path WorkFolder::stage_file(int64_t block, Capture stage) const {
@@ -217,22 +249,31 @@ std::filesystem::path WorkFolder::matrix_file(const std::string& name) const {
 }
 
 std::optional<FinishedStage> WorkFolder::stage(int64_t block, Capture stage) const {
-  return read_stage(stage_file(block, stage));
+  return told<FinishedStage>([&] { return read_stage(stage_file(block, stage)); });
 }
 
 std::optional<FinishedStage> WorkFolder::matrix(const std::string& name) const {
-  return read_stage(matrix_file(name));
+  return told<FinishedStage>([&] { return read_stage(matrix_file(name)); });
+}
+
+FinishedStage WorkFolder::own_stage(int64_t block, Capture stage) const {
+  return read_stage(stage_file(block, stage)).value();
+}
+
+FinishedStage WorkFolder::own_matrix(const std::string& name) const {
+  return read_stage(matrix_file(name)).value();
 }
 
 void WorkFolder::save_stage(int64_t block, Capture stage, const FinishedStage& finished) const {
-  write_stage(stage_file(block, stage), finished);
+  at_root(ranks_, [&] { write_stage(stage_file(block, stage), finished); });
 }
 
 void WorkFolder::save_matrix(const std::string& name, const FinishedStage& finished) const {
-  write_stage(matrix_file(name), finished);
+  at_root(ranks_, [&] { write_stage(matrix_file(name), finished); });
 }
 
 void WorkFolder::remove() const {
+  if (!ranks_.is_root()) return;
   std::error_code error;
   std::filesystem::remove_all(removed_, error);
   std::filesystem::rename(path_, removed_, error);
@@ -241,6 +282,7 @@ void WorkFolder::remove() const {
 }
 
 void WorkFolder::remove_if_unused() const {
+  if (!ranks_.is_root()) return;
   for (const auto& entry : std::filesystem::directory_iterator(path_)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("block-") || name.starts_with(kMatrix)) return;

@@ -40,8 +40,11 @@ class Cli : public testing::Test {
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
   static std::string bundled() { return WATERSIC_SOURCE_DIR "/models/books-llama"; }
 
-  Outcome run(const std::vector<std::string>& arguments) const {
-    std::string command = "'" WATERSIC_BINARY "'";
+  Outcome run(const std::vector<std::string>& arguments) const { return run_by("", arguments); }
+  // Behind a launcher, which is words of a shell.
+  Outcome run_by(const std::string& launcher, const std::vector<std::string>& arguments,
+                 const std::string& program = "'" WATERSIC_BINARY "'") const {
+    std::string command = launcher + " " + program;
     for (const std::string& argument : arguments) command += " '" + argument + "'";
     command += " >'" + at(".out") + "' 2>'" + at(".err") + "'";
     const int status = std::system(command.c_str());

@@ -1,0 +1,42 @@
+#include "calibration/token_batches.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace watersic {
+namespace {
+
+// Enough for products at full speed; and two windows, where that is not many more, since halves of
+// a batch tell what is chance (calibration/chance.h).
+constexpr int64_t kTokens = 2048, kTwo = 4096;
+
+}  // namespace
+
+TokenBatches::TokenBatches(int64_t windows, int64_t length, const Communicator& ranks)
+    : rank_(ranks.rank()), ranks_(ranks.size()) {
+  assert(windows > 0 && length > 0);
+  const int64_t each =
+      std::max({kTokens / length, std::min<int64_t>(2, kTwo / length), int64_t{1}});
+  for (int64_t first = 0; first < windows; first += each) {
+    const int64_t count = std::min(each, windows - first);
+    batches_.push_back({first, count, first * length, count * length});
+  }
+}
+
+int64_t TokenBatches::rounds() const {
+  return (static_cast<int64_t>(batches_.size()) + ranks_ - 1) / ranks_;
+}
+
+std::span<const TokenBatch> TokenBatches::round(int64_t index) const {
+  const auto at = static_cast<size_t>(index * ranks_);
+  return std::span(batches_).subspan(at,
+                                     std::min(static_cast<size_t>(ranks_), batches_.size() - at));
+}
+
+const TokenBatch* TokenBatches::own(int64_t round) const {
+  const auto batches = this->round(round);
+  return static_cast<size_t>(rank_) < batches.size() ? &batches[static_cast<size_t>(rank_)]
+                                                     : nullptr;
+}
+
+}  // namespace watersic

@@ -1,0 +1,36 @@
+// The calibration windows in batches, and which rank computes which.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "dist/communicator.h"
+
+namespace watersic {
+
+struct TokenBatch {
+  int64_t first, windows;  // of the windows
+  int64_t row, rows;       // of the tokens of all windows
+};
+
+// Batches depend on the windows alone. They go in rounds: in each, rank r has the r-th. What a rank
+// found of its own goes to all, and is added there in the order of the batches, so that sums are
+// the same for any number of ranks.
+class TokenBatches {
+ public:
+  TokenBatches(int64_t windows, int64_t length, const Communicator& ranks);
+
+  int64_t rounds() const;
+  // One for each rank, or fewer in the last round.
+  std::span<const TokenBatch> round(int64_t index) const;
+  // This rank's, or nothing.
+  const TokenBatch* own(int64_t round) const;
+  int64_t tokens() const { return batches_.back().row + batches_.back().rows; }
+
+ private:
+  int rank_, ranks_;
+  std::vector<TokenBatch> batches_;
+};
+
+}  // namespace watersic
