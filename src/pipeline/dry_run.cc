@@ -250,11 +250,7 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                     3 * n * n * 8 + 4 * a * config.hidden * 16;
   if (*model.output_metric) {
     const int64_t rows = std::min(a, OutputGradients::kMostRows);
-    const int64_t each = static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
-    plan.peak_bytes +=
-        std::min(OutputGradients::kBytes,
-                 std::min(OutputGradients::kTokens, plan.calibration_tokens) * each) +
-        8 * rows * rows * 8;
+    plan.peak_bytes += 8 * rows * rows * 8;
   }
   for (const EmbeddingPlan& matrix : embeddings)
     plan.peak_bytes = std::max(plan.peak_bytes, embedding_bytes(matrix, *model.drift));

@@ -66,7 +66,8 @@ int64_t token_count(const ModelConfig& config, std::span<const std::vector<int32
 class OutputGradients::Pass {
  public:
   Pass(const Context& context, const ModelConfig& config, const WeightSource& source,
-       std::span<const std::vector<int32_t>> windows, OutputGradients& out)
+       std::span<const std::vector<int32_t>> windows, const std::filesystem::path& scratch,
+       OutputGradients& out)
       : context_(context),
         pool_(context.pool()),
         ranks_(context.ranks()),
@@ -75,7 +76,7 @@ class OutputGradients::Pass {
         length_(static_cast<int64_t>(windows.front().size())),
         rope_(config, length_),
         batches_(static_cast<int64_t>(windows.size()), length_, ranks_),
-        inputs_(static_cast<size_t>(config.blocks)),
+        inputs_(scratch),
         out_(out) {
     for (int64_t round = 0; round < batches_.rounds(); ++round)
       if (const TokenBatch* batch = batches_.own(round))
@@ -86,10 +87,12 @@ class OutputGradients::Pass {
 
   void forward() {
     for (int64_t block = 0; block < config_.blocks; ++block) {
-      inputs_[static_cast<size_t>(block)] = X_;
+      places_.emplace_back();
       const BlockWeights weights = load_block(pool_, config_, source_, block);
-      for_each_round(
-          [&](size_t round) { forward_block(pool_, config_, rope_, weights, length_, X_[round]); });
+      for_each_round([&](size_t round) {
+        places_.back().push_back(inputs_.put(X_[round].values()));
+        forward_block(pool_, config_, rope_, weights, length_, X_[round]);
+      });
     }
   }
 
@@ -142,10 +145,9 @@ class OutputGradients::Pass {
   }
 
   void backward(bool layers) {
-    if (layers) out_.blocks_.resize(inputs_.size());
+    if (layers) out_.blocks_.resize(places_.size());
     for (int64_t block = config_.blocks - 1; block >= 0; --block) {
       const BlockWeights weights = load_block(pool_, config_, source_, block);
-      std::vector<Matrix<float>>& inputs = inputs_[static_cast<size_t>(block)];
       std::array<GradientSums, kLinears> sums;
       std::array<Matrix<float>, kLinears>
           gradients;  // of the batch at hand, where others want them
@@ -161,8 +163,9 @@ class OutputGradients::Pass {
       }
       for_each_round(
           [&](size_t round) {
-            backward_block(pool_, config_, rope_, weights, length_, inputs[round], X_[round], seen);
-            inputs[round] = {};
+            Matrix<float> input(X_[round].rows(), X_[round].cols());
+            inputs_.get(places_[static_cast<size_t>(block)][round], input.values());
+            backward_block(pool_, config_, rope_, weights, length_, input, X_[round], seen);
           },
           [&](int rank) {
             if (!layers || ranks_.alone()) return;
@@ -230,8 +233,9 @@ class OutputGradients::Pass {
   int64_t length_;
   RopeTable rope_;
   TokenBatches batches_;
-  std::vector<Matrix<float>> X_;                    // by round: the stream, and then its gradient
-  std::vector<std::vector<Matrix<float>>> inputs_;  // by block and round: the stream before it
+  std::vector<Matrix<float>> X_;              // by round: the stream, and then its gradient
+  ScratchFile inputs_;                        // the streams before the blocks,
+  std::vector<std::vector<int64_t>> places_;  // and where, by block and round
   OutputGradients& out_;
 };
 
@@ -241,7 +245,8 @@ OutputGradients::OutputGradients(const Context& context, const ModelConfig& conf
                                  const std::filesystem::path& scratch, bool layers)
     : tokens_(token_count(config, windows)), scratch_(scratch) {
   const size_t length = windows.front().size();
-  Pass pass(context, config, source, windows.first(static_cast<size_t>(tokens_) / length), *this);
+  Pass pass(context, config, source, windows.first(static_cast<size_t>(tokens_) / length), scratch,
+            *this);
   pass.forward();
   pass.through_head(seed);
   pass.backward(layers);

@@ -32,12 +32,12 @@ struct HeadStatistics {
   Matrix<double> metric;  // E[p_v (1 - p_v)], 1 x vocabulary
 };
 
-// One forward and one backward pass over the original model. In memory: the stream at every block's
-// boundary, of as many windows as fit in kBytes (one at least, and kTokens at most). The metrics
-// are kept in a temporary file.
+// One forward and one backward pass over the original model, of kTokens at most. In a temporary
+// file: the stream at every block's boundary (of as many windows as take kBytes, one at least), and
+// the metrics.
 class OutputGradients {
  public:
-  static constexpr int64_t kMostRows = 8192, kTokens = 16384, kBytes = int64_t{1} << 30;
+  static constexpr int64_t kMostRows = 8192, kTokens = 16384, kBytes = int64_t{16} << 30;
 
   // May be stopped between steps. `scratch`: beside which the temporary file is made. `layers`:
   // whether metrics and weights of blocks are wanted.
