@@ -71,8 +71,9 @@ endfunction()
 # under the sanitizers it takes too long to build or to run them. GLUE: under the sanitizers alone;
 # nothing in them depends on how it is optimized. What has Nightly in its name takes too long in any
 # build. All are told by labels, for CMakePresets.json. COST: those of more begin earlier.
+# ENVIRONMENT: of all.
 function(watersic_tests name)
-  cmake_parse_arguments(ARG "RELEASE_TESTS;GLUE" "COST" "SUITES" ${ARGN})
+  cmake_parse_arguments(ARG "RELEASE_TESTS;GLUE" "COST;ENVIRONMENT" "SUITES" ${ARGN})
   if(NOT ARG_COST)
     set(ARG_COST 0)
   endif()
@@ -97,10 +98,10 @@ function(watersic_tests name)
   endforeach()
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                        TEST_FILTER "${others}" TEST_LIST ${name}_tests
-                       PROPERTIES LABELS ${label} COST ${ARG_COST})
+                       PROPERTIES LABELS ${label} COST ${ARG_COST} ENVIRONMENT "${ARG_ENVIRONMENT}")
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                        TEST_FILTER "*Nightly*" TEST_LIST ${name}_nightly_tests
-                       PROPERTIES LABELS nightly)
+                       PROPERTIES LABELS nightly ENVIRONMENT "${ARG_ENVIRONMENT}")
 endfunction()
 
 # A name that the export set can carry without an imported pkg-config target's absolute paths.

@@ -74,9 +74,9 @@ struct ModelOptions {
   // Left open: by gradients for method watersic with a metric of the outputs. Needs calibration and
   // an entropy coder.
   std::optional<Allocation> allocation;
-  // Left open: for method watersic with calibration principal, or heads where what a principal
-  // basis takes of the file is more than 1/12 bit a weight; native for the others. Needs
-  // calibration.
+  // Left open: for method watersic with calibration principal (or heads where what a principal
+  // basis takes of the file is more than 1/12 bit a weight), where the model's statistics foretell
+  // that it pays; else native. Needs calibration. What was chosen stands in the report.
   std::optional<Basis> basis;
   bool mix_gate_up = false;  // gate, up: likewise, judged at the input of down
   int mixing_steps = 5;      // of each golden section (the papers: 15)

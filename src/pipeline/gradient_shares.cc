@@ -7,6 +7,7 @@
 #include "base/strands.h"
 #include "linalg/blas.h"
 #include "model/forward.h"
+#include "pipeline/column_weights.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/streams.h"
 #include "quant/layer.h"
@@ -17,20 +18,6 @@ namespace {
 
 // A layer is told by so many of its columns and rows, neighbours taken together.
 constexpr size_t kParts = 128;
-
-// The squared diagonal of S's Cholesky factor: what each column's errors weigh in the loop.
-std::vector<double> column_weights(ThreadPool& pool, const Matrix<double>& S) {
-  const int64_t n = S.cols();
-  const double mean = mean_diagonal(S);
-  std::vector<double> out(static_cast<size_t>(n));
-  for (double damping = traits_of(Method::kWatersic).defaults.damping;; damping *= 10) {
-    Matrix<double> L = S;
-    for (int64_t i = 0; i < n; ++i) L(i, i) += damping * mean;
-    if (mean > 0 && damping < 1 && cholesky(pool, L) >= 0) continue;
-    for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i)] = L(i, i) * L(i, i);
-    return out;
-  }
-}
 
 LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<double> inputs,
                     const Matrix<double>& G, int64_t heads) {

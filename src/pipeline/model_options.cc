@@ -65,7 +65,7 @@ const std::vector<ModelOption>& model_option_table() {
       {"basis", &M::basis, "",
        "The coordinates of the layers: the model's own; with each attention head's values turned "
        "to their principal axes; with the residual stream turned to its own as well (watersic: "
-       "principal, or heads where the stream's axes would take more than 1/12 bit a weight)"},
+       "what the model's statistics foretell to be best)"},
       {"mix-gate-up", &M::mix_gate_up, "", "watersic: such a search for gate and up, too (off)"},
       {"mixing-steps", &M::mixing_steps, "N",
        "Golden-section steps of each search (default 5; the papers take 15)", 0, 100},

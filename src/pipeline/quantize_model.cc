@@ -14,6 +14,7 @@
 #include "io/json.h"
 #include "model/config.h"
 #include "model/forward.h"
+#include "pipeline/basis_choice.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
@@ -23,7 +24,6 @@
 #include "pipeline/model_options.h"
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
-#include "pipeline/principal_axes.h"
 #include "pipeline/quantize_by_ranks.h"
 #include "pipeline/quantized_matrix.h"
 #include "pipeline/rates.h"
@@ -46,6 +46,7 @@ class ModelQuantizer {
                  const QuantizeOptions& options, const ProgressFn& progress, const StopFn& stop,
                  const Communicator& ranks)
       : output_(output),
+        asked_(options),
         options_(options),
         pool_(options.threads > 0 || ranks.alone() ? options.threads : threads_of_rank(ranks)),
         context_(
@@ -61,9 +62,6 @@ class ModelQuantizer {
         basis_(pool_, config_, checkpoint_->weights()),
         file_(output_, *checkpoint_, basis_) {
     at_root(ranks, [&] { check_writable(output); });
-    options_.model = resolved_model_options(options);
-    options_.model.basis = resolved_basis(config_, options);
-    plan_ = plan_layers(config_, options_);
     zero_rows_ = parse_zero_rows(options.zero_rows, config_);
     report_.model = model_dir.string();
     report_.output = output.string();
@@ -74,16 +72,10 @@ class ModelQuantizer {
     const auto start = std::chrono::steady_clock::now();
     // A file whose tokenizer can't be read could not be evaluated.
     if (checkpoint_->text("tokenizer.json")) checkpoint_->tokenizer();
-    rates_ = settle_rates(pool_, config_, plan_, file_, options_);
-    axes_bits_ = axes_bits(config_, *options_.model.basis);
-    budget_ = rates_.budget(axes_bits_);
-    check_budget(pool_, plan_, budget_);
-    embeddings_ = plan_embeddings(config_, options_);
-    report_.options = options_;
-    report_.target_bits = rates_.target;
-    report_.quantized_weights = rates_.weights;
+    settle(resolved_basis(config_, asked_));
     watch_.stage("hashing");
     identity_ = run_identity(*checkpoint_, options_);
+    if (!asked_.model.basis) identity_["options"]["basis"] = "open";
     check_ranks(context_.ranks(), identity_);
     const WorkFolder work(output_, identity_, options_.resume, context_.ranks());
     try {
@@ -105,6 +97,23 @@ class ModelQuantizer {
   }
 
  private:
+  // What follows from the options that were asked for, and from the basis. Throws Error where they
+  // can't be met.
+  void settle(Basis basis) {
+    options_ = asked_;
+    options_.model = resolved_model_options(asked_);
+    options_.model.basis = basis;
+    plan_ = plan_layers(config_, options_);
+    rates_ = settle_rates(pool_, config_, plan_, file_, options_);
+    axes_bits_ = axes_bits(config_, basis);
+    budget_ = rates_.budget(axes_bits_);
+    check_budget(pool_, plan_, budget_);
+    embeddings_ = plan_embeddings(config_, options_);
+    report_.options = options_;
+    report_.target_bits = rates_.target;
+    report_.quantized_weights = rates_.weights;
+  }
+
   void quantize_blocks(const WorkFolder& work) {
     watch_.stage("calibration text");
     const auto windows = windows_of(work);
@@ -195,17 +204,15 @@ class ModelQuantizer {
     watch_.stage("basis");
     auto saved = work.basis();
     if (!saved) {
-      auto [rotation, variances] =
-          principal_axes(context_, config_, checkpoint_->weights(), windows);
-      saved = SavedBasis{.rotation = std::move(rotation), .axes = {}};
-      Matrix<float>& stream = saved->rotation.stream;
-      if (*options_.model.basis == Basis::kHeads) {
-        stream = {};
-      } else if (config_.tied_embeddings) {
-        saved->axes = encode_axes(pool_, stream, variances);
-        stream = decode_axes(pool_, saved->axes);
-      }
+      std::optional<double> bits;
+      if (!asked_.model.basis) bits = budget_.average();
+      saved = settle_basis(context_, config_, checkpoint_->weights(), windows,
+                           *options_.model.basis, bits);
       work.save_basis(*saved);
+    }
+    if (saved->rotation.heads.empty()) {
+      settle(Basis::kNative);
+      return;
     }
     basis_.turn(std::move(*saved));
     if (!basis_.axes().empty()) axes_bits_ = 8 * static_cast<double>(file_.axes_bytes());
@@ -377,7 +384,8 @@ class ModelQuantizer {
   }
 
   std::filesystem::path output_;
-  QuantizeOptions options_;
+  const QuantizeOptions asked_;
+  QuantizeOptions options_;  // none of them open
   ThreadPool pool_;
   const Context context_;
   std::unique_ptr<Checkpoint> checkpoint_;
