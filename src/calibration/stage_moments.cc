@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "calibration/chance.h"
+#include "calibration/gather_sums.h"
 
 namespace watersic {
 namespace {
@@ -55,13 +56,13 @@ void StageStatistics::shrink() {
 void StageMoments::add_gram_to(ThreadPool& pool, MatrixView<const float> X,
                                Matrix<double>& S) const {
   if (S.empty()) S = Matrix<double>(X.cols(), X.cols());
-  add_gram(pool, X, S, share_);
+  add_gram(pool, X, S, share_of(ranks_));
 }
 
 void StageMoments::add_cross_to(ThreadPool& pool, MatrixView<const float> X,
                                 MatrixView<const float> Y, Matrix<double>& S) const {
   if (S.empty()) S = Matrix<double>(X.cols(), Y.cols());
-  add_cross(pool, X, Y, S, share_);
+  add_cross(pool, X, Y, S, share_of(ranks_));
 }
 
 void StageMoments::add_moments(ThreadPool& pool, MatrixView<const float> X,
@@ -124,10 +125,12 @@ StageStatistics StageMoments::take() {
   const double factor = 1.0 / static_cast<double>(tokens_);
   auto& [first, second] = halves_;
   for (StageStatistics* half : {&first, &second}) {
-    for (Moments* moments : {&half->plain, &half->weighted})
-      for (Matrix<double>* sum : {&moments->S, &moments->S_quantized, &moments->drift})
-        ranks_.merge(sum->values());
-    ranks_.merge(half->residual.values());
+    for (Moments* moments : {&half->plain, &half->weighted}) {
+      gather_gram(ranks_, moments->S);
+      gather_gram(ranks_, moments->S_quantized);
+      gather_cross(ranks_, moments->drift);
+    }
+    gather_cross(ranks_, half->residual);
   }
   combine(factor, first.plain, second.plain);
   combine(factor, first.weighted, second.weighted);

@@ -8,7 +8,6 @@
 
 #include "base/threads.h"
 #include "dist/communicator.h"
-#include "linalg/blas.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -58,7 +57,7 @@ class StageMoments {
   // tokens that are weighted, all moments are wanted with and without weights. Else S without is
   // all that there is without, and with weights there is S_quantized in its place.
   explicit StageMoments(bool drift, bool both = true, const Communicator& ranks = one_rank())
-      : drift_(drift), both_(both), ranks_(ranks), share_{ranks.rank(), ranks.size()} {}
+      : drift_(drift), both_(both), ranks_(ranks) {}
 
   // Each batch's first rows go to one half of the tokens, its last to the other.
   void add(ThreadPool& pool, const StageBatch& batch);
@@ -76,7 +75,6 @@ class StageMoments {
 
   bool drift_, both_;
   const Communicator& ranks_;
-  TileShare share_;
   int64_t tokens_ = 0;
   double error_ = 0, energy_ = 0;
   std::array<StageStatistics, 2> halves_;  // what has no contrast is in the first

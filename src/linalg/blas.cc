@@ -88,11 +88,10 @@ void tiled_solve(ThreadPool& pool, Op op, MatrixView<const T> L, MatrixView<T> X
   });
 }
 
-// The tile of S at (i, j) += X^T Y, the products summed in T over kGramRows rows, then as S is.
+// That tile of S += X^T Y, the products summed in T over kGramRows rows, then as S is.
 template <class T, class Sum>
-void cross_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S, int64_t i,
-                int64_t j) {
-  const int64_t height = std::min(kPanel, X.cols() - i), width = std::min(kPanel, Y.cols() - j);
+void add_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S, const Tile& tile) {
+  const auto [i, j, height, width] = tile;
   std::vector<T> sum(static_cast<size_t>(height * width));
   for (int64_t k = 0; k < X.rows(); k += kGramRows) {
     const int64_t count = std::min(kGramRows, X.rows() - k);
@@ -113,14 +112,12 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S, Tile
   assert(S.rows() == n && S.cols() == n);
   one_blas_thread();
   // Tiles on and below the diagonal; each also fills its mirror image.
-  const int64_t blocks = tile_count(n, kPanel);
-  pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
-    if (!share.has(tile)) return;
-    const auto [i, j] = lower_tile(tile);
-    const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
-    cross_tile<T>(X, X, S, i, j);
-    for (int64_t r = 0; r < height; ++r)
-      for (int64_t c = 0; c < width && j + c < i + r; ++c) S(j + c, i + r) = S(i + r, j + c);
+  pool.parallel_for(gram_tiles(n), [&](int64_t index) {
+    if (!share.has(index)) return;
+    const Tile tile = gram_tile(n, index);
+    add_tile<T>(X, X, S, tile);
+    for (int64_t i = tile.row; i < tile.row + tile.rows; ++i)
+      for (int64_t j = tile.col; j < std::min(i, tile.col + tile.cols); ++j) S(j, i) = S(i, j);
   });
 }
 
@@ -155,6 +152,21 @@ void gemm(ThreadPool& pool, Op op_a, Op op_b, double alpha, MatrixView<const dou
   tiled_gemm(pool, op_a, op_b, alpha, A, B, beta, C);
 }
 
+int64_t gram_tiles(int64_t n) {
+  const int64_t blocks = tile_count(n, kPanel);
+  return blocks * (blocks + 1) / 2;
+}
+Tile gram_tile(int64_t n, int64_t tile) {
+  const auto [i, j] = lower_tile(tile);
+  return {i, j, std::min(kPanel, n - i), std::min(kPanel, n - j)};
+}
+int64_t cross_tiles(int64_t m, int64_t n) { return tile_count(m, kPanel) * tile_count(n, kPanel); }
+Tile cross_tile(int64_t m, int64_t n, int64_t tile) {
+  const int64_t across = tile_count(n, kPanel), i = tile / across * kPanel,
+                j = tile % across * kPanel;
+  return {i, j, std::min(kPanel, m - i), std::min(kPanel, n - j)};
+}
+
 void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<double> S, TileShare share) {
   tiled_gram(pool, X, S, share);
 }
@@ -169,9 +181,8 @@ void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const flo
                MatrixView<double> S, TileShare share) {
   assert(X.rows() == Y.rows() && S.rows() == X.cols() && S.cols() == Y.cols());
   one_blas_thread();
-  const int64_t across = tile_count(Y.cols(), kPanel);
-  pool.parallel_for(tile_count(X.cols(), kPanel) * across, [&](int64_t tile) {
-    if (share.has(tile)) cross_tile<float>(X, Y, S, tile / across * kPanel, tile % across * kPanel);
+  pool.parallel_for(cross_tiles(X.cols(), Y.cols()), [&](int64_t index) {
+    if (share.has(index)) add_tile<float>(X, Y, S, cross_tile(X.cols(), Y.cols(), index));
   });
 }
 

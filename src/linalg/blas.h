@@ -29,6 +29,15 @@ struct TileShare {
   bool has(int64_t tile) const { return tile % sharers == mine; }
 };
 
+// Those tiles: of a symmetric n x n sum those on and below the diagonal, of an m x n sum all.
+struct Tile {
+  int64_t row = 0, col = 0, rows = 0, cols = 0;
+};
+int64_t gram_tiles(int64_t n);
+Tile gram_tile(int64_t n, int64_t tile);
+int64_t cross_tiles(int64_t m, int64_t n);
+Tile cross_tile(int64_t m, int64_t n, int64_t tile);
+
 // S += X^T X for X (k x n), all of S (n x n) filled. The products are summed in float32 over at
 // most kGramRows rows at a time, the sums in float64; with X in float64 all is float64.
 constexpr int64_t kGramRows = 512;

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "calibration/chance.h"
+#include "calibration/gather_sums.h"
 #include "linalg/blas.h"
 #include "model/operators.h"
 
@@ -36,7 +37,7 @@ void GradientSums::add(ThreadPool& pool, const Communicator& ranks, MatrixView<c
   for (size_t h = 0; h < 2; ++h) {
     if (halves_[h].empty()) halves_[h] = Matrix<float>(a, a);
     add_gram(pool, h == 0 ? g.block(0, 0, middle, a) : g.block(middle, 0, g.rows() - middle, a),
-             halves_[h].view(), {ranks.rank(), ranks.size()});
+             halves_[h].view(), share_of(ranks));
   }
 }
 
@@ -48,7 +49,7 @@ std::vector<float> GradientSums::take_metric(const Communicator& ranks) {
     for (const double x : diagonal_) out.push_back(static_cast<float>(factor * x));
     return out;
   }
-  for (Matrix<float>& half : halves_) ranks.merge(half.values());
+  for (Matrix<float>& half : halves_) gather_gram(ranks, half);
   Matrix<float>&G = halves_[0], &contrast = halves_[1];
   for (size_t i = 0; i < G.values().size(); ++i) {
     const float first = G.values()[i], second = contrast.values()[i];

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/rng.h"
+#include "calibration/gather_sums.h"
 #include "calibration/token_batches.h"
 #include "linalg/blas.h"
 #include "model/block_backward.h"
@@ -137,10 +138,10 @@ class OutputGradients::Pass {
           std::vector<double> sum_there;
           const Matrix<float>& inputs = told(rank, seen, inputs_there);
           const std::span<const double> sum = told(rank, logit_sum, sum_there);
-          add_gram(pool_, inputs, sums.S, tiles());
+          add_gram(pool_, inputs, sums.S, share_of(ranks_));
           for (size_t v = 0; v < sum.size(); ++v) sums.metric.row(0)[v] += sum[v];
         });
-    ranks_.merge(sums.S.values());
+    gather_gram(ranks_, sums.S);
     for (Matrix<double>* sum : {&sums.S, &sums.metric}) mean_of(*sum);
   }
 
@@ -182,9 +183,9 @@ class OutputGradients::Pass {
     for_each_round([&](size_t round) { gradient = std::move(X_[round]); },
                    [&](int rank) {
                      Matrix<float> there;
-                     add_gram(pool_, told(rank, gradient, there), stream, tiles());
+                     add_gram(pool_, told(rank, gradient, there), stream, share_of(ranks_));
                    });
-    ranks_.merge(stream.values());
+    gather_gram(ranks_, stream);
     mean_of(stream);
   }
 
@@ -211,7 +212,6 @@ class OutputGradients::Pass {
     share(ranks_, rank, out);
     return out;
   }
-  TileShare tiles() const { return {ranks_.rank(), ranks_.size()}; }
   void mean_of(Matrix<double>& sum) const {
     for (double& x : sum.values()) x /= static_cast<double>(out_.tokens_);
   }

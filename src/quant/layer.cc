@@ -185,11 +185,12 @@ Matrix<double> LayerQuantizer::damped_metric(double extra) const {
 }
 
 // W M + R of some rows, R where there is one; columns in the order of the loop.
-Matrix<double> LayerQuantizer::in_loop_rows(std::span<const int64_t> rows, const Matrix<double>& M,
+Matrix<double> LayerQuantizer::in_loop_rows(std::span<const int64_t> rows,
+                                            MatrixView<const double> M,
                                             MatrixView<const double> R) const {
   const auto a = static_cast<int64_t>(rows.size());
   Matrix<double> out(a, live());
-  if (!M.empty()) {
+  if (M.rows() > 0) {
     Matrix<double> W(a, live());
     for (int64_t k = 0; k < a; ++k)
       for (int64_t i = 0; i < live(); ++i)
@@ -207,12 +208,14 @@ Matrix<double> LayerQuantizer::in_loop_rows(std::span<const int64_t> rows, const
 // of D as the noise): 1 - |N L^{-T}|^2 / |D L^{-T}|^2, over some rows and neighbouring columns: one
 // column's noise is itself known badly.
 std::vector<double> LayerQuantizer::trusted_shares(const Matrix<double>& L,
-                                                   const Matrix<double>& drift) const {
+                                                   MatrixView<const double> drift) const {
   constexpr int64_t kRows = 1024, kColumns = 16;
   std::vector<double> out(static_cast<size_t>(live()), 1.0);
   if (problem_.drift_contrast.rows() == 0 && problem_.residual_contrast.rows() == 0) return out;
-  Matrix<double> contrast;
-  if (problem_.drift_contrast.rows() > 0) contrast = live_block(problem_.drift_contrast, in_loop_);
+  Matrix<double> room;
+  MatrixView<const double> contrast;
+  if (problem_.drift_contrast.rows() > 0)
+    contrast = live_view(problem_.drift_contrast, in_loop_, room);
   const int64_t a = problem_.W.rows();
   std::vector<int64_t> rows(static_cast<size_t>(std::min(a, kRows)));
   for (size_t k = 0; k < rows.size(); ++k)
@@ -255,8 +258,9 @@ Matrix<double> LayerQuantizer::form_target() {
     settled_.damping = more;
   }
   if (problem_.drift.rows() == 0 && problem_.residual.rows() == 0) return L;
-  Matrix<double> drift;
-  if (problem_.drift.rows() > 0) drift = live_block(problem_.drift, in_loop_);
+  Matrix<double> room;
+  MatrixView<const double> drift;
+  if (problem_.drift.rows() > 0) drift = live_view(problem_.drift, in_loop_, room);
   const std::vector<double> trusted = trusted_shares(L, drift);
   Matrix<float> target(problem_.W.rows(), live());
   over_slabs(all_rows(target.rows()), kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
@@ -451,7 +455,8 @@ double LayerQuantizer::objective(MatrixView<const float> V) const {
       E(k, static_cast<int64_t>(j)) = static_cast<double>(target(k, i)) - V(k, columns_.live[j]);
     }
   }
-  return quadratic_trace(pool_, E, live_block(metric(), columns_)) /
+  Matrix<double> room;
+  return quadratic_trace(pool_, E, live_view(metric(), columns_, room)) /
          static_cast<double>(std::max<int64_t>(1, V.size()));
 }
 

@@ -79,9 +79,9 @@ class LayerQuantizer {
   void choose_order();
   Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;
-  Matrix<double> in_loop_rows(std::span<const int64_t> rows, const Matrix<double>& M,
+  Matrix<double> in_loop_rows(std::span<const int64_t> rows, MatrixView<const double> M,
                               MatrixView<const double> R) const;
-  std::vector<double> trusted_shares(const Matrix<double>& L, const Matrix<double>& drift) const;
+  std::vector<double> trusted_shares(const Matrix<double>& L, MatrixView<const double> drift) const;
   void factor(double extra);
   void use_factor(const Matrix<double>& L, double extra);
   // Of the target.

@@ -52,7 +52,8 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   if (!has_column_steps(options_.method) || !options_.rescalers || live() == 0 || layer.rows == 0)
     return;
   assert(layer.rows == problem_.W.rows());
-  const Matrix<double> S = live_block(metric(), columns_);
+  Matrix<double> room;
+  const MatrixView<const double> S = live_view(metric(), columns_, room);
   std::vector<double> alpha = layer.alpha;
   if (layer.trellis > 0)
     for (double& x : alpha) x /= 2;  // of Z, which is twice the value

@@ -31,6 +31,14 @@ Matrix<float> live_columns(MatrixView<const float> W, const LiveSet& columns) {
   return out;
 }
 
+MatrixView<const double> live_view(MatrixView<const double> S, const LiveSet& columns,
+                                   Matrix<double>& room) {
+  const bool whole = std::ssize(columns.live) == S.rows() && std::ranges::is_sorted(columns.live);
+  if (whole) return S;
+  room = live_block(S, columns);
+  return room;
+}
+
 Matrix<double> live_block(MatrixView<const double> S, const LiveSet& columns) {
   const auto live = static_cast<int64_t>(columns.live.size());
   Matrix<double> out(live, live);

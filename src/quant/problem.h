@@ -72,5 +72,8 @@ struct QuantizedLayer {
 // The live columns of W, and the live rows and columns of S.
 Matrix<float> live_columns(MatrixView<const float> W, const LiveSet& columns);
 Matrix<double> live_block(MatrixView<const double> S, const LiveSet& columns);
+// The same: S itself where that is all of it in its order, else made in `room`.
+MatrixView<const double> live_view(MatrixView<const double> S, const LiveSet& columns,
+                                   Matrix<double>& room);
 
 }  // namespace watersic

@@ -1,0 +1,44 @@
+#include "calibration/gather_sums.h"
+
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+#include "support/thread_ranks.h"
+
+namespace watersic {
+namespace {
+
+TEST(GatherSums, AreThoseOfOneRank) {
+  Rng rng(1);
+  for (const auto& [m, n] : {std::pair<int64_t, int64_t>{1, 1}, {7, 300}, {600, 257}, {512, 512}}) {
+    Matrix<float> X(40, m), Y(40, n);
+    for (Matrix<float>* matrix : {&X, &Y})
+      for (float& x : matrix->values()) x = static_cast<float>(rng.normal());
+    ThreadPool alone;
+    Matrix<double> gram(m, m), cross(m, n);
+    Matrix<float> narrow(m, m);
+    add_gram(alone, X, gram);
+    add_gram(alone, X, narrow.view());
+    add_cross(alone, X, Y, cross);
+    for (const int size : {2, 3, 5}) {
+      ThreadRanks::run(size, [&, m = m, n = n](const Communicator& ranks) {
+        ThreadPool pool(1);
+        Matrix<double> S(m, m), C(m, n), nothing;
+        Matrix<float> N(m, m);
+        add_gram(pool, X, S, share_of(ranks));
+        add_gram(pool, X, N.view(), share_of(ranks));
+        add_cross(pool, X, Y, C, share_of(ranks));
+        gather_gram(ranks, S);
+        gather_gram(ranks, N);
+        gather_cross(ranks, C);
+        gather_gram(ranks, nothing);
+        EXPECT_TRUE(std::ranges::equal(S.values(), gram.values()));
+        EXPECT_TRUE(std::ranges::equal(N.values(), narrow.values()));
+        EXPECT_TRUE(std::ranges::equal(C.values(), cross.values()));
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace watersic
