@@ -10,7 +10,7 @@ class Ranks {
   // Throws Error where MPI started the program and the library was built without it.
   Ranks();
   // Waits for the others.
-  ~Ranks();
+  ~Ranks();  // NOLINT(performance-trivially-destructible): with MPI it is not
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
 

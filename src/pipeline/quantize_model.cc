@@ -149,10 +149,8 @@ class ModelQuantizer {
       });
       if (streams && streams->two()) {
         const FinishedStage finished = *work.matrix(kEmbedding);
-        streams->set_quantized_input([&](int64_t first, int64_t count) {
-          const auto some =
-              std::span(windows).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
-          return basis_.to_stream(embed_coded(pool_, finished.tensors.front(), some));
+        streams->set_quantized_input(windows, [&](Streams::Windows own) {
+          return basis_.to_stream(embed_coded(pool_, finished.tensors.front(), own));
         });
       }
     }
@@ -327,7 +325,8 @@ class ModelQuantizer {
     watch_.stage("statistics");
     BlockWeights weights = load_block(pool_, basis_.config(), basis_.weights(), block);
     if (zero_rows_.contains(block)) take_out(zero_rows_.at(block), weights);
-    if (streams != nullptr) streams->begin_block(weights);
+    if (streams != nullptr) streams->begin_block(std::move(weights));
+    const BlockWeights& original = streams != nullptr ? streams->original() : weights;
     const double before = report_bits_;
     int64_t block_weights = 0;
     for (const Capture stage : kStages) {
@@ -341,11 +340,11 @@ class ModelQuantizer {
         if (streams != nullptr) streams->pass(stage);
       } else {
         finished =
-            StageQuantizer(context_, options_, budget_, weights, gradients_.get(), streams, watch_)
+            StageQuantizer(context_, options_, budget_, original, gradients_.get(), streams, watch_)
                 .run(stage, layers);
         work.save_stage(block, stage, finished);
       }
-      install(layers, finished, weights, streams);
+      install(layers, finished, original, streams);
       for (const LayerReport& layer : finished.layers) {
         block_weights += layer.rows * layer.cols;
         report_bits_ += counted_bits(layer) * static_cast<double>(layer.rows * layer.cols);

@@ -45,6 +45,7 @@ void share(const Communicator& ranks, int root, SavedBasis& basis) {
   share(ranks, root, basis.axes);
   share(ranks, root, basis.rotation.stream);
   std::vector<size_t> heads;
+  heads.reserve(basis.rotation.heads.size());
   for (const auto& block : basis.rotation.heads) heads.push_back(block.size());
   share(ranks, root, heads);
   basis.rotation.heads.resize(heads.size());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <vector>
 
 #include "model/forward.h"
@@ -26,7 +27,20 @@ Streams::Streams(const Context& context, const ModelConfig& config, int64_t wind
   if (two_) Xq_ = X_;
 }
 
-void Streams::set_quantized_input(const EmbedFn& embed) { Xq_ = embedded(embed); }
+void Streams::set_quantized_input(Windows windows,
+                                  const std::function<Matrix<float>(Windows)>& embed) {
+  std::vector<std::vector<int32_t>> own;
+  for (int64_t round = 0; round < batches_.rounds(); ++round)
+    if (const TokenBatch* batch = batches_.own(round))
+      std::ranges::copy(
+          windows.subspan(static_cast<size_t>(batch->first), static_cast<size_t>(batch->windows)),
+          std::back_inserter(own));
+  if (own.empty()) return;
+  const Matrix<float> all = embed(own);
+  int64_t row = 0;
+  for (Matrix<float>& X : Xq_)
+    for (int64_t i = 0; i < X.rows(); ++i) std::ranges::copy(all.row(row++), X.row(i).begin());
+}
 
 std::vector<Matrix<float>> Streams::embedded(const EmbedFn& embed) const {
   std::vector<Matrix<float>> out;

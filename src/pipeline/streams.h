@@ -47,8 +47,9 @@ class Streams {
           const EmbedFn& embed, bool two, const std::filesystem::path& scratch = {});
 
   // Before the first block: where the quantized model's stream begins, if not where the original's
-  // does.
-  void set_quantized_input(const EmbedFn& embed);
+  // does. `embed` is asked once, for all windows that are this rank's.
+  using Windows = std::span<const std::vector<int32_t>>;
+  void set_quantized_input(Windows windows, const std::function<Matrix<float>(Windows)>& embed);
 
   bool two() const { return two_; }
 

@@ -239,7 +239,11 @@ TEST_F(StreamsTest, TheHeadSeesBothStreamsThroughTheNorm) {
   Matrix<float> Xq = X_;
   for (float& x : Xq.values()) x *= 1.5F;
   Xq(0, 0) += 1;
-  streams.set_quantized_input(from(Xq));
+  const std::vector<std::vector<int32_t>> windows(kWindows, std::vector<int32_t>(kLength));
+  streams.set_quantized_input(windows, [&](Streams::Windows own) {
+    EXPECT_EQ(own.size(), windows.size());
+    return Xq;
+  });
   const std::vector<float> norm = source_->vector(kFinalNorm);
   const StageStatistics found = streams.head_statistics(norm, true);
   Matrix<float> A(kTokens, config_.hidden), B = A;

@@ -257,11 +257,17 @@ std::optional<FinishedStage> WorkFolder::matrix(const std::string& name) const {
 }
 
 FinishedStage WorkFolder::own_stage(int64_t block, Capture stage) const {
-  return read_stage(stage_file(block, stage)).value();
+  return finished(stage_file(block, stage));
 }
 
 FinishedStage WorkFolder::own_matrix(const std::string& name) const {
-  return read_stage(matrix_file(name)).value();
+  return finished(matrix_file(name));
+}
+
+FinishedStage WorkFolder::finished(const std::filesystem::path& file) const {
+  auto stage = read_stage(file);
+  if (!stage) throw Error(fmt::format("{}: is gone", file.string()));
+  return std::move(*stage);
 }
 
 void WorkFolder::save_stage(int64_t block, Capture stage, const FinishedStage& finished) const {

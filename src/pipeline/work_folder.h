@@ -79,6 +79,7 @@ class WorkFolder {
   std::optional<Json> read(const std::filesystem::path& file) const;
   void write(const std::filesystem::path& file, const Json& data) const;
   std::optional<FinishedStage> read_stage(const std::filesystem::path& file) const;
+  FinishedStage finished(const std::filesystem::path& file) const;
   void write_stage(const std::filesystem::path& file, const FinishedStage& finished) const;
 
   const Communicator& ranks_;
