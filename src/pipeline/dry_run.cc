@@ -240,18 +240,16 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   }
   plan.seconds = seconds;
 
-  // The streams, a block of each model, the moments of the widest input, and the quantizer's copies
-  // of them and of the largest layer.
+  // The streams, a block of each model; for down, the widest: S, S', the drift and its contrast, a
+  // factor in float64 and in float32, and the layer as weights, target, integers and codes; the
+  // embedding as it is mapped, and the program itself.
   const int64_t n = largest_cols, a = largest_rows;
   const int64_t streams = *model.drift ? 2 : 1;
-  const int64_t moments = (*model.drift ? 5 : 2) * n * n * 8;
+  constexpr int64_t kProgram = int64_t{150} << 20;
   plan.peak_bytes = streams * plan.calibration_tokens * config.hidden * 4 +
-                    (streams + 1) * plan.quantized_weights / config.blocks * 4 + moments +
-                    3 * n * n * 8 + 4 * a * config.hidden * 16;
-  if (*model.output_metric) {
-    const int64_t rows = std::min(a, OutputGradients::kMostRows);
-    plan.peak_bytes += 8 * rows * rows * 8;
-  }
+                    streams * plan.quantized_weights / config.blocks * 4 +
+                    (*model.drift ? 44 : 20) * n * n + 44 * a * config.hidden +
+                    2 * config.vocabulary * config.hidden + kProgram;
   for (const EmbeddingPlan& matrix : embeddings)
     plan.peak_bytes = std::max(plan.peak_bytes, embedding_bytes(matrix, *model.drift));
   return plan;
