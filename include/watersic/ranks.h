@@ -19,10 +19,10 @@ class Ranks {
 
   // For a rank that can't go on. True where all ranks say so within a moment: then each may end,
   // and rank 0 speaks for all. False where others are still at work, or gone: the rank should say
-  // what happened and call abort().
+  // what happened and call end_all().
   bool all_failed() const;
-  // Ends all ranks.
-  [[noreturn]] void abort(int exit_code) const;
+  // Ends all ranks, this one as well, where there are several.
+  void end_all(int exit_code) const;
 };
 
 // Whether this process is rank 0, which speaks for all.

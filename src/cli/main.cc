@@ -31,7 +31,7 @@ int fail(const Ranks* ranks, const std::string& message, int exit_code) {
   } else {
     say_message(fmt::format("rank {}: {}", ranks->rank(), message));
     remove_temporary_files();
-    ranks->abort(exit_code);
+    ranks->end_all(exit_code);
   }
   return exit_code;
 }
@@ -85,9 +85,11 @@ int main(int argc, char** argv) {
     if (stdout_is_written()) return 0;
     return fail(ranks.get(), "error: the standard output cannot be written", 1);
   } catch (const CLI::ParseError& e) {
-    if (ranks->rank() > 0) return e.get_exit_code() == 0 ? 0 : 2;
-    const int code = program.exit(e);
-    return code == 0 ? 0 : 2;
+    const int code = e.get_exit_code() == 0 ? 0 : 2;
+    const bool alone = ranks->size() > 1 && code != 0 && !ranks->all_failed();
+    if (alone || ranks->rank() == 0) program.exit(e);
+    if (alone) ranks->end_all(code);
+    return code;
   } catch (const watersic::Interrupted& e) {
     return fail(ranks.get(), e.what(), 75);
   } catch (const std::bad_alloc&) {

@@ -114,9 +114,8 @@ Ranks::~Ranks() { joined().reset(); }
 
 bool Ranks::all_failed() const { return !joined() || joined()->all_failed(); }
 
-void Ranks::abort(int exit_code) const {
+void Ranks::end_all(int exit_code) const {
   if (joined()) MPI_Abort(MPI_COMM_WORLD, exit_code);
-  std::_Exit(exit_code);
 }
 
 #else
@@ -133,7 +132,7 @@ Ranks::Ranks() {
 Ranks::~Ranks() = default;
 
 bool Ranks::all_failed() const { return true; }
-void Ranks::abort(int exit_code) const { std::_Exit(exit_code); }
+void Ranks::end_all(int /*exit_code*/) const {}
 
 #endif
 

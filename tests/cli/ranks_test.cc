@@ -76,6 +76,28 @@ TEST_F(CliRanks, SayOnceWhatIsWrong) {
 }
 
 #ifdef WATERSIC_MPIRUN
+TEST_F(CliRanks, MustBeAlike) {
+  const std::string script = at("rank.sh");
+  const auto with = [&](const std::string& argument) {
+    std::string command = "exec '" WATERSIC_BINARY "'";
+    for (const std::string& word : quantize("out.wsic")) command += " '" + word + "'";
+    overwrite(script, "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then\n  set -- " + argument +
+                          "\nfi\n" + command + " \"$@\"\n");
+    return run_by(kMpirun + std::string("2 sh ") + script, {}, "");
+  };
+  Outcome outcome = with("--order falling");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(messages(outcome), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find("rank 1 is unlike rank 0: options: order: was \"native\", is "
+                             "\"falling\""),
+            std::string::npos)
+      << outcome.err;
+  // One that does not even begin ends the others.
+  outcome = with("--no-such-option");
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_NE(outcome.err.find("no-such-option"), std::string::npos) << outcome.err;
+}
+
 TEST_F(CliRanks, ARunWhoseRankWasKilledIsResumed) {
   good(quantize("one.wsic"));
   // Rank 1 kills itself as soon as a stage is finished.
