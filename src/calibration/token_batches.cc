@@ -39,4 +39,16 @@ const TokenBatch* TokenBatches::own(int64_t round) const {
                                                      : nullptr;
 }
 
+void for_each_round(const Context& context, const TokenBatches& batches,
+                    const std::function<void(size_t round, const TokenBatch&)>& own,
+                    const std::function<void(size_t round)>& after) {
+  for (int64_t round = 0; round < batches.rounds(); ++round) {
+    context.check();
+    together(context.ranks(), [&] {
+      if (const TokenBatch* batch = batches.own(round)) own(static_cast<size_t>(round), *batch);
+    });
+    if (after) after(static_cast<size_t>(round));
+  }
+}
+
 }  // namespace watersic

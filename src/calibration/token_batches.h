@@ -1,10 +1,13 @@
 // The calibration windows in batches, and which rank computes which.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
+#include "base/context.h"
 #include "dist/communicator.h"
 
 namespace watersic {
@@ -32,5 +35,11 @@ class TokenBatches {
   int rank_, ranks_;
   std::vector<TokenBatch> batches_;
 };
+
+// `own`: for each round in which this rank has a batch; what it throws as an Error, all ranks
+// throw. `after`: after each round, by all ranks. The work may be stopped before each round.
+void for_each_round(const Context& context, const TokenBatches& batches,
+                    const std::function<void(size_t round, const TokenBatch&)>& own,
+                    const std::function<void(size_t round)>& after = {});
 
 }  // namespace watersic

@@ -194,15 +194,13 @@ class OutputGradients::Pass {
   // rank that had one, by all.
   void for_each_round(const std::function<void(size_t round)>& own,
                       const std::function<void(int rank)>& of_rank = {}) {
-    for (int64_t round = 0; round < batches_.rounds(); ++round) {
-      context_.check();
-      together(ranks_, [&] {
-        if (batches_.own(round) != nullptr) own(static_cast<size_t>(round));
-      });
-      if (!of_rank) continue;
-      const auto count = static_cast<int>(batches_.round(round).size());
-      for (int rank = 0; rank < count; ++rank) of_rank(rank);
-    }
+    watersic::for_each_round(
+        context_, batches_, [&](size_t round, const TokenBatch&) { own(round); },
+        [&](size_t round) {
+          if (!of_rank) return;
+          const auto count = static_cast<int>(batches_.round(static_cast<int64_t>(round)).size());
+          for (int rank = 0; rank < count; ++rank) of_rank(rank);
+        });
   }
   // What `rank` has of its own, `mine` where this is the one; of another's there is room in
   // `there`.

@@ -51,20 +51,17 @@ std::vector<Matrix<float>> Streams::embedded(const EmbedFn& embed) const {
 }
 
 void Streams::for_each_round(const RoundFn& own, const RoundFn& after) {
-  for (int64_t round = 0; round < batches_.rounds(); ++round) {
-    context_.check();
-    watersic::together(context_.ranks(), [&] {
-      const TokenBatch* batch = batches_.own(round);
-      if (batch == nullptr) return;
-      try {
-        own(static_cast<size_t>(round));
-      } catch (const Error& e) {
-        throw Error(fmt::format("calibration windows {} to {}: {}", batch->first,
-                                batch->first + batch->windows - 1, e.what()));
-      }
-    });
-    if (after) after(static_cast<size_t>(round));
-  }
+  watersic::for_each_round(
+      context_, batches_,
+      [&](size_t round, const TokenBatch& batch) {
+        try {
+          own(round);
+        } catch (const Error& e) {
+          throw Error(fmt::format("calibration windows {} to {}: {}", batch.first,
+                                  batch.first + batch.windows - 1, e.what()));
+        }
+      },
+      after);
 }
 
 void Streams::forget() {
