@@ -54,7 +54,8 @@ Matrix<float> lost_of(const Tokens& t) {
 }
 
 // sum p a b^T / tokens by its definition, in float64.
-void expect_moment(const Matrix<double>& M, const Matrix<float>& A, const Matrix<float>& B,
+template <class T>
+void expect_moment(const Matrix<T>& M, const Matrix<float>& A, const Matrix<float>& B,
                    const std::vector<float>& p) {
   ASSERT_EQ(M.rows(), A.cols());
   ASSERT_EQ(M.cols(), B.cols());
@@ -79,7 +80,7 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
              {.X = t.X.view().block(row, 0, rows, 9),
               .X_quantized = t.Xq.view().block(row, 0, rows, 9),
               .p = std::span(t.p).subspan(static_cast<size_t>(row), static_cast<size_t>(rows)),
-              .residual = t.R.view().block(row, 0, rows, 5)});
+              .lost = t.R.view().block(row, 0, rows, 5)});
   }
   EXPECT_EQ(sums.tokens(), 700);
   const StageStatistics out = sums.take();
@@ -91,7 +92,7 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
   expect_moment(out.weighted.S, t.X, t.X, t.p);
   expect_moment(out.weighted.S_quantized, t.Xq, t.Xq, t.p);
   expect_moment(out.weighted.drift, lost, t.Xq, t.p);
-  expect_moment(out.residual, t.R, t.Xq, t.p);
+  expect_moment(out.lost, t.R, t.Xq, t.p);
   // Of each batch the first half of the rows, less the others.
   std::vector<float> sign, signed_p;
   for (size_t i = 0; i < 700; ++i) {
@@ -102,7 +103,7 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
   expect_moment(out.plain.drift_contrast, lost, t.Xq, sign);
   expect_moment(out.weighted.metric_contrast, t.Xq, t.Xq, signed_p);
   expect_moment(out.weighted.drift_contrast, lost, t.Xq, signed_p);
-  expect_moment(out.residual_contrast, t.R, t.Xq, signed_p);
+  expect_moment(out.lost_contrast, t.R, t.Xq, signed_p);
   EXPECT_NEAR(out.capture_error, 0.01, 0.001);
 }
 
@@ -112,7 +113,7 @@ TEST(Chance, IsTakenFromCorrelations) {
   const Tokens t = make_tokens(400);
   const auto statistics_of = [&](const Matrix<float>& X) {
     StageMoments sums(false);
-    sums.add(pool, {.X = X, .X_quantized = {}, .p = {}, .residual = {}});
+    sums.add(pool, {.X = X, .X_quantized = {}, .p = {}, .lost = {}});
     return sums.take();
   };
   StageStatistics chance = statistics_of(t.X);
@@ -135,22 +136,21 @@ TEST(StageMoments, HoldOnlyWhatIsGiven) {
   ThreadPool pool(2);
   const Tokens t = make_tokens(100);
   StageMoments one(true);
-  one.add(pool, {.X = t.X, .X_quantized = {}, .p = {}, .residual = {}});
+  one.add(pool, {.X = t.X, .X_quantized = {}, .p = {}, .lost = {}});
   const StageStatistics alone = one.take();
   expect_moment(alone.plain.S, t.X, t.X, {});
-  for (const Matrix<double>* M :
-       {&alone.plain.S_quantized, &alone.plain.drift, &alone.weighted.S, &alone.residual})
-    EXPECT_TRUE(M->empty());
+  EXPECT_TRUE(alone.plain.S_quantized.empty() && alone.weighted.S.empty());
+  EXPECT_TRUE(alone.plain.drift.empty() && alone.lost.empty());
   // Of weighted tokens, where that is all one wants.
   StageMoments weights(true, false);
-  weights.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = t.p, .residual = {}});
+  weights.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = t.p, .lost = {}});
   const StageStatistics weighted = weights.take();
   expect_moment(weighted.plain.S, t.X, t.X, {});
   expect_moment(weighted.weighted.drift, lost_of(t), t.Xq, t.p);
   EXPECT_TRUE(weighted.plain.drift.empty() && weighted.plain.S_quantized.empty());
   EXPECT_TRUE(weighted.weighted.S.empty());
   StageMoments two(false);
-  two.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = {}, .residual = {}});
+  two.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = {}, .lost = {}});
   const StageStatistics drifted = two.take();
   expect_moment(drifted.plain.S_quantized, t.Xq, t.Xq, {});
   EXPECT_TRUE(drifted.plain.drift.empty());

@@ -50,7 +50,7 @@ void gather_symmetric(const Communicator& ranks, Matrix<T>& S) {
 
 void gather_gram(const Communicator& ranks, Matrix<float>& S) { gather_symmetric(ranks, S); }
 void gather_gram(const Communicator& ranks, Matrix<double>& S) { gather_symmetric(ranks, S); }
-void gather_cross(const Communicator& ranks, Matrix<double>& S) {
+void gather_cross(const Communicator& ranks, Matrix<float>& S) {
   const int64_t m = S.rows(), n = S.cols();
   gather(ranks, S, cross_tiles(m, n), false, [m, n](int64_t t) { return cross_tile(m, n, t); });
 }

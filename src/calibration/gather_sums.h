@@ -13,6 +13,6 @@ inline TileShare share_of(const Communicator& ranks) { return {ranks.rank(), ran
 void gather_gram(const Communicator& ranks, Matrix<float>& S);
 void gather_gram(const Communicator& ranks, Matrix<double>& S);
 // What add_cross summed.
-void gather_cross(const Communicator& ranks, Matrix<double>& S);
+void gather_cross(const Communicator& ranks, Matrix<float>& S);
 
 }  // namespace watersic

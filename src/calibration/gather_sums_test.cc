@@ -15,16 +15,16 @@ TEST(GatherSums, AreThoseOfOneRank) {
     for (Matrix<float>* matrix : {&X, &Y})
       for (float& x : matrix->values()) x = static_cast<float>(rng.normal());
     ThreadPool alone;
-    Matrix<double> gram(m, m), cross(m, n);
-    Matrix<float> narrow(m, m);
+    Matrix<double> gram(m, m);
+    Matrix<float> narrow(m, m), cross(m, n);
     add_gram(alone, X, gram);
     add_gram(alone, X, narrow.view());
     add_cross(alone, X, Y, cross);
     for (const int size : {2, 3, 5}) {
       ThreadRanks::run(size, [&, m = m, n = n](const Communicator& ranks) {
         ThreadPool pool(1);
-        Matrix<double> S(m, m), C(m, n), nothing;
-        Matrix<float> N(m, m);
+        Matrix<double> S(m, m), nothing;
+        Matrix<float> N(m, m), C(m, n);
         add_gram(pool, X, S, share_of(ranks));
         add_gram(pool, X, N.view(), share_of(ranks));
         add_cross(pool, X, Y, C, share_of(ranks));

@@ -1,5 +1,7 @@
 #include "calibration/stage_moments.h"
 
+#include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -21,23 +23,23 @@ Matrix<float> weighted_rows(MatrixView<const float> X, std::span<const float> p)
 }
 
 // The sum and the contrast of two halves; the second may be empty. `contrast` is in second's place.
-void combine(double factor, Matrix<double>& first, Matrix<double>& second,
-             Matrix<double>* contrast) {
+template <class T>
+void combine(T factor, Matrix<T>& first, Matrix<T>& second, Matrix<T>* contrast) {
   if (!second.empty()) {
     for (size_t i = 0; i < first.values().size(); ++i) {
-      const double sum = first.values()[i] + second.values()[i];
+      const T sum = first.values()[i] + second.values()[i];
       second.values()[i] = factor * (first.values()[i] - second.values()[i]);
       first.values()[i] = sum;
     }
     *contrast = std::move(second);
   }
-  for (double& value : first.values()) value *= factor;
+  for (T& value : first.values()) value *= factor;
 }
 
-void combine(double factor, Moments& first, Moments& second) {
-  combine(factor, first.S, second.S, &first.metric_contrast);
+void combine(double factor, double factor_of_S, Moments& first, Moments& second) {
+  combine(factor_of_S, first.S, second.S, &first.metric_contrast);
   combine(factor, first.S_quantized, second.S_quantized, &first.metric_contrast);
-  combine(factor, first.drift, second.drift, &first.drift_contrast);
+  combine(static_cast<float>(factor), first.drift, second.drift, &first.drift_contrast);
 }
 
 MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_t count) {
@@ -60,43 +62,50 @@ void StageMoments::add_gram_to(ThreadPool& pool, MatrixView<const float> X,
 }
 
 void StageMoments::add_cross_to(ThreadPool& pool, MatrixView<const float> X,
-                                MatrixView<const float> Y, Matrix<double>& S) const {
-  if (S.empty()) S = Matrix<double>(X.cols(), Y.cols());
+                                MatrixView<const float> Y, Matrix<float>& S) const {
+  if (S.empty()) S = Matrix<float>(X.cols(), Y.cols());
   add_cross(pool, X, Y, S, share_of(ranks_));
 }
 
-void StageMoments::add_moments(ThreadPool& pool, MatrixView<const float> X,
-                               MatrixView<const float> Xq, bool original, Moments& all,
-                               Moments& half) const {
-  if (original) add_gram_to(pool, X, all.S);
-  if (Xq.rows() == 0) return;
-  add_gram_to(pool, Xq, half.S_quantized);
-  if (!drift_) return;
-  Matrix<float> lost(X.rows(), X.cols());
+void StageMoments::add_drift(ThreadPool& pool, MatrixView<const float> X,
+                             MatrixView<const float> Xq, Matrix<float>& drift) const {
+  if (!drift_ || Xq.rows() == 0) return;
+  Matrix<float> difference(X.rows(), X.cols());
   for (int64_t i = 0; i < X.rows(); ++i)
-    for (int64_t j = 0; j < X.cols(); ++j) lost(i, j) = X(i, j) - Xq(i, j);
-  add_cross_to(pool, lost, Xq, half.drift);
+    for (int64_t j = 0; j < X.cols(); ++j) difference(i, j) = X(i, j) - Xq(i, j);
+  add_cross_to(pool, difference, Xq, drift);
 }
 
 void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half) {
-  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized;
-  StageStatistics &first = halves_[0], &with_S = Xq.rows() == 0 ? half : first;
-  if (batch.p.empty()) {
-    add_moments(pool, X, Xq, true, with_S.plain, half.plain);
-    if (batch.residual.rows() > 0) add_cross_to(pool, batch.residual, Xq, half.residual);
+  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, lost = batch.lost;
+  const bool two = Xq.rows() > 0, weighted = !batch.p.empty();
+  StageStatistics &first = halves_[0], &with_S = two ? first : half;
+  const bool whole = !weighted || both_;
+  if (whole || tokens_ < kTokensOfS) {
+    add_gram_to(pool, X, (weighted ? first : with_S).plain.S);
+    tokens_of_S_ += X.rows();
+  }
+  if (whole && two) {
+    add_gram_to(pool, Xq, half.plain.S_quantized);
+    add_drift(pool, X, Xq, half.plain.drift);
+  }
+  if (!weighted) {
+    if (lost.rows() > 0) add_cross_to(pool, lost, Xq, half.lost);
     return;
   }
-  add_moments(pool, X, both_ ? Xq : MatrixView<const float>(), true, first.plain, half.plain);
+  Matrix<float> some;  // one at a time
+  if (both_ || !two) add_gram_to(pool, some = weighted_rows(X, batch.p), with_S.weighted.S);
+  if (!two) return;
   const Matrix<float> weighted_quantized = weighted_rows(Xq, batch.p);
-  add_moments(pool, weighted_rows(X, batch.p), weighted_quantized, both_ || Xq.rows() == 0,
-              with_S.weighted, half.weighted);
-  if (batch.residual.rows() > 0)
-    add_cross_to(pool, weighted_rows(batch.residual, batch.p), weighted_quantized, half.residual);
+  add_gram_to(pool, weighted_quantized, half.weighted.S_quantized);
+  if (drift_)
+    add_drift(pool, some = weighted_rows(X, batch.p), weighted_quantized, half.weighted.drift);
+  if (lost.rows() > 0)
+    add_cross_to(pool, weighted_rows(lost, batch.p), weighted_quantized, half.lost);
 }
 
 void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
   const MatrixView<const float> X = batch.X, Xq = batch.X_quantized;
-  tokens_ += X.rows();
   const int64_t middle = (X.rows() + 1) / 2;
   for (size_t h = 0; h < halves_.size(); ++h) {
     const int64_t row = h == 0 ? 0 : middle, rows = h == 0 ? middle : X.rows() - middle;
@@ -108,9 +117,10 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
              {.X = rows_of(X, row, rows),
               .X_quantized = rows_of(Xq, row, rows),
               .p = p,
-              .residual = rows_of(batch.residual, row, rows)},
+              .lost = rows_of(batch.lost, row, rows)},
              halves_[h]);
   }
+  tokens_ += X.rows();
   for (int64_t i = 0; i < Xq.rows(); ++i) {
     for (int64_t j = 0; j < Xq.cols(); ++j) {
       const double x = X(i, j), difference = Xq(i, j) - x;
@@ -122,7 +132,8 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
 
 StageStatistics StageMoments::take() {
   assert(tokens_ > 0);
-  const double factor = 1.0 / static_cast<double>(tokens_);
+  const double factor = 1.0 / static_cast<double>(tokens_),
+               factor_of_S = 1.0 / static_cast<double>(std::max<int64_t>(1, tokens_of_S_));
   auto& [first, second] = halves_;
   for (StageStatistics* half : {&first, &second}) {
     for (Moments* moments : {&half->plain, &half->weighted}) {
@@ -130,13 +141,13 @@ StageStatistics StageMoments::take() {
       gather_gram(ranks_, moments->S_quantized);
       gather_cross(ranks_, moments->drift);
     }
-    gather_cross(ranks_, half->residual);
+    gather_cross(ranks_, half->lost);
   }
-  combine(factor, first.plain, second.plain);
-  combine(factor, first.weighted, second.weighted);
-  combine(factor, first.residual, second.residual, &first.residual_contrast);
+  combine(factor, factor_of_S, first.plain, second.plain);
+  combine(factor, factor, first.weighted, second.weighted);
+  combine(static_cast<float>(factor), first.lost, second.lost, &first.lost_contrast);
   first.capture_error = energy_ > 0 ? error_ / energy_ : 0;
-  tokens_ = 0;
+  tokens_ = tokens_of_S_ = 0;
   error_ = energy_ = 0;
   second = {};
   return std::exchange(first, StageStatistics());

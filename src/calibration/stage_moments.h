@@ -13,14 +13,16 @@
 namespace watersic {
 
 // Means over tokens, n x n. x: input in the original model; x': in the quantized one. What is of x'
-// is empty where there is one model only.
+// is empty where there is one model only. What is to be mended is summed in float32: its chance is
+// far above its rounding.
 struct Moments {
-  Matrix<double> S;            // E[x x^T]
+  Matrix<double> S;            // E[x x^T]; see StageMoments::kTokensOfS
   Matrix<double> S_quantized;  // E[x' x'^T]
-  Matrix<double> drift;        // E[(x - x') x'^T]
+  Matrix<float> drift;         // E[(x - x') x'^T]
   // Of half of the tokens less the other half (calibration/chance.h): of S_quantized, or of S where
   // there is one model only, and of the drift.
-  Matrix<double> metric_contrast, drift_contrast;
+  Matrix<double> metric_contrast;
+  Matrix<float> drift_contrast;
 
   // S_quantized or S.
   const Matrix<double>& metric() const { return S_quantized.empty() ? S : S_quantized; }
@@ -33,8 +35,9 @@ struct StageStatistics {
   // Each token counted p times; divided by the number of tokens, not by the sum of p. Empty where
   // tokens were not weighted. S only where there is one model, or `both` were asked for.
   Moments weighted;
-  // E[(r - r') x'^T], weighted where tokens are: outputs x n; empty where not asked for.
-  Matrix<double> residual, residual_contrast;
+  // E[l x'^T], l what the outputs have lost, weighted where tokens are: outputs x n; empty where not
+  // asked for.
+  Matrix<float> lost, lost_contrast;
   double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2
 
   const Moments& used() const { return weighted.empty() ? plain : weighted; }
@@ -46,16 +49,18 @@ struct StageStatistics {
 struct StageBatch {
   MatrixView<const float> X, X_quantized;  // tokens x n
   std::span<const float> p;                // a weight for each token
-  MatrixView<const float> residual;        // r - r': tokens x outputs
+  MatrixView<const float> lost;            // l: tokens x outputs
 };
 
-// Sums over batches: products in float32, sums in float64. Ranks share the tiles of the sums: each
+// Sums over batches: products in float32, sums of S in float64. Ranks share the tiles of the sums: each
 // adds all batches, in their order.
 class StageMoments {
  public:
   // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'. both: whether, of
   // tokens that are weighted, all moments are wanted with and without weights. Else S without is
-  // all that there is without, and with weights there is S_quantized in its place.
+  // all that there is without, of the first kTokensOfS tokens (it is for reports, and tells dead
+  // inputs), and with weights there is S_quantized in its place.
+  static constexpr int64_t kTokensOfS = 16384;
   explicit StageMoments(bool drift, bool both = true, const Communicator& ranks = one_rank())
       : drift_(drift), both_(both), ranks_(ranks) {}
 
@@ -68,14 +73,14 @@ class StageMoments {
  private:
   void add_gram_to(ThreadPool& pool, MatrixView<const float> X, Matrix<double>& S) const;
   void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-                    Matrix<double>& S) const;
+                    Matrix<float>& S) const;
   void add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half);
-  void add_moments(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
-                   bool original, Moments& all, Moments& half) const;
+  void add_drift(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
+                 Matrix<float>& drift) const;
 
   bool drift_, both_;
   const Communicator& ranks_;
-  int64_t tokens_ = 0;
+  int64_t tokens_ = 0, tokens_of_S_ = 0;  // the latter of plain S
   double error_ = 0, energy_ = 0;
   std::array<StageStatistics, 2> halves_;  // what has no contrast is in the first
 };

@@ -338,17 +338,20 @@ TEST_F(EncodeLayer, RowsOfHeadsMendEachOther) {
   EXPECT_NEAR(after.bits.file, 3, 2 * kTolerance);
   EXPECT_LT(after.weighted_distortion, 0.7 * before.weighted_distortion);
 
-  // The same target told as other weights and a residual, which is in the rows' own order, too.
+  // The same target told as other weights and what is lost, which is in the rows' own order, too.
   Rng rng(4);
-  Matrix<double> D(rows, cols), residual(rows, cols);
+  Matrix<double> D(rows, cols), DS(rows, cols);
   Matrix<float> W = data.W;
   for (size_t i = 0; i < D.values().size(); ++i) {
     D.values()[i] = 0.3 * rng.normal();
     W.values()[i] -= static_cast<float>(D.values()[i]);
   }
-  gemm(pool_, Op::kNone, Op::kNone, 1.0, D, data.S, 0.0, residual);
+  gemm(pool_, Op::kNone, Op::kNone, 1.0, D, data.S, 0.0, DS);
+  Matrix<float> lost(rows, cols);
+  for (size_t i = 0; i < lost.values().size(); ++i)
+    lost.values()[i] = static_cast<float>(DS.values()[i]);
   const EncodedLayer same = encode_layer(
-      pool_, {.W = W, .S = data.S, .residual = residual, .output_metric = G, .heads = heads},
+      pool_, {.W = W, .S = data.S, .lost = lost, .output_metric = G, .heads = heads},
       options);
   EXPECT_NEAR(distortions(pool_, problem, dequantize(same.tensor)).weighted,
               after.weighted_distortion,

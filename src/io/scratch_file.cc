@@ -47,13 +47,22 @@ int64_t ScratchFile::put(std::span<const float> values) {
     if (file_ < 0) scratch_failed(path_, "cannot be opened");
   }
   const int64_t at = size_;
+  write(at, values);
+  size_ += std::ssize(values);
+  return at;
+}
+
+void ScratchFile::replace(int64_t at, std::span<const float> values) {
+  assert(at + std::ssize(values) <= size_);
+  write(at, values);
+}
+
+void ScratchFile::write(int64_t at, std::span<const float> values) {
   const auto bytes = std::as_bytes(values);
   if (!transferred(bytes.size(), [&](size_t done, size_t left) {
         return ::pwrite(file_, bytes.data() + done, left, at * kSize + static_cast<off_t>(done));
       }))
     scratch_failed(path_, "cannot be written");
-  size_ += std::ssize(values);
-  return at;
 }
 
 void ScratchFile::get(int64_t at, std::span<float> values) const {

@@ -20,12 +20,16 @@ class ScratchFile {
   // Puts numbers behind those that are there; returns where they begin. Throws Error, naming the
   // path, where the file can't be made or written.
   int64_t put(std::span<const float> values);
+  // Puts numbers in the place of as many that were put there. Throws Error.
+  void replace(int64_t at, std::span<const float> values);
   // Reads back what was put there. Throws Error.
   void get(int64_t at, std::span<float> values) const;
   // Forgets all that was put.
   void clear() { size_ = 0; }
 
  private:
+  void write(int64_t at, std::span<const float> values);
+
   std::filesystem::path path_;
   int file_ = -1;
   int64_t size_ = 0;  // in numbers

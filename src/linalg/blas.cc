@@ -178,7 +178,7 @@ void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S, 
 }
 
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-               MatrixView<double> S, TileShare share) {
+               MatrixView<float> S, TileShare share) {
   assert(X.rows() == Y.rows() && S.rows() == X.cols() && S.cols() == Y.cols());
   one_blas_thread();
   pool.parallel_for(cross_tiles(X.cols(), Y.cols()), [&](int64_t index) {

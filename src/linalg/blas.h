@@ -48,9 +48,9 @@ void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S
 void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S,
               TileShare share = {});
 
-// S += X^T Y for X (k x m), Y (k x n), S m x n; summed as in add_gram.
+// S += X^T Y for X (k x m), Y (k x n), S m x n; summed in float32.
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-               MatrixView<double> S, TileShare share = {});
+               MatrixView<float> S, TileShare share = {});
 
 // Lower Cholesky factor in place: A = L L^T, with zeros above the diagonal. Returns -1, or the
 // first column whose pivot is not positive (A is then spoilt).

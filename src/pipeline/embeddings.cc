@@ -126,15 +126,15 @@ Matrix<float> tall_matrix(const WeightSource& source, const std::string& name) {
   return W;
 }
 
-Matrix<float> embed_coded(ThreadPool& pool, std::span<const std::byte> coded,
-                          std::span<const std::vector<int32_t>> windows) {
-  const QuantizedTensor tensor = decode_tensor(coded, pool, kEmbedding);
-  const RowDequantizer values(tensor);
+CodedEmbedding::CodedEmbedding(ThreadPool& pool, std::span<const std::byte> coded)
+    : tensor_(decode_tensor(coded, pool, kEmbedding)), values_(tensor_) {}
+
+Matrix<float> CodedEmbedding::of(std::span<const std::vector<int32_t>> windows) const {
   int64_t tokens = 0, next = 0;
   for (const auto& window : windows) tokens += static_cast<int64_t>(window.size());
-  Matrix<float> X(tokens, tensor.cols);
+  Matrix<float> X(tokens, tensor_.cols);
   for (const auto& window : windows)
-    for (const int32_t id : window) values.row(id, X.row(next++));
+    for (const int32_t id : window) values_.row(id, X.row(next++));
   return X;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/threads.h"
 #include "calibration/stage_moments.h"
+#include "coding/common_tensor.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "pipeline/output_gradients.h"
@@ -54,9 +55,19 @@ std::vector<EmbeddingPlan> plan_embeddings(const ModelConfig& config,
 Matrix<float> tall_matrix(const WeightSource& source, const std::string& name);
 // Of its weights, likewise.
 double mean_square_of(const WeightSource& source, const std::string& name);
-// The rows of all windows' tokens, one below the other, of what a coded embedding stands for.
-Matrix<float> embed_coded(ThreadPool& pool, std::span<const std::byte> coded,
-                          std::span<const std::vector<int32_t>> windows);
+// What a coded embedding stands for.
+class CodedEmbedding {
+ public:
+  CodedEmbedding(ThreadPool& pool, std::span<const std::byte> coded);
+  CodedEmbedding(const CodedEmbedding&) = delete;
+  CodedEmbedding& operator=(const CodedEmbedding&) = delete;
+  // The rows of all windows' tokens, one below the other.
+  Matrix<float> of(std::span<const std::vector<int32_t>> windows) const;
+
+ private:
+  QuantizedTensor tensor_;
+  RowDequantizer values_;  // of tensor_
+};
 
 // The moments of one such problem, owned.
 struct EmbeddingProblem {

@@ -7,19 +7,20 @@ namespace watersic {
 namespace {
 
 // (1 - e) A + e B; A where B is empty.
-Matrix<double> blend(const Matrix<double>& A, const Matrix<double>& B, double e) {
-  Matrix<double> out = A;
+template <class T>
+Matrix<T> blend(const Matrix<T>& A, const Matrix<T>& B, double e) {
+  Matrix<T> out = A;
   if (B.empty()) return out;
   for (size_t i = 0; i < out.values().size(); ++i)
-    out.values()[i] = (1 - e) * A.values()[i] + e * B.values()[i];
+    out.values()[i] = static_cast<T>((1 - e) * A.values()[i] + e * B.values()[i]);
   return out;
 }
 
 Moments toward_original(const Moments& moments, double e_q) {
   Moments out = moments;
   if (!moments.S_quantized.empty()) out.S_quantized = blend(moments.S_quantized, moments.S, e_q);
-  for (Matrix<double>* M : {&out.drift, &out.drift_contrast})
-    for (double& x : M->values()) x *= 1 - e_q;
+  for (Matrix<float>* M : {&out.drift, &out.drift_contrast})
+    for (float& x : M->values()) x *= static_cast<float>(1 - e_q);
   return out;
 }
 
@@ -57,8 +58,10 @@ Moments mixed(const StageStatistics& statistics, double e_q, double e_a) {
   Moments plain = toward_original(statistics.plain, e_q);
   if (statistics.weighted.empty()) return plain;
   Moments out = toward_original(statistics.weighted, e_q);
-  for (Matrix<double> Moments::*M : {&Moments::S, &Moments::S_quantized, &Moments::drift,
-                                     &Moments::metric_contrast, &Moments::drift_contrast})
+  for (Matrix<double> Moments::*M :
+       {&Moments::S, &Moments::S_quantized, &Moments::metric_contrast})
+    out.*M = blend(out.*M, plain.*M, e_a);
+  for (Matrix<float> Moments::*M : {&Moments::drift, &Moments::drift_contrast})
     out.*M = blend(out.*M, plain.*M, e_a);
   return out;
 }

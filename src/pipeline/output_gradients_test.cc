@@ -49,7 +49,7 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
       pool_, config_, source_, windows_,
       [&](int64_t block, Capture capture, MatrixView<const float> input) {
         StageMoments moments(false);
-        moments.add(pool_, {.X = input, .X_quantized = {}, .p = {}, .residual = {}});
+        moments.add(pool_, {.X = input, .X_quantized = {}, .p = {}, .lost = {}});
         S[static_cast<size_t>(block)][static_cast<size_t>(capture)] = moments.take().plain.S;
       });
   const OutputHead head(config_, source_);

@@ -149,8 +149,10 @@ class ModelQuantizer {
       });
       if (streams && streams->two()) {
         const FinishedStage finished = *work.matrix(kEmbedding);
-        streams->set_quantized_input(windows, [&](Streams::Windows own) {
-          return basis_.to_stream(embed_coded(pool_, finished.tensors.front(), own));
+        const CodedEmbedding embedding(pool_, finished.tensors.front());
+        streams->set_quantized_input([&](int64_t first, int64_t count) {
+          return basis_.to_stream(embedding.of(std::span(windows).subspan(
+              static_cast<size_t>(first), static_cast<size_t>(count))));
         });
       }
     }

@@ -93,11 +93,11 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
     tokens = gradients_->token_weights(weights_.block)[static_cast<size_t>(stage)];
   statistics_ =
       streams_->statistics(stage, {.drift = watersic && *model.drift,
+                                   .residual = watersic && *model.residual &&
+                                               (stage == Capture::kO || stage == Capture::kDown),
                                    .attention = attention,
                                    .tokens = tokens,
-                                   .both = rivals || (attention && *model.mixing),
-                                   .residual = watersic && *model.residual &&
-                                               (stage == Capture::kO || stage == Capture::kDown)});
+                                   .both = rivals || (attention && *model.mixing)});
   if (!watersic) return;
   // The rivals' moments stay as they are.
   if (rivals && statistics_.weighted.empty()) statistics_.weighted = statistics_.plain;
@@ -126,8 +126,8 @@ LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& mome
     out.S_quantized = moments.metric();
     out.drift = moments.drift;
     out.drift_contrast = moments.drift_contrast;
-    out.residual = statistics_.residual;
-    out.residual_contrast = statistics_.residual_contrast;
+    out.lost = statistics_.lost;
+    out.lost_contrast = statistics_.lost_contrast;
   }
   return out;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <initializer_list>
 #include <iterator>
 #include <vector>
 
@@ -13,7 +14,7 @@
 namespace watersic {
 
 Streams::Streams(const Context& context, const ModelConfig& config, int64_t windows, int64_t length,
-                 const EmbedFn& embed, bool two, const std::filesystem::path& scratch)
+                 const EmbedFn& embed, bool two, const std::filesystem::path& scratch, bool spill)
     : context_(context),
       pool_(context.pool()),
       config_(config),
@@ -21,33 +22,23 @@ Streams::Streams(const Context& context, const ModelConfig& config, int64_t wind
       length_(length),
       two_(two),
       batches_(windows, length, context.ranks()),
-      X_(embedded(embed)),
+      X_(spill ? scratch : std::filesystem::path()),
+      Xq_(spill ? scratch : std::filesystem::path()),
       scratch_(scratch),
       keeps_(two && !scratch.empty()) {
-  if (two_) Xq_ = X_;
+  for (int64_t round = 0; round < batches_.rounds(); ++round) {
+    const TokenBatch* batch = batches_.own(round);
+    if (batch == nullptr) continue;
+    Matrix<float> X = embed(batch->first, batch->windows);
+    if (two_) Xq_.push_back(X);
+    X_.push_back(std::move(X));
+  }
 }
 
-void Streams::set_quantized_input(Windows windows,
-                                  const std::function<Matrix<float>(Windows)>& embed) {
-  std::vector<std::vector<int32_t>> own;
+void Streams::set_quantized_input(const EmbedFn& embed) {
   for (int64_t round = 0; round < batches_.rounds(); ++round)
     if (const TokenBatch* batch = batches_.own(round))
-      std::ranges::copy(
-          windows.subspan(static_cast<size_t>(batch->first), static_cast<size_t>(batch->windows)),
-          std::back_inserter(own));
-  if (own.empty()) return;
-  const Matrix<float> all = embed(own);
-  int64_t row = 0;
-  for (Matrix<float>& X : Xq_)
-    for (int64_t i = 0; i < X.rows(); ++i) std::ranges::copy(all.row(row++), X.row(i).begin());
-}
-
-std::vector<Matrix<float>> Streams::embedded(const EmbedFn& embed) const {
-  std::vector<Matrix<float>> out;
-  for (int64_t round = 0; round < batches_.rounds(); ++round)
-    if (const TokenBatch* batch = batches_.own(round))
-      out.push_back(embed(batch->first, batch->windows));
-  return out;
+      Xq_[static_cast<size_t>(round)] = embed(batch->first, batch->windows);
 }
 
 void Streams::for_each_round(const RoundFn& own, const RoundFn& after) {
@@ -67,6 +58,22 @@ void Streams::for_each_round(const RoundFn& own, const RoundFn& after) {
 void Streams::forget() {
   kept_.clear();
   scratch_.clear();
+}
+
+// The weights of the block that nothing reads any more.
+void Streams::release(Capture stage) {
+  const auto drop = [](BlockWeights& weights, std::initializer_list<Linear> layers) {
+    for (const Linear layer : layers) weights.linear[layer] = {};
+  };
+  if (stage == Capture::kO) drop(original_, {kQuery, kKey, kValue});
+  if (stage == Capture::kGateUp) {
+    drop(original_, {kOutput});
+    drop(quantized_, {kQuery, kKey, kValue, kOutput});
+  }
+  if (stage == Capture::kDown) {
+    drop(original_, {kGate, kUp});
+    if (kept_.size() == X_.size()) drop(quantized_, {kGate, kUp});
+  }
 }
 
 void Streams::begin_block(BlockWeights original) {
@@ -112,17 +119,28 @@ Streams::Seen Streams::look(Capture stage, size_t round, const StageWanted& want
       if (const auto token = static_cast<size_t>(row + i); token < wanted.tokens.size())
         received[static_cast<size_t>(i)] *= wanted.tokens[token];
   }
-  Seen seen{.input = std::move(input), .quantized = {}, .residual = {}, .weights = received};
+  Seen seen{.input = std::move(input), .quantized = {}, .lost = {}, .weights = received};
   if (!two_) return seen;
-  const Matrix<float>& Xq = Xq_[round];
-  seen.quantized = input_of(stage, quantized_, Xq);
+  seen.quantized = input_of(stage, quantized_, Xq_[round]);
   if (keeps_ && (stage == Capture::kO || stage == Capture::kDown))
     kept_.push_back(scratch_.put(seen.quantized.values()));
-  if (wanted.residual) {
-    seen.residual = X;
-    for (size_t i = 0; i < X.values().size(); ++i) seen.residual.values()[i] -= Xq.values()[i];
-  }
   return seen;
+}
+
+// With r + W x the stream as it becomes, l = r + W x - (r' + W x'), or without the residual
+// r + W x - (r + W x').
+Matrix<float> Streams::add_output(Linear added, size_t round, const StageWanted& wanted,
+                                  const Seen& seen) {
+  Matrix<float>& X = X_[round];
+  Matrix<float> lost;
+  if (two_ && wanted.drift) {
+    lost = wanted.residual ? Xq_[round] : X;
+    add_linear(pool_, original_, added, length_, seen.quantized, lost);
+  }
+  add_linear(pool_, original_, added, length_, seen.input, X);
+  for (size_t i = 0; i < lost.values().size(); ++i)
+    lost.values()[i] = X.values()[i] - lost.values()[i];
+  return lost;
 }
 
 void Streams::add(size_t round, Seen& own, StageMoments& moments) {
@@ -131,13 +149,13 @@ void Streams::add(size_t round, Seen& own, StageMoments& moments) {
   for (int rank = 0; rank < count; ++rank) {
     Seen of_another;
     Seen& seen = rank == ranks.rank() ? own : of_another;
-    for (Matrix<float>* matrix : {&seen.input, &seen.quantized, &seen.residual})
+    for (Matrix<float>* matrix : {&seen.input, &seen.quantized, &seen.lost})
       share(ranks, rank, *matrix);
     share(ranks, rank, seen.weights);
     moments.add(pool_, {.X = seen.input,
                         .X_quantized = seen.quantized,
                         .p = seen.weights,
-                        .residual = seen.residual});
+                        .lost = seen.lost});
   }
 }
 
@@ -160,7 +178,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
       return;
     }
     seen = look(stage, round, wanted, std::move(input), std::move(received));
-    if (adds) add_linear(pool_, original_, added, length_, seen.input, X);
+    if (adds) seen.lost = add_output(added, round, wanted, seen);
   };
   if (moments == nullptr) {
     for_each_round(own);
@@ -171,12 +189,17 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
 
 StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
   assert(!wanted.attention || stage == Capture::kQkv);
-  StageMoments moments(wanted.drift, wanted.both, context_.ranks());
+  const bool of_outputs = stage == Capture::kO || stage == Capture::kDown;
+  StageMoments moments(wanted.drift && !of_outputs, wanted.both, context_.ranks());
   visit(stage, wanted, &moments);
+  release(stage);
   return moments.take();
 }
 
-void Streams::pass(Capture stage) { visit(stage, {}, nullptr); }
+void Streams::pass(Capture stage) {
+  visit(stage, {}, nullptr);
+  release(stage);
+}
 
 void Streams::end_block() {
   if (!two_) return;
@@ -197,7 +220,7 @@ StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift
   Seen seen;
   for_each_round(
       [&](size_t round) {
-        seen = {.input = normed(X_[round]), .quantized = {}, .residual = {}, .weights = {}};
+        seen = {.input = normed(X_[round]), .quantized = {}, .lost = {}, .weights = {}};
         if (two_) seen.quantized = normed(Xq_[round]);
       },
       [&](size_t round) { add(round, seen, moments); });

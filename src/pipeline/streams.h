@@ -1,6 +1,6 @@
 // The residual streams of the original model and of the one quantized so far, side by side over the
-// calibration windows, block by block and stage by stage. In memory: the two streams, one block of
-// each model, and the activations of one batch. Ranks share the windows: each has the streams of
+// calibration windows, block by block and stage by stage. In memory: the two streams, where they are
+// not in a temporary file, one block of each model, and the activations of one batch. Ranks share the windows: each has the streams of
 // its own batches, and what goes into sums is sent to all.
 #pragma once
 
@@ -19,18 +19,22 @@
 #include "model/config.h"
 #include "model/rope.h"
 #include "model/weights.h"
+#include "pipeline/round_matrices.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
 
 // What to gather at a capture point.
 struct StageWanted {
-  bool drift = false;  // E[(x - x') x'^T]
+  // E[(x - x') x'^T]; at kO and kDown, where there is one layer, E[l x'^T] in its place,
+  // l = W (x - x') what its outputs have lost, W the original's weights: of as many numbers as it
+  // has weights.
+  bool drift = false;
+  bool residual = false;  // and l has what the stream has lost besides, r - r' (kO, kDown only)
   // Besides, weighted moments, by the product of the two where both are given:
   bool attention = false;         // by how much tokens are attended to (Capture::kQkv only)
   std::span<const float> tokens;  // by weights; tokens behind the last of these count once
   bool both = false;              // with weights: without them not S alone, but all moments
-  bool residual = false;          // E[(r - r') x'^T] (kO, kDown only)
 };
 
 class Streams {
@@ -42,14 +46,14 @@ class Streams {
   // is followed as well; without it there are x and its moments alone. Work may be
   // stopped before every batch.
   // `scratch`: beside which a temporary file is made, for what two streams would compute twice;
-  // empty: it is computed twice.
+  // empty: it is computed twice. `spill`: the streams are in such a file as well.
   Streams(const Context& context, const ModelConfig& config, int64_t windows, int64_t length,
-          const EmbedFn& embed, bool two, const std::filesystem::path& scratch = {});
+          const EmbedFn& embed, bool two, const std::filesystem::path& scratch = {},
+          bool spill = false);
 
   // Before the first block: where the quantized model's stream begins, if not where the original's
-  // does. `embed` is asked once, for all windows that are this rank's.
-  using Windows = std::span<const std::vector<int32_t>>;
-  void set_quantized_input(Windows windows, const std::function<Matrix<float>(Windows)>& embed);
+  // does.
+  void set_quantized_input(const EmbedFn& embed);
 
   bool two() const { return two_; }
 
@@ -77,14 +81,13 @@ class Streams {
  private:
   // What a batch has to say to a stage's moments.
   struct Seen {
-    Matrix<float> input, quantized, residual;
+    Matrix<float> input, quantized, lost;
     std::vector<float> weights;
   };
   using RoundFn = std::function<void(size_t round)>;
   // `own`: for each round in which this rank has a batch, which is X_[round]. `after`: after each
   // round, by all ranks.
   void for_each_round(const RoundFn& own, const RoundFn& after = {});
-  std::vector<Matrix<float>> embedded(const EmbedFn& embed) const;
   // Of the round's batches in order: from the rank that has it to all, and there to the moments.
   void add(size_t round, Seen& own, StageMoments& moments);
   // The input of a stage's layers, from the stream as it stands at that stage.
@@ -93,11 +96,14 @@ class Streams {
   void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
   Seen look(Capture stage, size_t round, const StageWanted& wanted, Matrix<float> input,
             std::vector<float> received);
+  // The original's stream gets o's or down's output; l of the batch, where that is wanted.
+  Matrix<float> add_output(Linear added, size_t round, const StageWanted& wanted, const Seen& seen);
   void bring_up_to(Capture stage, size_t round);
   // The input of o or down in the quantized model: as it was when their statistics were taken,
   // where it is kept.
   Matrix<float> quantized_input(Capture stage, size_t round);
   void forget();
+  void release(Capture stage);
 
   Context context_;
   ThreadPool& pool_;
@@ -106,7 +112,7 @@ class Streams {
   int64_t length_;
   bool two_;
   TokenBatches batches_;
-  std::vector<Matrix<float>> X_, Xq_;  // by round
+  RoundMatrices X_, Xq_;
   BlockWeights original_, quantized_;
   // By round, of the stage whose statistics were taken last: where its quantized input is kept.
   ScratchFile scratch_;

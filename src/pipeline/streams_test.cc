@@ -73,7 +73,8 @@ class StreamsTest : public testing::Test {
 };
 
 // |A - mean of left^T right|, relative.
-double difference(const Matrix<double>& A, const Matrix<float>& left, const Matrix<float>& right) {
+template <class T>
+double difference(const Matrix<T>& A, const Matrix<float>& left, const Matrix<float>& right) {
   double error = 0, size = 0;
   EXPECT_EQ(A.rows(), left.cols());
   EXPECT_EQ(A.cols(), right.cols());
@@ -108,25 +109,25 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
     for (const Capture stage : stages) {
       const auto point = static_cast<size_t>(stage);
       const bool adds = stage == Capture::kO || stage == Capture::kDown;
-      const StageStatistics out = streams.statistics(stage, {.drift = true, .residual = adds});
+      const bool residual = adds && index == 1;
+      const StageStatistics out = streams.statistics(stage, {.drift = true, .residual = residual});
       EXPECT_LT(difference(out.plain.S, x.input[point], x.input[point]), kClose);
       EXPECT_LT(difference(out.plain.S_quantized, xq.input[point], xq.input[point]), kClose);
-      if (index == 0 && stage == Capture::kQkv) {  // x = x'
+      if (adds) {
+        EXPECT_TRUE(out.plain.drift.empty());
+        const bool o = stage == Capture::kO;
+        const Matrix<float>&r = o ? x.before : x.between, &rq = o ? xq.before : xq.between;
+        // What the block would add for x and for x', to r and r' or else to r.
+        Matrix<float> is = r, would = residual ? rq : r;
+        for (const auto& [input, to] : {std::pair{&x, &is}, {&xq, &would}})
+          add_linear(pool_, original, o ? kOutput : kDown, kLength, input->input[point], *to);
+        EXPECT_LT(difference(out.lost, minus(is, would), xq.input[point]), kClose);
+      } else if (index == 0 && stage == Capture::kQkv) {  // x = x'
         for (const double value : out.plain.drift.values()) EXPECT_EQ(value, 0);
       } else {
         EXPECT_LT(
             difference(out.plain.drift, minus(x.input[point], xq.input[point]), xq.input[point]),
             kClose);
-      }
-      if (adds) {
-        const bool first = index == 0 && stage == Capture::kO;  // r = r' = the embedding
-        const Matrix<float> r =
-            stage == Capture::kO ? minus(x.before, xq.before) : minus(x.between, xq.between);
-        if (first) {
-          for (const double value : out.residual.values()) EXPECT_EQ(value, 0);
-        } else {
-          EXPECT_LT(difference(out.residual, r, xq.input[point]), kClose);
-        }
       }
       EXPECT_EQ(out.capture_error == 0, index == 0 && stage == Capture::kQkv);
       // The stage's layers come into place when it is done, and not before.
@@ -163,8 +164,8 @@ TEST_F(StreamsTest, AStageThatIsPassedLeavesTheSameStreams) {
         passed.pass(stage);
       } else {
         const StageStatistics same = passed.statistics(stage, {.drift = true});
-        for (size_t i = 0; i < out.plain.drift.values().size(); ++i)
-          ASSERT_EQ(out.plain.drift.values()[i], same.plain.drift.values()[i]);
+        ASSERT_TRUE(std::ranges::equal(out.plain.drift.values(), same.plain.drift.values()));
+        ASSERT_TRUE(std::ranges::equal(out.lost.values(), same.lost.values()));
       }
       for (Streams* streams : {&looked, &passed})
         for (const LinearSite& site : linear_sites(config_, index))
@@ -239,11 +240,7 @@ TEST_F(StreamsTest, TheHeadSeesBothStreamsThroughTheNorm) {
   Matrix<float> Xq = X_;
   for (float& x : Xq.values()) x *= 1.5F;
   Xq(0, 0) += 1;
-  const std::vector<std::vector<int32_t>> windows(kWindows, std::vector<int32_t>(kLength));
-  streams.set_quantized_input(windows, [&](Streams::Windows own) {
-    EXPECT_EQ(own.size(), windows.size());
-    return Xq;
-  });
+  streams.set_quantized_input(from(Xq));
   const std::vector<float> norm = source_->vector(kFinalNorm);
   const StageStatistics found = streams.head_statistics(norm, true);
   Matrix<float> A(kTokens, config_.hidden), B = A;

@@ -12,27 +12,35 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
   const MatrixView<const double> G = problem.output_metric;
   const int64_t a = problem.W.rows(), n = problem.W.cols();
   const bool weighted = G.rows() > 0, across = G.rows() > 1;  // and rows see each other
+  // In float64, since the loop has made E such that most of E S cancels.
   const int64_t slab = across ? a : kWideRows;
+  constexpr int64_t kCols = 1024;
   Distortions out;
   for (int64_t lo = 0; lo < a; lo += slab) {
     const int64_t rows = std::min(slab, a - lo);
-    const Matrix<float> values = V(lo, rows);
     Matrix<double> E(rows, n);
-    for (int64_t k = 0; k < rows; ++k)
-      for (int64_t j = 0; j < n; ++j)
-        E(k, j) = static_cast<double>(problem.W(lo + k, j)) - values(k, j);
+    {
+      const Matrix<float> values = V(lo, rows);
+      for (int64_t k = 0; k < rows; ++k)
+        for (int64_t j = 0; j < n; ++j)
+          E(k, j) = static_cast<double>(problem.W(lo + k, j)) - values(k, j);
+    }
     if (!weighted) {
       out.plain += quadratic_trace(pool, E, problem.S);
       continue;
     }
-    Matrix<double> ES(rows, n), GE(across ? a : 0, n);
-    gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S, 0.0, ES);
-    if (across) gemm(pool, Op::kNone, Op::kNone, 1.0, G, E, 0.0, GE);
-    for (int64_t k = 0; k < rows; ++k) {
-      for (int64_t j = 0; j < n; ++j) {
-        const double felt = across ? GE(k, j) : G(0, lo + k) * E(k, j);
-        out.plain += E(k, j) * ES(k, j);
-        out.weighted += felt * ES(k, j);
+    for (int64_t left = 0; left < n; left += kCols) {
+      const int64_t cols = std::min(kCols, n - left);
+      const MatrixView<const double> some = E.view().block(0, left, rows, cols);
+      Matrix<double> ES(rows, cols), GE(across ? a : 0, cols);
+      gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S.block(0, left, n, cols), 0.0, ES);
+      if (across) gemm(pool, Op::kNone, Op::kNone, 1.0, G, some, 0.0, GE);
+      for (int64_t k = 0; k < rows; ++k) {
+        for (int64_t j = 0; j < cols; ++j) {
+          const double felt = across ? GE(k, j) : G(0, lo + k) * some(k, j);
+          out.plain += some(k, j) * ES(k, j);
+          out.weighted += felt * ES(k, j);
+        }
       }
     }
   }
@@ -57,15 +65,13 @@ double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<cons
 
 // In float32: a sum of squares, of which nothing cancels.
 double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S) {
-  Matrix<float> narrow(S.rows(), S.cols());
-  for (int64_t i = 0; i < S.rows(); ++i)
-    for (int64_t j = 0; j < S.cols(); ++j) narrow(i, j) = static_cast<float>(S(i, j));
+  const Matrix<float> moment = narrow(S);
   double sum = 0;
   for (int64_t begin = 0; begin < W.rows(); begin += kWideRows) {
     const MatrixView<const float> rows =
         W.block(begin, 0, std::min(kWideRows, W.rows() - begin), W.cols());
     Matrix<float> WS(rows.rows(), rows.cols());
-    gemm(pool, Op::kNone, Op::kNone, 1.0F, rows, narrow, 0.0F, WS);
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, rows, moment, 0.0F, WS);
     for (int64_t k = 0; k < rows.rows(); ++k)
       for (int64_t j = 0; j < rows.cols(); ++j)
         sum += static_cast<double>(rows(k, j)) * static_cast<double>(WS(k, j));

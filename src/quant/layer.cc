@@ -129,8 +129,8 @@ void LayerQuantizer::order_rows(std::span<const int64_t> order) {
     return decltype(from)(to);
   };
   problem_.W = ordered(problem_.W, ordered_W_);
-  problem_.residual = ordered(problem_.residual, ordered_residual_);
-  problem_.residual_contrast = ordered(problem_.residual_contrast, ordered_contrast_);
+  problem_.lost = ordered(problem_.lost, ordered_lost_);
+  problem_.lost_contrast = ordered(problem_.lost_contrast, ordered_contrast_);
   if (!T_.empty()) ordered(MatrixView<const float>(T_), T_);
   std::vector<int64_t> coded;
   for (const int64_t k : order) coded.push_back(coded_row_[static_cast<size_t>(k)]);
@@ -184,23 +184,27 @@ Matrix<double> LayerQuantizer::damped_metric(double extra) const {
   return A;
 }
 
-// W M + R of some rows, R where there is one; columns in the order of the loop.
+// W M + R of some rows, each where it is there; columns in the order of the loop.
 Matrix<double> LayerQuantizer::in_loop_rows(std::span<const int64_t> rows,
-                                            MatrixView<const double> M,
-                                            MatrixView<const double> R) const {
+                                            MatrixView<const float> M,
+                                            MatrixView<const float> R) const {
   const auto a = static_cast<int64_t>(rows.size());
-  Matrix<double> out(a, live());
+  Matrix<float> WM(M.rows() > 0 ? a : 0, live());
   if (M.rows() > 0) {
-    Matrix<double> W(a, live());
+    Matrix<float> W(a, live());
     for (int64_t k = 0; k < a; ++k)
       for (int64_t i = 0; i < live(); ++i)
         W(k, i) = problem_.W(rows[static_cast<size_t>(k)], in_loop_.live[static_cast<size_t>(i)]);
-    gemm(pool_, Op::kNone, Op::kNone, 1.0, W, M, 0.0, out);
+    gemm(pool_, Op::kNone, Op::kNone, 1.0F, W, M, 0.0F, WM);
   }
-  if (R.rows() > 0)
-    for (int64_t k = 0; k < a; ++k)
-      for (int64_t i = 0; i < live(); ++i)
+  Matrix<double> out(a, live());
+  for (int64_t k = 0; k < a; ++k) {
+    for (int64_t i = 0; i < live(); ++i) {
+      if (M.rows() > 0) out(k, i) = WM(k, i);
+      if (R.rows() > 0)
         out(k, i) += R(rows[static_cast<size_t>(k)], in_loop_.live[static_cast<size_t>(i)]);
+    }
+  }
   return out;
 }
 
@@ -208,20 +212,20 @@ Matrix<double> LayerQuantizer::in_loop_rows(std::span<const int64_t> rows,
 // of D as the noise): 1 - |N L^{-T}|^2 / |D L^{-T}|^2, over some rows and neighbouring columns: one
 // column's noise is itself known badly.
 std::vector<double> LayerQuantizer::trusted_shares(const Matrix<double>& L,
-                                                   MatrixView<const double> drift) const {
+                                                   MatrixView<const float> drift) const {
   constexpr int64_t kRows = 1024, kColumns = 16;
   std::vector<double> out(static_cast<size_t>(live()), 1.0);
-  if (problem_.drift_contrast.rows() == 0 && problem_.residual_contrast.rows() == 0) return out;
-  Matrix<double> room;
-  MatrixView<const double> contrast;
+  if (problem_.drift_contrast.rows() == 0 && problem_.lost_contrast.rows() == 0) return out;
+  Matrix<float> room;
+  MatrixView<const float> contrast;
   if (problem_.drift_contrast.rows() > 0)
     contrast = live_view(problem_.drift_contrast, in_loop_, room);
   const int64_t a = problem_.W.rows();
   std::vector<int64_t> rows(static_cast<size_t>(std::min(a, kRows)));
   for (size_t k = 0; k < rows.size(); ++k)
     rows[k] = static_cast<int64_t>(k) * a / static_cast<int64_t>(rows.size());
-  Matrix<double> Z = in_loop_rows(rows, drift, problem_.residual),
-                 N = in_loop_rows(rows, contrast, problem_.residual_contrast);
+  Matrix<double> Z = in_loop_rows(rows, drift, problem_.lost),
+                 N = in_loop_rows(rows, contrast, problem_.lost_contrast);
   for (Matrix<double>* M : {&Z, &N}) solve_right_lower(pool_, Op::kTranspose, L, *M);
   for (int64_t begin = 0; begin < live(); begin += kColumns) {
     const int64_t end = std::min(live(), begin + kColumns);
@@ -237,7 +241,7 @@ std::vector<double> LayerQuantizer::trusted_shares(const Matrix<double>& L,
   return out;
 }
 
-// T = W + D (S' + d I)^{-1}, D = W E[(x - x') x'^T] + E[(r - r') x'^T], in float64, since S' is
+// T = W + D (S' + d I)^{-1}, D = W E[(x - x') x'^T] + E[l x'^T], in float64, since S' is
 // badly conditioned; of D what is trusted. Climbs the ladder of
 // damping: what can't be factored is tried with ten times as much, up to kMostDamping.
 // Returns the factor.
@@ -257,14 +261,14 @@ Matrix<double> LayerQuantizer::form_target() {
     }
     settled_.damping = more;
   }
-  if (problem_.drift.rows() == 0 && problem_.residual.rows() == 0) return L;
-  Matrix<double> room;
-  MatrixView<const double> drift;
+  if (problem_.drift.rows() == 0 && problem_.lost.rows() == 0) return L;
+  Matrix<float> room;
+  MatrixView<const float> drift;
   if (problem_.drift.rows() > 0) drift = live_view(problem_.drift, in_loop_, room);
   const std::vector<double> trusted = trusted_shares(L, drift);
   Matrix<float> target(problem_.W.rows(), live());
   over_slabs(all_rows(target.rows()), kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
-    Matrix<double> T = in_loop_rows(rows, drift, problem_.residual);
+    Matrix<double> T = in_loop_rows(rows, drift, problem_.lost);
     solve_right_lower(pool_, Op::kTranspose, L, T);
     for (int64_t k = 0; k < T.rows(); ++k)
       for (int64_t i = 0; i < live(); ++i) T(k, i) *= trusted[static_cast<size_t>(i)];

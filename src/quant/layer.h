@@ -20,7 +20,7 @@ namespace watersic {
 // float64 is never there whole. With the step, the factor and the scales of columns given rows
 // don't see each other, but for the trellis: slabs are whole segments of it.
 //
-// With D = W E[(x - x') x'^T] + E[(r - r') x'^T] the layer minimises, up to a constant,
+// With D = W E[(x - x') x'^T] + E[l x'^T] the layer minimises, up to a constant,
 // tr((T - V) S' (T - V)^T) with the target T = W + D S'^{-1}, damped: T = W + D (S' + d I)^{-1}. So
 // whatever the moments, the loop sees one matrix, T, and one metric, S'. In the plain problem T = W
 // and S' = S. D is a regression on as many inputs as the layer has: what chance makes of it is left
@@ -79,9 +79,9 @@ class LayerQuantizer {
   void choose_order();
   Matrix<double> form_target();
   Matrix<double> damped_metric(double extra) const;
-  Matrix<double> in_loop_rows(std::span<const int64_t> rows, MatrixView<const double> M,
-                              MatrixView<const double> R) const;
-  std::vector<double> trusted_shares(const Matrix<double>& L, MatrixView<const double> drift) const;
+  Matrix<double> in_loop_rows(std::span<const int64_t> rows, MatrixView<const float> M,
+                              MatrixView<const float> R) const;
+  std::vector<double> trusted_shares(const Matrix<double>& L, MatrixView<const float> drift) const;
   void factor(double extra);
   void use_factor(const Matrix<double>& L, double extra);
   // Of the target.
@@ -110,8 +110,8 @@ class LayerQuantizer {
   std::vector<double> row_spread() const;
   void put_integers(MatrixView<const int32_t> Zt, int64_t at, Matrix<int32_t>& Z) const;
   std::vector<int64_t> rescaled_rows() const;
-  Matrix<double> rescaled_moment(const QuantizedLayer& layer, MatrixView<const double> S,
-                                 std::span<const int64_t> rows, double& w2) const;
+  Matrix<float> rescaled_moment(const QuantizedLayer& layer, MatrixView<const float> S,
+                                std::span<const int64_t> rows, double& w2) const;
 
   ThreadPool& pool_;
   LayerProblem problem_;  // as given, or rotated
@@ -119,9 +119,9 @@ class LayerQuantizer {
   SettledOptions settled_;
   Matrix<float> rotated_W_;  // only with a rotation
   Matrix<double> rotated_S_;
-  // Only where rows are coded in another order: W and the residual in that.
+  // Only where rows are coded in another order: W and what is lost in that.
   Matrix<float> ordered_W_;
-  Matrix<double> ordered_residual_, ordered_contrast_;
+  Matrix<float> ordered_lost_, ordered_contrast_;
   int64_t strands_ = 1;
   bool sorted_ = false;             // rows are in an order of their own
   std::vector<int64_t> coded_row_;  // the row of the problem as given that is coded as the k-th

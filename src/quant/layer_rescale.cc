@@ -32,19 +32,20 @@ std::vector<int64_t> LayerQuantizer::rescaled_rows() const {
 
 // What the rescalers shall mind of these rows, and their part of w2. With a metric of the outputs
 // that is the targets that they had, each times its root: then the rows count alike.
-Matrix<double> LayerQuantizer::rescaled_moment(const QuantizedLayer& layer,
-                                               MatrixView<const double> S,
-                                               std::span<const int64_t> rows, double& w2) const {
-  Matrix<double> T(static_cast<int64_t>(rows.size()), live()), C(T.rows(), live());
-  for (int64_t k = 0; k < T.rows(); ++k) {
+Matrix<float> LayerQuantizer::rescaled_moment(const QuantizedLayer& layer,
+                                              MatrixView<const float> S,
+                                              std::span<const int64_t> rows, double& w2) const {
+  Matrix<float> T(static_cast<int64_t>(rows.size()), live()), C(T.rows(), live());
+  pool_.parallel_for(T.rows(), [&](int64_t k) {
     const int64_t row = rows[static_cast<size_t>(k)];
+    const double root = outputs_.empty() ? 1 : outputs_.root[static_cast<size_t>(row)];
     for (int64_t i = 0; i < live(); ++i)
-      T(k, order_[static_cast<size_t>(i)]) =
-          (outputs_.empty() ? 1 : outputs_.root[static_cast<size_t>(row)]) *
-          static_cast<double>(layer.target.empty() ? target(row, i) : layer.target(row, i));
-  }
-  gemm(pool_, Op::kNone, Op::kNone, 1.0, T, S, 0.0, C);
-  for (size_t i = 0; i < T.values().size(); ++i) w2 += T.values()[i] * C.values()[i];
+      T(k, order_[static_cast<size_t>(i)]) = static_cast<float>(
+          root * static_cast<double>(layer.target.empty() ? target(row, i) : layer.target(row, i)));
+  });
+  gemm(pool_, Op::kNone, Op::kNone, 1.0F, T, S, 0.0F, C);
+  for (size_t i = 0; i < T.values().size(); ++i)
+    w2 += static_cast<double>(T.values()[i]) * static_cast<double>(C.values()[i]);
   return C;
 }
 
@@ -52,8 +53,11 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   if (!has_column_steps(options_.method) || !options_.rescalers || live() == 0 || layer.rows == 0)
     return;
   assert(layer.rows == problem_.W.rows());
-  Matrix<double> room;
-  const MatrixView<const double> S = live_view(metric(), columns_, room);
+  Matrix<float> S;
+  {
+    Matrix<double> room;
+    S = narrow(live_view(metric(), columns_, room));
+  }
   std::vector<double> alpha = layer.alpha;
   if (layer.trellis > 0)
     for (double& x : alpha) x /= 2;  // of Z, which is twice the value
@@ -66,10 +70,10 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   const std::vector<int64_t> chosen = rescaled_rows();
   {
     double w2 = 0;
-    Matrix<double> C(static_cast<int64_t>(chosen.size()), live());
+    Matrix<float> C(static_cast<int64_t>(chosen.size()), live());
     Matrix<int32_t> Z(C.rows(), live());
     over_slabs(chosen, kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
-      const Matrix<double> some = rescaled_moment(layer, S, rows, w2);
+      const Matrix<float> some = rescaled_moment(layer, S, rows, w2);
       for (int64_t k = 0; k < some.rows(); ++k) {
         std::ranges::copy(some.row(k), C.row(at + k).begin());
         std::ranges::copy(layer.Z.row(rows[static_cast<size_t>(k)]), Z.row(at + k).begin());
@@ -87,7 +91,7 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   std::ranges::set_difference(all_rows(layer.rows), chosen, std::back_inserter(others));
   over_slabs(others, kWideRows, [&](std::span<const int64_t> rows, int64_t) {
     double w2 = 0;
-    const Matrix<double> C = rescaled_moment(layer, S, rows, w2);
+    const Matrix<float> C = rescaled_moment(layer, S, rows, w2);
     Matrix<int32_t> Z(C.rows(), live());
     for (int64_t k = 0; k < Z.rows(); ++k)
       std::ranges::copy(layer.Z.row(rows[static_cast<size_t>(k)]), Z.row(k).begin());

@@ -233,17 +233,18 @@ TEST_F(LayerMethods, AnIndefiniteCovarianceIsAnError) {
   EXPECT_THROW(run({.dead_threshold = 0.0}, 0.1), Error);
 }
 
-// The other moments of a layer inside a model: x' = x + noise that is correlated with x, and a
-// residual difference that is correlated with x'.
+// The other moments of a layer inside a model: x' = x + noise that is correlated with x, and
+// lost outputs that are correlated with x'.
 struct DriftCase {
   LayerData layer;
-  Matrix<double> S_quantized, drift, residual;
+  Matrix<double> S_quantized;
+  Matrix<float> drift, lost;
   LayerProblem problem() const {
     return {.W = layer.W,
             .S = layer.S,
             .S_quantized = S_quantized,
             .drift = drift,
-            .residual = residual};
+            .lost = lost};
   }
 };
 
@@ -252,18 +253,19 @@ DriftCase drift_case(ThreadPool& pool) {
   const int64_t n = 24;
   // x' = M x + e: E[x' x'^T] = M S M^T + 0.01 I, E[x x'^T] = S M^T; the drift is their difference.
   Rng rng(6);
-  Matrix<double> M(n, n), MS(n, n);
+  Matrix<double> M(n, n), MS(n, n), drift(n, n);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j) M(i, j) = (i == j ? 0.9 : 0.0) + 0.02 * rng.normal();
-  c.S_quantized = c.drift = Matrix<double>(n, n);
-  c.residual = Matrix<double>(48, n);
+  c.S_quantized = Matrix<double>(n, n);
+  c.drift = Matrix<float>(n, n);
+  c.lost = Matrix<float>(48, n);
   gemm(pool, Op::kNone, Op::kNone, 1.0, M, c.layer.S, 0.0, MS);
   gemm(pool, Op::kNone, Op::kTranspose, 1.0, MS, M, 0.0, c.S_quantized);
   for (int64_t i = 0; i < n; ++i) c.S_quantized(i, i) += 0.01;
-  gemm(pool, Op::kNone, Op::kTranspose, 1.0, c.layer.S, M, 0.0, c.drift);
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0, c.layer.S, M, 0.0, drift);
   for (size_t i = 0; i < c.drift.values().size(); ++i)
-    c.drift.values()[i] -= c.S_quantized.values()[i];
-  for (double& r : c.residual.values()) r = 0.05 * rng.normal();
+    c.drift.values()[i] = static_cast<float>(drift.values()[i] - c.S_quantized.values()[i]);
+  for (float& r : c.lost.values()) r = static_cast<float>(0.05 * rng.normal());
   return c;
 }
 
@@ -271,11 +273,12 @@ TEST(LayerQuantizer, AtFineStepsGivesTheLeastSquaresAnswerOfTheDriftedProblem) {
   ThreadPool pool(2);
   const DriftCase c = drift_case(pool);
   const int64_t a = 48, n = 24;
-  // V = W + C S'^{-1}, C = W E[(x - x') x'^T] + E[(r - r') x'^T].
-  Matrix<double> W(a, n), C(a, n), expected(a, n);
+  // V = W + C S'^{-1}, C = W E[(x - x') x'^T] + E[l x'^T].
+  Matrix<double> W(a, n), D(n, n), C(a, n), expected(a, n);
+  std::ranges::copy(c.drift.values(), D.data());
   std::copy(c.layer.W.values().begin(), c.layer.W.values().end(), W.data());
-  gemm(pool, Op::kNone, Op::kNone, 1.0, W, c.drift, 0.0, C);
-  for (size_t i = 0; i < C.values().size(); ++i) C.values()[i] += c.residual.values()[i];
+  gemm(pool, Op::kNone, Op::kNone, 1.0, W, D, 0.0, C);
+  for (size_t i = 0; i < C.values().size(); ++i) C.values()[i] += c.lost.values()[i];
   gemm(pool, Op::kNone, Op::kNone, 1.0, C, inverse(c.S_quantized), 0.0, expected);
   for (size_t i = 0; i < W.values().size(); ++i) expected.values()[i] += W.values()[i];
   for (const ColumnOrder order : {ColumnOrder::kNative, ColumnOrder::kFalling}) {
@@ -301,11 +304,11 @@ TEST(LayerQuantizer, BelievesOfTheDriftWhatIsMoreThanChance) {
   const int64_t a = 48, n = 24;
   c.S_quantized = c.layer.S = Matrix<double>(n, n);
   for (int64_t j = 0; j < n; ++j) c.S_quantized(j, j) = c.layer.S(j, j) = 1;
-  Matrix<double> contrast = c.residual;
+  Matrix<float> contrast = c.lost;
   const auto fine = [&] {
     LayerProblem problem = c.problem();
     problem.drift = {};
-    problem.residual_contrast = contrast;
+    problem.lost_contrast = contrast;
     LayerQuantizer quantizer(pool, problem, {.damping = 0, .rescalers = false});
     quantizer.prepare(1e-4);
     return dequantized(quantizer.quantize(1e-4));
@@ -313,10 +316,10 @@ TEST(LayerQuantizer, BelievesOfTheDriftWhatIsMoreThanChance) {
   const auto expect = [&](int64_t column, double share) {
     const Matrix<float> V = fine();
     for (int64_t k = 0; k < a; ++k)
-      EXPECT_NEAR(V(k, column), c.layer.W(k, column) + share * c.residual(k, column), 2e-4);
+      EXPECT_NEAR(V(k, column), c.layer.W(k, column) + share * c.lost(k, column), 2e-4);
   };
   expect(3, 0);  // all of it
-  for (double& x : contrast.values()) x *= 0.5;
+  for (float& x : contrast.values()) x *= 0.5F;
   expect(3, 0.75);
   // Neighbours are believed alike, others not.
   for (int64_t k = 0; k < a; ++k)
@@ -330,7 +333,7 @@ TEST(LayerQuantizer, PlainMomentsAreTheDriftedProblemWithoutDrift) {
   ThreadPool pool(2);
   const LayerData data = make_layer(pool, "powerlaw", 64, 32, 5);
   const QuantizerOptions options;
-  const Matrix<double> none(32, 32);
+  const Matrix<float> none(32, 32);
   LayerQuantizer plain(pool, {data.W, data.S}, options),
       drifted(pool, {.W = data.W, .S = data.S, .S_quantized = data.S, .drift = none}, options);
   for (LayerQuantizer* quantizer : {&plain, &drifted}) quantizer->prepare(0.3);
@@ -415,12 +418,11 @@ TEST(Layer, ATallOneIsQuantizedSlabBySlab) {
     const double before = distortion(pool, problem, dequantized(whole));
     quantizer.rescale(whole);
     EXPECT_LT(distortion(pool, problem, dequantized(whole)), before);
-    Matrix<double> T(kRows, kCols), C(kRows, kCols);
-    std::ranges::copy(W.values(), T.values().begin());
-    gemm(pool, Op::kNone, Op::kNone, 1.0, T, S, 0.0, C);
+    Matrix<float> C(kRows, kCols);
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, W, narrow(S), 0.0F, C);
     std::vector<double> alpha = whole.alpha;
     for (double& x : alpha) x /= 2;
-    const std::vector<double> best = row_scales(pool, whole.Z, alpha, whole.gamma, C, S);
+    const std::vector<double> best = row_scales(pool, whole.Z, alpha, whole.gamma, C, narrow(S));
     for (size_t k = 0; k < best.size(); ++k)
       ASSERT_NEAR(whole.t[k], best[k], 1e-5 * (1 + std::fabs(best[k]))) << k;
   }

@@ -15,17 +15,18 @@ namespace watersic {
 // distortion, limit and dead features are reckoned with.
 //
 // Inside a model the layer will see other inputs x', and may have to mend what others broke
-// (docs/algorithm.md, "Inside a model"). Then it minimises E|W x + (r - r') - V x'|^2, which the
-// other moments describe; each may be left empty.
+// (docs/algorithm.md, "Inside a model"). Then it minimises E|W x + l - V x'|^2, l what the outputs
+// have lost elsewhere, which the other moments describe; each may be left empty. (Or l has W (x - x')
+// in it, and there is no drift.)
 struct LayerProblem {
   MatrixView<const float> W;
   MatrixView<const double> S;
   MatrixView<const double> S_quantized = {};  // n x n, S' = E[x' x'^T]; empty: S
-  MatrixView<const double> drift = {};        // n x n, E[(x - x') x'^T]; empty: 0
-  MatrixView<const double> residual = {};     // a x n, E[(r - r') x'^T]; empty: 0
+  MatrixView<const float> drift = {};         // n x n, E[(x - x') x'^T]; empty: 0
+  MatrixView<const float> lost = {};          // a x n, E[l x'^T]; empty: 0
   // The last two of half of the tokens less those of the other half: what chance makes of them.
   // Empty: they are as exact as they look.
-  MatrixView<const double> drift_contrast = {}, residual_contrast = {};
+  MatrixView<const float> drift_contrast = {}, lost_contrast = {};
   // G, a x a: errors e of the outputs count e^T G e. Or its diagonal, 1 x a; or empty: all alike.
   // For method watersic; the others don't look at it.
   MatrixView<const double> output_metric = {};
@@ -72,8 +73,13 @@ struct QuantizedLayer {
 // The live columns of W, and the live rows and columns of S.
 Matrix<float> live_columns(MatrixView<const float> W, const LiveSet& columns);
 Matrix<double> live_block(MatrixView<const double> S, const LiveSet& columns);
+Matrix<float> live_block(MatrixView<const float> S, const LiveSet& columns);
+// As float32.
+Matrix<float> narrow(MatrixView<const double> M);
 // The same: S itself where that is all of it in its order, else made in `room`.
 MatrixView<const double> live_view(MatrixView<const double> S, const LiveSet& columns,
                                    Matrix<double>& room);
+MatrixView<const float> live_view(MatrixView<const float> S, const LiveSet& columns,
+                                  Matrix<float>& room);
 
 }  // namespace watersic

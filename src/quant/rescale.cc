@@ -22,16 +22,16 @@ double ridge(const std::vector<double>& diagonal) {
 class Rescaler {
  public:
   Rescaler(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
-           MatrixView<const double> C, MatrixView<const double> S, double w2)
+           MatrixView<const float> C, MatrixView<const float> S, double w2)
       : pool_(pool), Z_(Z), C_(C), S_(S), alpha_(alpha), a_(Z.rows()), n_(Z.cols()), w2_(w2) {}
 
   // J as a function of gamma, for a fixed t, is w2 - 2 gamma.d + gamma^T G gamma with
   // d = diag(Zt^T C), G = S o Zt^T Zt, Zt = diag(t) W0, W0 = Z diag(alpha). Improves gamma; returns
   // false where no step lowers J.
   bool step_gamma(const std::vector<double>& t, std::vector<double>& gamma) {
-    // In float32, summed in float64: G shows the way, J is reckoned without it.
+    // G shows the way, J is reckoned without it.
     std::vector<double> d(static_cast<size_t>(n_)), diagonal(static_cast<size_t>(n_));
-    G_ = Matrix<double>(n_, n_);
+    G_ = Matrix<float>(n_, n_);
     static_assert(kWideRows % kGramRows == 0);
     for (int64_t lo = 0; lo < a_; lo += kWideRows) {
       Matrix<float> M(std::min(kWideRows, a_ - lo), n_);
@@ -39,10 +39,10 @@ class Rescaler {
         for (int64_t i = 0; i < n_; ++i) {
           const double m = t[static_cast<size_t>(lo + k)] * value(lo + k, i);
           M(k, i) = static_cast<float>(m);
-          d[static_cast<size_t>(i)] += m * C_(lo + k, i);
+          d[static_cast<size_t>(i)] += m * static_cast<double>(C_(lo + k, i));
         }
       }
-      add_gram(pool_, M, G_);
+      add_gram(pool_, M, G_.view());
     }
     pool_.parallel_for(n_, [&](int64_t i) {
       for (int64_t j = 0; j < n_; ++j) G_(i, j) *= S_(i, j);
@@ -52,9 +52,7 @@ class Rescaler {
     const std::vector<double> gradient = product(gamma);
     const double before = quadratic(gamma, gradient, d);
     const double r = ridge(diagonal);
-    for (int64_t i = 0; i < n_; ++i) G_(i, i) += r;
-    const std::vector<double> target = solve(gamma, d);
-    for (int64_t i = 0; i < n_; ++i) G_(i, i) -= r;
+    const std::vector<double> target = solve(gamma, d, r);
 
     for (const double fraction : {1.0, 0.5, 0.25, 0.125, 0.0625}) {
       std::vector<double> tried(gamma.size());
@@ -94,15 +92,18 @@ class Rescaler {
     RowForms forms{std::vector<double>(static_cast<size_t>(a_)),
                    std::vector<double>(static_cast<size_t>(a_))};
     for (int64_t lo = 0; lo < a_; lo += kWideRows) {
-      Matrix<double> M(std::min(kWideRows, a_ - lo), n_), MS(M.rows(), n_);
-      for (int64_t k = 0; k < M.rows(); ++k)
-        for (int64_t i = 0; i < n_; ++i) M(k, i) = gamma[static_cast<size_t>(i)] * value(lo + k, i);
-      gemm(pool_, Op::kNone, Op::kNone, 1.0, M, S_, 0.0, MS);
+      Matrix<float> M(std::min(kWideRows, a_ - lo), n_), MS(M.rows(), n_);
+      pool_.parallel_for(M.rows(), [&](int64_t k) {
+        for (int64_t i = 0; i < n_; ++i)
+          M(k, i) = static_cast<float>(gamma[static_cast<size_t>(i)] * value(lo + k, i));
+      });
+      gemm(pool_, Op::kNone, Op::kNone, 1.0F, M, S_, 0.0F, MS);
       pool_.parallel_for(M.rows(), [&](int64_t k) {
         double p = 0, q = 0;
         for (int64_t i = 0; i < n_; ++i) {
-          p += C_(lo + k, i) * M(k, i);
-          q += MS(k, i) * M(k, i);
+          const double m = M(k, i);
+          p += m * static_cast<double>(C_(lo + k, i));
+          q += m * static_cast<double>(MS(k, i));
         }
         forms.p[static_cast<size_t>(lo + k)] = p;
         forms.q[static_cast<size_t>(lo + k)] = q;
@@ -122,7 +123,8 @@ class Rescaler {
     std::vector<double> out(gamma.size());
     pool_.parallel_for(n_, [&](int64_t i) {
       double sum = 0;
-      for (int64_t j = 0; j < n_; ++j) sum += G_(i, j) * gamma[static_cast<size_t>(j)];
+      for (int64_t j = 0; j < n_; ++j)
+        sum += static_cast<double>(G_(i, j)) * gamma[static_cast<size_t>(j)];
       out[static_cast<size_t>(i)] = sum;
     });
     return out;
@@ -135,16 +137,22 @@ class Rescaler {
     return sum;
   }
 
-  // G x = d by conjugate gradients from x, preconditioned by the diagonal, which is the most of G:
+  // (G + ridge I) x = d by conjugate gradients from x, preconditioned by the diagonal, which is the most of G:
   // columns of integers are nearly orthogonal. What comes of it is tried, and must lower J.
-  std::vector<double> solve(std::vector<double> x, const std::vector<double>& d) const {
+  std::vector<double> solve(std::vector<double> x, const std::vector<double>& d,
+                            double ridge) const {
     constexpr int kMostSteps = 60;
     constexpr double kPrecise = 1e-12;  // of |r|^2 in the preconditioner's metric
     const auto size = static_cast<size_t>(n_);
-    std::vector<double> r = product(x), p(size);
+    const auto ridged = [&](const std::vector<double>& v) {
+      std::vector<double> out = product(v);
+      for (size_t i = 0; i < size; ++i) out[i] += ridge * v[i];
+      return out;
+    };
+    std::vector<double> r = ridged(x), p(size);
     for (size_t i = 0; i < size; ++i) r[i] = d[i] - r[i];
     const auto conditioned = [&](size_t i) {
-      const double g = G_(static_cast<int64_t>(i), static_cast<int64_t>(i));
+      const double g = ridge + G_(static_cast<int64_t>(i), static_cast<int64_t>(i));
       return g > 0 ? r[i] / g : 0.0;
     };
     double rho = 0;
@@ -154,7 +162,7 @@ class Rescaler {
     }
     const double enough = kPrecise * rho;
     for (int step = 0; step < kMostSteps && rho > enough; ++step) {
-      const std::vector<double> Gp = product(p);
+      const std::vector<double> Gp = ridged(p);
       double curvature = 0;
       for (size_t i = 0; i < size; ++i) curvature += p[i] * Gp[i];
       if (!(curvature > 0)) break;
@@ -173,18 +181,18 @@ class Rescaler {
 
   ThreadPool& pool_;
   MatrixView<const int32_t> Z_;
-  MatrixView<const double> C_, S_;
+  MatrixView<const float> C_, S_;
   const std::vector<double>& alpha_;
   int64_t a_, n_;
   double w2_;
-  Matrix<double> G_;
+  Matrix<float> G_;
 };
 
 }  // namespace
 
 Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
-                 std::vector<double> t, std::vector<double> gamma, MatrixView<const double> C,
-                 MatrixView<const double> S, double w2) {
+                 std::vector<double> t, std::vector<double> gamma, MatrixView<const float> C,
+                 MatrixView<const float> S, double w2) {
   Rescaler rescaler(pool, Z, alpha, C, S, w2);
   Rescaled best{.t = t, .gamma = gamma, .objective = rescaler.objective(t, gamma)};
   best.initial = best.objective;
@@ -210,7 +218,7 @@ Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vecto
 
 std::vector<double> row_scales(ThreadPool& pool, MatrixView<const int32_t> Z,
                                const std::vector<double>& alpha, const std::vector<double>& gamma,
-                               MatrixView<const double> C, MatrixView<const double> S) {
+                               MatrixView<const float> C, MatrixView<const float> S) {
   std::vector<double> t(static_cast<size_t>(Z.rows()));
   Rescaler(pool, Z, alpha, C, S, 0).step_t(gamma, t);
   return t;

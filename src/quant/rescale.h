@@ -20,14 +20,15 @@ struct Rescaled {
 // Minimises J = [w2 - 2 <C, V> + tr(V S V^T)] / (a n), V = diag(t) Z diag(alpha) diag(gamma).
 // Z: a x n integers; T: the target; C = T S, a x n; S: n x n, the undamped second moment of the
 // quantized model's input; w2 = tr(T S T^T). Live columns only. Never returns a worse pair than (t,
-// gamma) as given.
+// gamma) as given. Products are of float32: what they are off by changes t and gamma by as little,
+// and J, at its minimum, by the square of that.
 Rescaled rescale(ThreadPool& pool, MatrixView<const int32_t> Z, const std::vector<double>& alpha,
-                 std::vector<double> t, std::vector<double> gamma, MatrixView<const double> C,
-                 MatrixView<const double> S, double w2);
+                 std::vector<double> t, std::vector<double> gamma, MatrixView<const float> C,
+                 MatrixView<const float> S, double w2);
 
 // The row scales t that minimise J with these column factors: for rows that had no part in them.
 std::vector<double> row_scales(ThreadPool& pool, MatrixView<const int32_t> Z,
                                const std::vector<double>& alpha, const std::vector<double>& gamma,
-                               MatrixView<const double> C, MatrixView<const double> S);
+                               MatrixView<const float> C, MatrixView<const float> S);
 
 }  // namespace watersic
