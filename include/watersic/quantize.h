@@ -97,6 +97,9 @@ struct QuantizeOptions : QuantizerOptions {
   // where they share the bits, else 3 more, if that is at most 10, else 16.
   std::optional<double> embedding_bits, head_bits;
   int64_t file_size = 0;  // bytes of the whole file; instead of `bits`, if not 0
+  // Bytes of memory that each process may take; 0: as many as it needs. Where the calibration's
+  // streams have no room they go into a temporary file beside the output. The result is the same.
+  int64_t memory = 0;
   bool resume = false;    // continue what stands in OUT.wsic.work
   // Where the calibration windows are kept for other runs on the same model and calibration: taken
   // from there if they are there, else put there. Empty: they are made anew.

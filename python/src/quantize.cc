@@ -51,7 +51,8 @@ LayerResult quantize_matrix(const AnyArray& W, const AnyArray& S,
 struct Run {
   std::string calibration;
   std::optional<int64_t> samples, sequence_length;
-  int64_t size = 0;  // bytes of the whole file; 0: by its bits
+  int64_t size = 0;    // bytes of the whole file; 0: by its bits
+  int64_t memory = 0;  // bytes; 0: as many as it takes
   bool resume = false;
   int64_t threads = 0;
 };
@@ -71,6 +72,7 @@ QuantizeOptions model_options(const Settings& settings, const Run& run) {
   set_count(options.calibration.samples, "samples", run.samples);
   set_count(options.calibration.sequence_length, "sequence_length", run.sequence_length);
   options.file_size = run.size;
+  options.memory = run.memory;
   options.resume = run.resume;
   options.threads = thread_count(run.threads);
   return options;
@@ -204,6 +206,7 @@ void add_quantize(nb::module_& m) {
       .def_rw("samples", &Run::samples)
       .def_rw("sequence_length", &Run::sequence_length)
       .def_rw("size", &Run::size)
+      .def_rw("memory", &Run::memory)
       .def_rw("resume", &Run::resume)
       .def_rw("threads", &Run::threads);
   add_results(m);

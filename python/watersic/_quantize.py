@@ -48,6 +48,7 @@ def quantize(
     bits: float | None = None,
     *,
     size: int | str | None = None,
+    memory: int | str | None = None,
     calibration: str | os.PathLike[str] = "self",
     samples: int | None = None,
     sequence_length: int | None = None,
@@ -61,6 +62,7 @@ def quantize(
     """Quantizes a model, a checkpoint's folder or a GGUF file, to one .wsic file.
 
     Either bits, a weight of the linear layers, or size, of the whole file: bytes, or "3G", "800M".
+    memory: no more than this is taken; a run that needs more is refused.
     calibration: "self" (text that the model samples), the path of a text, or "none"; samples
     windows (128) of sequence_length tokens (2048, at most the model's context). progress: a
     function of a ProgressEvent (called in this thread), True, or a bar of tqdm's.
@@ -81,6 +83,8 @@ def quantize(
     run.sequence_length = sequence_length
     if size is not None:
         run.size = _core.parse_size(str(size))
+    if memory is not None:
+        run.memory = _core.parse_size(str(memory))
     run.resume = resume
     run.threads = threads
     given = settings("quantize", _MODEL_OPTIONS, {"bits": bits, **options})

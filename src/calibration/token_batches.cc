@@ -12,11 +12,14 @@ constexpr int64_t kTokens = 2048, kTwo = 4096;
 
 }  // namespace
 
+int64_t batch_windows(int64_t length) {
+  return std::max({kTokens / length, std::min<int64_t>(2, kTwo / length), int64_t{1}});
+}
+
 TokenBatches::TokenBatches(int64_t windows, int64_t length, const Communicator& ranks)
     : rank_(ranks.rank()), ranks_(ranks.size()) {
   assert(windows > 0 && length > 0);
-  const int64_t each =
-      std::max({kTokens / length, std::min<int64_t>(2, kTwo / length), int64_t{1}});
+  const int64_t each = batch_windows(length);
   for (int64_t first = 0; first < windows; first += each) {
     const int64_t count = std::min(each, windows - first);
     batches_.push_back({first, count, first * length, count * length});

@@ -17,6 +17,9 @@ struct TokenBatch {
   int64_t row, rows;       // of the tokens of all windows
 };
 
+// Windows of `length` tokens in a batch.
+int64_t batch_windows(int64_t length);
+
 // Batches depend on the windows alone. They go in rounds: in each, rank r has the r-th. What a rank
 // found of its own goes to all, and is added there in the order of the batches, so that sums are
 // the same for any number of ranks.

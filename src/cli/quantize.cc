@@ -93,6 +93,13 @@ void add_quantize(CLI::App& program) {
        .help = "Instead of --bits: the size of the whole file (3G, 800M, or bytes)"},
       [arguments](const std::string& value) { arguments->options.file_size = parse_size(value); });
   size->excludes(command->get_option("--bits"));
+  add_option(
+      *command,
+      {.name = "memory",
+       .values = "SIZE",
+       .help = "Take no more than this (8G, 800M, or bytes): what has no room goes into a "
+               "temporary file beside the output, and what needs more is refused"},
+      [arguments](const std::string& value) { arguments->options.memory = parse_size(value); });
   add_options<QuantizeOptions>(*command, arguments->options);
   add_options(*command, arguments->options.model);
   command->add_flag("--dry-run", arguments->dry_run,

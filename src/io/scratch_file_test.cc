@@ -22,6 +22,11 @@ TEST(ScratchFile, GivesBackWhatWasPutAndLeavesNothing) {
     file.get(at_a, read);
     EXPECT_EQ(few, b);
     EXPECT_EQ(read, a);
+    file.replace(at_b, std::vector<float>{4, 5, 6});
+    file.get(at_b, few);
+    EXPECT_EQ(few, (std::vector<float>{4, 5, 6}));
+    file.get(at_a, read);
+    EXPECT_EQ(read, a);
     file.clear();
     EXPECT_EQ(file.put(b), 0);
     file.get(0, few);

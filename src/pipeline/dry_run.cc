@@ -12,6 +12,7 @@
 #include "model/config.h"
 #include "pipeline/budget.h"
 #include "pipeline/embeddings.h"
+#include "pipeline/memory_plan.h"
 #include "pipeline/model_basis.h"
 #include "pipeline/model_options.h"
 #include "pipeline/output_gradients.h"
@@ -110,14 +111,6 @@ Work embedding_work(const EmbeddingPlan& matrix) {
       .narrow = 12 * a * n * n, .wide = (8 * fitted + 6 * a) * n * n + n * n * n, .weights = a * n};
 }
 
-// Its weights, as a target too if it has one, the integers, what they are coded to, twice; and what
-// a slab of it takes.
-int64_t embedding_bytes(const EmbeddingPlan& matrix, bool drift) {
-  const int64_t weight = matrix.is_head() && drift ? 12 : 8;
-  const int64_t slab = std::min(matrix.rows, LayerQuantizer::kRescaledRows) * matrix.cols;
-  return matrix.weights() * (weight + 2) + slab * 12 + 6 * matrix.cols * matrix.cols * 8;
-}
-
 // A forward pass with the moments of three inputs, and the products that turn the weights each
 // time that they are read.
 void add_basis_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
@@ -149,7 +142,8 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
 
   QuantizePlan plan;
   const CalibrationOptions& calibration = options.calibration;
-  if (calibration.source != CalibrationOptions::Source::kNone) {
+  const bool calibrated = calibration.source != CalibrationOptions::Source::kNone;
+  if (calibrated) {
     plan.sequence_length = calibration.sequence_length > 0
                                ? calibration.sequence_length
                                : std::min<int64_t>(2048, config.max_positions);
@@ -240,18 +234,9 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   }
   plan.seconds = seconds;
 
-  // The streams, a block of each model; for down, the widest: S, S', the drift and its contrast, a
-  // factor in float64 and in float32, and the layer as weights, target, integers and codes; the
-  // embedding as it is mapped, and the program itself.
-  const int64_t n = largest_cols, a = largest_rows;
-  const int64_t streams = *model.drift ? 2 : 1;
-  constexpr int64_t kProgram = int64_t{150} << 20;
-  plan.peak_bytes = streams * plan.calibration_tokens * config.hidden * 4 +
-                    streams * plan.quantized_weights / config.blocks * 4 +
-                    (*model.drift ? 44 : 20) * n * n + 44 * a * config.hidden +
-                    2 * config.vocabulary * config.hidden + kProgram;
-  for (const EmbeddingPlan& matrix : embeddings)
-    plan.peak_bytes = std::max(plan.peak_bytes, embedding_bytes(matrix, *model.drift));
+  plan.peak_bytes = plan_memory(config, layers, embeddings, calibrated ? calibration.samples : 0,
+                                plan.sequence_length, *model.drift, options.memory)
+                        .peak_bytes;
   return plan;
 }
 

@@ -19,6 +19,7 @@
 #include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
 #include "pipeline/identity.h"
+#include "pipeline/memory_plan.h"
 #include "pipeline/model_basis.h"
 #include "pipeline/model_file.h"
 #include "pipeline/model_options.h"
@@ -120,6 +121,9 @@ class ModelQuantizer {
     report_.calibration_windows = static_cast<int64_t>(windows.size());
     const auto length = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
     report_.calibration_tokens = report_.calibration_windows * length;
+    const MemoryPlan memory =
+        plan_memory(config_, plan_, embeddings_, report_.calibration_windows, length,
+                    *options_.model.drift, options_.memory, context_.ranks().size());
 
     if (*options_.model.basis != Basis::kNative) turn_basis(windows, work);
     const Allocation allocation = *options_.model.allocation;
@@ -140,7 +144,7 @@ class ModelQuantizer {
     if (length > 0) {
       streams.emplace(context_, basis_.config(), static_cast<int64_t>(windows.size()), length,
                       embed_by(basis_.config(), basis_.weights(), windows), *options_.model.drift,
-                      scratch());
+                      scratch(), memory.streams_in_file);
     }
     for (const EmbeddingPlan& plan : embeddings_) {
       if (plan.is_head()) continue;

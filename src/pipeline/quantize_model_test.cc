@@ -137,6 +137,21 @@ TEST_F(QuantizeModel, TheSameBytesAtAnyNumberOfThreads) {
   EXPECT_EQ(bytes_of("one.wsic"), bytes_of("two.wsic"));
 }
 
+TEST_F(QuantizeModel, TheSameBytesInLessMemory) {
+  QuantizeOptions all = options(Method::kWatersic, 2, Source::kText);
+  all.calibration.samples = 40;  // two batches
+  QuantizeOptions less = all;
+  const int64_t peak = plan_quantization(file("model"), all).peak_bytes;
+  less.memory = peak - 1;
+  EXPECT_LT(plan_quantization(file("model"), less).peak_bytes, peak);
+  run(all, "all.wsic");
+  run(less, "less.wsic");
+  EXPECT_EQ(bytes_of("all.wsic"), bytes_of("less.wsic"));
+  less.memory = peak / 2;
+  EXPECT_NE(error_of(less).find("GiB may be taken, and model.layers.0.mlp.down_proj"), std::string::npos)
+      << error_of(less);
+}
+
 TEST_F(QuantizeModel, TheReportIsWhatTheFileHolds) {
   QuantizeOptions asked = plain(Method::kWatersic, 2.5);
   asked.coder = Coder::kClasses;

@@ -154,7 +154,7 @@ TEST_F(StreamsTest, AStageThatIsPassedLeavesTheSameStreams) {
   // And what one keeps is what the other computes again.
   const TestFolder folder("streams");
   Streams looked(pool_, config_, kWindows, kLength, from(X_), true, folder / "out"),
-      passed(pool_, config_, kWindows, kLength, from(X_), true);
+      passed(pool_, config_, kWindows, kLength, from(X_), true, folder / "out", true);
   for (int64_t index = 0; index < 2; ++index) {
     looked.begin_block(block(index));
     passed.begin_block(block(index));

@@ -1,0 +1,83 @@
+#include "pipeline/memory_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "calibration/token_batches.h"
+#include "quant/layer.h"
+#include "watersic/error.h"
+
+namespace watersic {
+namespace {
+
+// Bytes a weight of the layer at hand: the target, the integers, what each row was aimed at; and
+// the same once more while its scales are fitted.
+constexpr int64_t kLayer = 28;
+// Bytes for each pair of inputs: S, the factor in float64 and in float32; with two models S' and,
+// but for o and down, the drift and its contrast.
+constexpr int64_t kMoments = 20, kSecond = 8, kDrift = 8;
+constexpr int64_t kProgram = int64_t{150} << 20;
+
+struct Peak {
+  int64_t bytes = 0;
+  std::string at;
+};
+
+// What stands beside the layers of a block as each is quantized: its weights as long as they are
+// needed, and the moments.
+Peak block_peak(const std::vector<LayerPlan>& layers, int64_t models) {
+  Peak peak;
+  for (const LayerPlan& layer : layers) {
+    const Capture input = layer.site.input;
+    const bool of_outputs = input == Capture::kO || input == Capture::kDown, two = models > 1;
+    const int64_t n = layer.site.cols, weights = layer.weights();
+    int64_t held = 0;
+    for (const LayerPlan& other : layers)
+      if (other.site.input >= input) held += other.weights();
+    int64_t bytes = models * held * 4 + kLayer * weights + kMoments * n * n;
+    if (two) bytes += kSecond * n * n + (of_outputs ? 8 * weights : kDrift * n * n);
+    if (bytes > peak.bytes) peak = {bytes, layer.site.name};
+  }
+  return peak;
+}
+
+// Its weights, as a target too if it has one, the integers, what they are coded to, twice; and what
+// a slab of it takes.
+int64_t embedding_bytes(const EmbeddingPlan& matrix, bool two) {
+  const int64_t weight = matrix.is_head() && two ? 12 : 8;
+  const int64_t slab = std::min(matrix.rows, LayerQuantizer::kRescaledRows) * matrix.cols;
+  return matrix.weights() * (weight + 2) + slab * 12 + 6 * matrix.cols * matrix.cols * 8;
+}
+
+std::string gib(int64_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1024.0 * 1024.0 * 1024.0));
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const ModelConfig& config, const std::vector<std::vector<LayerPlan>>& layers,
+                       const std::vector<EmbeddingPlan>& embeddings, int64_t windows,
+                       int64_t length, bool two, int64_t most, int ranks) {
+  const int64_t models = two ? 2 : 1;
+  Peak peak;
+  for (const auto& block : layers)
+    if (Peak found = block_peak(block, models); found.bytes > peak.bytes) peak = std::move(found);
+  peak.bytes += 2 * config.vocabulary * config.hidden;
+  for (const EmbeddingPlan& matrix : embeddings)
+    if (const int64_t bytes = embedding_bytes(matrix, two); bytes > peak.bytes)
+      peak = {bytes, matrix.name};
+  const auto streams = [&](int64_t of) { return models * of * length * config.hidden * 4; };
+  const int64_t batch = length > 0 ? batch_windows(length) : 1, round = batch * ranks;
+  const int64_t own = std::min(windows, (windows + round - 1) / round * batch);
+  MemoryPlan out{.peak_bytes = peak.bytes + kProgram + streams(own), .at = peak.at};
+  if (most == 0 || out.peak_bytes <= most) return out;
+  out.streams_in_file = true;
+  out.peak_bytes = peak.bytes + kProgram + streams(std::min(own, batch));
+  if (out.peak_bytes > most)
+    throw Error(fmt::format("memory: {} may be taken, and {} takes {}", gib(most), out.at,
+                            gib(out.peak_bytes)));
+  return out;
+}
+
+}  // namespace watersic
