@@ -100,7 +100,7 @@ struct QuantizeOptions : QuantizerOptions {
   // Bytes of memory that each process may take; 0: as many as it needs. Where the calibration's
   // streams have no room they go into a temporary file beside the output. The result is the same.
   int64_t memory = 0;
-  bool resume = false;    // continue what stands in OUT.wsic.work
+  bool resume = false;  // continue what stands in OUT.wsic.work
   // Where the calibration windows are kept for other runs on the same model and calibration: taken
   // from there if they are there, else put there. Empty: they are made anew.
   std::filesystem::path windows_file;

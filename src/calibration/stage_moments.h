@@ -35,8 +35,8 @@ struct StageStatistics {
   // Each token counted p times; divided by the number of tokens, not by the sum of p. Empty where
   // tokens were not weighted. S only where there is one model, or `both` were asked for.
   Moments weighted;
-  // E[l x'^T], l what the outputs have lost, weighted where tokens are: outputs x n; empty where not
-  // asked for.
+  // E[l x'^T], l what the outputs have lost, weighted where tokens are: outputs x n; empty where
+  // not asked for.
   Matrix<float> lost, lost_contrast;
   double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2
 
@@ -52,8 +52,8 @@ struct StageBatch {
   MatrixView<const float> lost;            // l: tokens x outputs
 };
 
-// Sums over batches: products in float32, sums of S in float64. Ranks share the tiles of the sums: each
-// adds all batches, in their order.
+// Sums over batches: products in float32, sums of S in float64. Ranks share the tiles of the sums:
+// each adds all batches, in their order.
 class StageMoments {
  public:
   // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'. both: whether, of

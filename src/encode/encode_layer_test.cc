@@ -351,8 +351,7 @@ TEST_F(EncodeLayer, RowsOfHeadsMendEachOther) {
   for (size_t i = 0; i < lost.values().size(); ++i)
     lost.values()[i] = static_cast<float>(DS.values()[i]);
   const EncodedLayer same = encode_layer(
-      pool_, {.W = W, .S = data.S, .lost = lost, .output_metric = G, .heads = heads},
-      options);
+      pool_, {.W = W, .S = data.S, .lost = lost, .output_metric = G, .heads = heads}, options);
   EXPECT_NEAR(distortions(pool_, problem, dequantize(same.tensor)).weighted,
               after.weighted_distortion,
               0.3 * after.weighted_distortion);  // another search, and G is four directions mostly

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "linalg/blas.h"
 #include "pipeline/column_weights.h"
 #include "pipeline/plan.h"
 #include "pipeline/principal_axes.h"
@@ -34,6 +35,54 @@ Energies energies(MatrixView<const float> W) {
   return out;
 }
 
+// The inputs of a stage's layers in turned coordinates are x T. Empty where they are the same.
+Matrix<double> turn_of(Capture stage, const ModelConfig& config, const BlockWeights& block,
+                       const Rotation& rotation) {
+  Matrix<double> T;
+  if (stage == Capture::kO) {
+    const int64_t d = config.head_dim, sharing = config.heads / config.kv_heads;
+    const auto& axes = rotation.heads[static_cast<size_t>(block.block)];
+    T = Matrix<double>(config.query_size(), config.query_size());
+    for (int64_t head = 0; head < config.heads; ++head)
+      for (int64_t i = 0; i < d; ++i)
+        for (int64_t j = 0; j < d; ++j)
+          T(head * d + i, head * d + j) = axes[static_cast<size_t>(head / sharing)](i, j);
+  } else if (stage != Capture::kDown && !rotation.stream.empty()) {
+    // The layers take over what the norm multiplies with.
+    const auto& gain = stage == Capture::kQkv ? block.attention_norm : block.mlp_norm;
+    T = Matrix<double>(config.hidden, config.hidden);
+    for (int64_t i = 0; i < T.rows(); ++i)
+      if (const double g = gain[static_cast<size_t>(i)]; g != 0)
+        for (int64_t j = 0; j < T.cols(); ++j) T(i, j) = rotation.stream(i, j) / g;
+  }
+  return T;
+}
+
+// T^T S T
+Matrix<double> turned(ThreadPool& pool, const Matrix<double>& T, const Matrix<double>& S) {
+  Matrix<double> ST(S.rows(), T.cols()), out(T.cols(), T.cols());
+  gemm(pool, Op::kNone, Op::kNone, 1.0, S, T, 0.0, ST);
+  gemm(pool, Op::kTranspose, Op::kNone, 1.0, T, ST, 0.0, out);
+  return out;
+}
+
+// What errors in the columns weigh, what is chance left out.
+std::vector<double> pivots_of(ThreadPool& pool, StageStatistics statistics) {
+  statistics.shrink();
+  return column_weights(pool, statistics.plain.S);
+}
+
+// waterfilling_cost of a layer's entries, times how many they are.
+double layer_cost(MatrixView<const float> W, std::span<const double> pivots, double bits) {
+  Energies parts = energies(W);
+  const double mean = mean_square(W);
+  if (!(mean > 0)) return 0;
+  for (size_t j = 0; j < pivots.size(); ++j) parts.columns[j] *= pivots[j] / mean;
+  return static_cast<double>(W.size()) *
+         waterfilling_cost(thinned(std::move(parts.rows), kRowParts),
+                           thinned(std::move(parts.columns), kRowParts), bits);
+}
+
 }  // namespace
 
 SavedBasis settle_basis(const Context& context, const ModelConfig& config,
@@ -41,28 +90,33 @@ SavedBasis settle_basis(const Context& context, const ModelConfig& config,
                         Basis basis, std::optional<double> bits) {
   if (basis == Basis::kNative) return {};
   ThreadPool& pool = context.pool();
-  auto [rotation, variances] = principal_axes(context, config, source, windows);
-  SavedBasis out{.rotation = std::move(rotation), .axes = {}};
-  Matrix<float>& stream = out.rotation.stream;
-  if (basis == Basis::kHeads) {
-    stream = {};
-  } else if (config.tied_embeddings) {
-    out.axes = encode_axes(pool, stream, variances);
-    stream = decode_axes(pool, out.axes);
-  }
-  if (!bits) return out;
-  ModelBasis turned(pool, config, source);
-  turned.turn(out);
+  const auto basis_of = [&](std::span<const std::vector<int32_t>> some) {
+    auto [rotation, variances] = principal_axes(context, config, source, some);
+    SavedBasis out{.rotation = std::move(rotation), .axes = {}};
+    Matrix<float>& stream = out.rotation.stream;
+    if (basis == Basis::kHeads) {
+      stream = {};
+    } else if (config.tied_embeddings) {
+      out.axes = encode_axes(pool, stream, variances);
+      stream = decode_axes(pool, out.axes);
+    }
+    return out;
+  };
+  if (!bits) return basis_of(windows);
+  // On few tokens first.
+  const auto length = static_cast<int64_t>(windows.front().size());
+  const auto few = windows.first(
+      std::min(windows.size(), std::max<size_t>(1, static_cast<size_t>(kChoiceTokens / length))));
+  SavedBasis out = basis_of(few);
   double weights = 0;
   for (const LinearSite& site : linear_sites(config, 0))
     weights += static_cast<double>(site.rows * site.cols * config.blocks);
-  const double gain = basis_cost(context, config, source, windows, *bits) -
-                      basis_cost(context, turned.config(), turned.weights(), windows, *bits) -
+  const double gain = basis_gain(context, config, source, few, out, *bits) -
                       8 * static_cast<double>(out.axes.size()) / weights;
   context.tell("basis", "", 1, 1,
                fmt::format("basis: {} saves {:.3f} bits a weight", name_of(basis), gain));
   if (gain <= 0) return {};
-  return out;
+  return few.size() < windows.size() ? basis_of(windows) : std::move(out);
 }
 
 double waterfilling_cost(std::span<const double> rows, std::span<const double> columns,
@@ -84,37 +138,43 @@ double waterfilling_cost(std::span<const double> rows, std::span<const double> c
   return std::log2(std::max(error, 1e-300)) / 2;
 }
 
-double basis_cost(const Context& context, const ModelConfig& config, const WeightSource& source,
-                  std::span<const std::vector<int32_t>> windows, double bits) {
+double basis_gain(const Context& context, const ModelConfig& config, const WeightSource& source,
+                  std::span<const std::vector<int32_t>> windows, const SavedBasis& basis,
+                  double bits) {
   ThreadPool& pool = context.pool();
-  const auto length = static_cast<int64_t>(windows.front().size());
-  windows = windows.first(
-      std::min(windows.size(), std::max<size_t>(1, static_cast<size_t>(kChoiceTokens / length))));
-  Streams streams(context, config, static_cast<int64_t>(windows.size()), length,
-                  embed_by(config, source, windows), false);
-  double cost = 0, weights = 0;
+  ModelBasis other(pool, config, source);
+  other.turn(basis);
+  Streams streams(context, config, static_cast<int64_t>(windows.size()),
+                  static_cast<int64_t>(windows.front().size()), embed_by(config, source, windows),
+                  false);
+  double gain = 0, weights = 0;
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
+    const BlockWeights turned_block = load_block(pool, other.config(), other.weights(), block);
     for (const Capture stage : kStages) {
       StageStatistics statistics = streams.statistics(stage, {});
-      statistics.shrink();
-      const std::vector<double> pivots = column_weights(pool, statistics.plain.S);
+      const Matrix<double> T = turn_of(stage, config, streams.original(), basis.rotation);
+      std::vector<double> turned_pivots;
+      if (!T.empty()) {
+        const Moments& plain = statistics.plain;
+        StageStatistics there;
+        there.plain.S = turned(pool, T, plain.S);
+        if (!plain.metric_contrast.empty())
+          there.plain.metric_contrast = turned(pool, T, plain.metric_contrast);
+        turned_pivots = pivots_of(pool, std::move(there));
+      }
+      const std::vector<double> pivots = pivots_of(pool, std::move(statistics));
+      if (T.empty()) turned_pivots = pivots;
       for (const LinearSite& site : linear_sites(config, block)) {
         if (site.input != stage) continue;
-        const Matrix<float>& W = streams.original().linear[site.linear].weight;
-        Energies parts = energies(W);
-        const double mean = mean_square(W);
-        if (!(mean > 0)) continue;
-        for (size_t j = 0; j < pivots.size(); ++j) parts.columns[j] *= pivots[j] / mean;
-        const auto size = static_cast<double>(W.size());
-        cost += size * waterfilling_cost(thinned(std::move(parts.rows), kRowParts),
-                                         thinned(std::move(parts.columns), kRowParts), bits);
-        weights += size;
+        gain += layer_cost(streams.original().linear[site.linear].weight, pivots, bits) -
+                layer_cost(turned_block.linear[site.linear].weight, turned_pivots, bits);
+        weights += static_cast<double>(site.rows * site.cols);
       }
     }
     streams.end_block();
   }
-  return weights > 0 ? cost / weights : 0;
+  return weights > 0 ? gain / weights : 0;
 }
 
 }  // namespace watersic

@@ -58,8 +58,7 @@ Moments mixed(const StageStatistics& statistics, double e_q, double e_a) {
   Moments plain = toward_original(statistics.plain, e_q);
   if (statistics.weighted.empty()) return plain;
   Moments out = toward_original(statistics.weighted, e_q);
-  for (Matrix<double> Moments::*M :
-       {&Moments::S, &Moments::S_quantized, &Moments::metric_contrast})
+  for (Matrix<double> Moments::*M : {&Moments::S, &Moments::S_quantized, &Moments::metric_contrast})
     out.*M = blend(out.*M, plain.*M, e_a);
   for (Matrix<float> Moments::*M : {&Moments::drift, &Moments::drift_contrast})
     out.*M = blend(out.*M, plain.*M, e_a);

@@ -258,7 +258,8 @@ Matrix<T> constant(T value) {
 TEST(Mixing, IsTheFormula) {
   StageStatistics statistics;
   statistics.plain = {.S = constant(1.0), .S_quantized = constant(2.0), .drift = constant(3.0F)};
-  statistics.weighted = {.S = constant(10.0), .S_quantized = constant(20.0), .drift = constant(30.0F)};
+  statistics.weighted = {
+      .S = constant(10.0), .S_quantized = constant(20.0), .drift = constant(30.0F)};
   const double e_q = 0.25, e_a = 0.4;
   const Moments out = mixed(statistics, e_q, e_a);
   EXPECT_NEAR(out.S(0, 1), 0.6 * 10 + 0.4 * 1, 1e-12);

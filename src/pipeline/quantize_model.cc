@@ -155,8 +155,8 @@ class ModelQuantizer {
         const FinishedStage finished = *work.matrix(kEmbedding);
         const CodedEmbedding embedding(pool_, finished.tensors.front());
         streams->set_quantized_input([&](int64_t first, int64_t count) {
-          return basis_.to_stream(embedding.of(std::span(windows).subspan(
-              static_cast<size_t>(first), static_cast<size_t>(count))));
+          return basis_.to_stream(embedding.of(
+              std::span(windows).subspan(static_cast<size_t>(first), static_cast<size_t>(count))));
         });
       }
     }

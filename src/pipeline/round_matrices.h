@@ -1,5 +1,5 @@
-// The matrices of a stream, one for each round of batches: in memory, or in a temporary file and one
-// of them in memory.
+// The matrices of a stream, one for each round of batches: in memory, or in a temporary file and
+// one of them in memory.
 #pragma once
 
 #include <cstddef>

@@ -91,13 +91,13 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
   std::span<const float> tokens;
   if (watersic && *model.token_weighting)
     tokens = gradients_->token_weights(weights_.block)[static_cast<size_t>(stage)];
-  statistics_ =
-      streams_->statistics(stage, {.drift = watersic && *model.drift,
-                                   .residual = watersic && *model.residual &&
-                                               (stage == Capture::kO || stage == Capture::kDown),
-                                   .attention = attention,
-                                   .tokens = tokens,
-                                   .both = rivals || (attention && *model.mixing)});
+  statistics_ = streams_->statistics(
+      stage,
+      {.drift = watersic && *model.drift,
+       .residual = watersic && *model.residual && (stage == Capture::kO || stage == Capture::kDown),
+       .attention = attention,
+       .tokens = tokens,
+       .both = rivals || (attention && *model.mixing)});
   if (!watersic) return;
   // The rivals' moments stay as they are.
   if (rivals && statistics_.weighted.empty()) statistics_.weighted = statistics_.plain;

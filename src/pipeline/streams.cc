@@ -152,10 +152,9 @@ void Streams::add(size_t round, Seen& own, StageMoments& moments) {
     for (Matrix<float>* matrix : {&seen.input, &seen.quantized, &seen.lost})
       share(ranks, rank, *matrix);
     share(ranks, rank, seen.weights);
-    moments.add(pool_, {.X = seen.input,
-                        .X_quantized = seen.quantized,
-                        .p = seen.weights,
-                        .lost = seen.lost});
+    moments.add(
+        pool_,
+        {.X = seen.input, .X_quantized = seen.quantized, .p = seen.weights, .lost = seen.lost});
   }
 }
 

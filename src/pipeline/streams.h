@@ -1,7 +1,8 @@
 // The residual streams of the original model and of the one quantized so far, side by side over the
-// calibration windows, block by block and stage by stage. In memory: the two streams, where they are
-// not in a temporary file, one block of each model, and the activations of one batch. Ranks share the windows: each has the streams of
-// its own batches, and what goes into sums is sent to all.
+// calibration windows, block by block and stage by stage. In memory: the two streams, where they
+// are not in a temporary file, one block of each model, and the activations of one batch. Ranks
+// share the windows: each has the streams of its own batches, and what goes into sums is sent to
+// all.
 #pragma once
 
 #include <cstdint>

@@ -240,11 +240,7 @@ struct DriftCase {
   Matrix<double> S_quantized;
   Matrix<float> drift, lost;
   LayerProblem problem() const {
-    return {.W = layer.W,
-            .S = layer.S,
-            .S_quantized = S_quantized,
-            .drift = drift,
-            .lost = lost};
+    return {.W = layer.W, .S = layer.S, .S_quantized = S_quantized, .drift = drift, .lost = lost};
   }
 };
 

@@ -16,8 +16,8 @@ namespace watersic {
 //
 // Inside a model the layer will see other inputs x', and may have to mend what others broke
 // (docs/algorithm.md, "Inside a model"). Then it minimises E|W x + l - V x'|^2, l what the outputs
-// have lost elsewhere, which the other moments describe; each may be left empty. (Or l has W (x - x')
-// in it, and there is no drift.)
+// have lost elsewhere, which the other moments describe; each may be left empty. (Or l has W (x -
+// x') in it, and there is no drift.)
 struct LayerProblem {
   MatrixView<const float> W;
   MatrixView<const double> S;

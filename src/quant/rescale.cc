@@ -137,8 +137,9 @@ class Rescaler {
     return sum;
   }
 
-  // (G + ridge I) x = d by conjugate gradients from x, preconditioned by the diagonal, which is the most of G:
-  // columns of integers are nearly orthogonal. What comes of it is tried, and must lower J.
+  // (G + ridge I) x = d by conjugate gradients from x, preconditioned by the diagonal, which is the
+  // most of G: columns of integers are nearly orthogonal. What comes of it is tried, and must lower
+  // J.
   std::vector<double> solve(std::vector<double> x, const std::vector<double>& d,
                             double ridge) const {
     constexpr int kMostSteps = 60;

@@ -37,8 +37,8 @@ struct Case {
 // Integers of the columns' own rounding, of weights whose rows and columns were scaled.
 Case make_case(ThreadPool& pool, double step) {
   const LayerData layer = make_layer(pool, "powerlaw", 60, 40, 11);
-  Case c{Matrix<double>(60, 40), layer.S,
-         Matrix<float>(60, 40),  Matrix<float>(40, 40),
+  Case c{Matrix<double>(60, 40),  layer.S,
+         Matrix<float>(60, 40),   Matrix<float>(40, 40),
          Matrix<int32_t>(60, 40), std::vector<double>(40, step)};
   Rng rng(12);
   for (int64_t k = 0; k < 60; ++k) {
