@@ -186,6 +186,21 @@ void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const flo
   });
 }
 
+void multiply_lower(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> L,
+                    MatrixView<float> Y) {
+  const int64_t n = L.rows(), m = X.rows();
+  assert(L.cols() == n && X.cols() == n && Y.rows() == n && Y.cols() == m);
+  if (m == 0 || n == 0) return;
+  one_blas_thread();
+  const int64_t across = tile_count(m, kTileCols);
+  pool.parallel_for(tile_count(n, kTileRows) * across, [&](int64_t tile) {
+    const int64_t j = tile / across * kTileRows, k = tile % across * kTileCols;
+    gemm_tile(CblasTrans, CblasTrans, narrow(std::min(kTileRows, n - j)),
+              narrow(std::min(kTileCols, m - k)), narrow(n - j), 1.0F, &L(j, j), narrow(L.stride()),
+              &X(k, j), narrow(X.stride()), 0.0F, &Y(j, k), narrow(Y.stride()));
+  });
+}
+
 void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const double> L, MatrixView<double> X) {
   tiled_solve(pool, op, L, X);
 }

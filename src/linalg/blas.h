@@ -52,6 +52,10 @@ void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S,
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
                MatrixView<float> S, TileShare share = {});
 
+// Y = (X L)^T for lower triangular L (n x n), X m x n, Y n x m: half of what a product takes.
+void multiply_lower(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> L,
+                    MatrixView<float> Y);
+
 // Lower Cholesky factor in place: A = L L^T, with zeros above the diagonal. Returns -1, or the
 // first column whose pivot is not positive (A is then spoilt).
 int64_t cholesky(ThreadPool& pool, MatrixView<double> A);

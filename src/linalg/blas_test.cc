@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/rng.h"
@@ -82,6 +83,25 @@ TEST(Linalg, CholeskyAndTriangularProducts) {
   gemm(pool, Op::kNone, Op::kNone, 1.0, W, L, 0.0, Y);
   solve_right_lower(pool, Op::kNone, L, Y);
   EXPECT_LT(relative_difference(Y, W), 1e-11);
+}
+
+TEST(Linalg, ALowerTriangleIsMultipliedByHalves) {
+  for (const auto& [m, n] :
+       {std::pair<int64_t, int64_t>{1, 1}, {3, 255}, {700, 257}, {40, 600}, {0, 5}}) {
+    const auto X = random_matrix<float>(m, n, 7);
+    auto L = random_matrix<float>(n, n, 8);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = i + 1; j < n; ++j) L(i, j) = 0;
+    ThreadPool pool(2), alone(1);
+    Matrix<float> Y(n, m), again(n, m), product(m, n);
+    multiply_lower(pool, X, L, Y.view());
+    multiply_lower(alone, X, L, again.view());
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, X, L, 0.0F, product);
+    EXPECT_TRUE(std::ranges::equal(Y.values(), again.values()));
+    for (int64_t k = 0; k < m; ++k)
+      for (int64_t j = 0; j < n; ++j)
+        ASSERT_NEAR(Y(j, k), product(k, j), 1e-4) << m << " x " << n << ": " << k << ", " << j;
+  }
 }
 
 TEST(Linalg, CholeskyNamesTheColumnThatFails) {

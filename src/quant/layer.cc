@@ -216,7 +216,7 @@ Matrix<float> LayerQuantizer::target(std::span<const int64_t> rows) const {
 Matrix<float> LayerQuantizer::in_loop_domain(Matrix<float> T, std::span<const int64_t> rows) const {
   constexpr int64_t kTile = 32;
   Matrix<float> Yt(live(), T.rows());
-  gemm(pool_, Op::kTranspose, Op::kTranspose, 1.0F, L_, T, 0.0F, Yt);
+  multiply_lower(pool_, T, L_, Yt.view());
   if (extra_ > 0) {
     solve_right_lower(pool_, Op::kTranspose, L_, T);
     const auto delta = static_cast<float>(extra_);
