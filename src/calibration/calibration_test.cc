@@ -142,7 +142,7 @@ TEST(StageMoments, HoldOnlyWhatIsGiven) {
   EXPECT_TRUE(alone.plain.S_quantized.empty() && alone.weighted.S.empty());
   EXPECT_TRUE(alone.plain.drift.empty() && alone.lost.empty());
   // Of weighted tokens, where that is all one wants.
-  StageMoments weights(true, false);
+  StageMoments weights(true, Unweighted::kS);
   weights.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = t.p, .lost = {}});
   const StageStatistics weighted = weights.take();
   expect_moment(weighted.plain.S, t.X, t.X, {});

@@ -80,8 +80,8 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStat
   const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, lost = batch.lost;
   const bool two = Xq.rows() > 0, weighted = !batch.p.empty();
   StageStatistics &first = halves_[0], &with_S = two ? first : half;
-  const bool whole = !weighted || both_;
-  if (whole || tokens_ < kTokensOfS) {
+  const bool whole = !weighted || unweighted_ == Unweighted::kAll;
+  if (whole || (unweighted_ == Unweighted::kS && tokens_ < kTokensOfS)) {
     add_gram_to(pool, X, (weighted ? first : with_S).plain.S);
     tokens_of_S_ += X.rows();
   }
@@ -94,7 +94,7 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStat
     return;
   }
   Matrix<float> some;  // one at a time
-  if (both_ || !two) add_gram_to(pool, some = weighted_rows(X, batch.p), with_S.weighted.S);
+  if (whole || !two) add_gram_to(pool, some = weighted_rows(X, batch.p), with_S.weighted.S);
   if (!two) return;
   const Matrix<float> weighted_quantized = weighted_rows(Xq, batch.p);
   add_gram_to(pool, weighted_quantized, half.weighted.S_quantized);

@@ -30,10 +30,18 @@ struct Moments {
   bool empty() const { return metric().empty(); }
 };
 
+// Where tokens are weighted, the moments that are wanted of them without weights.
+enum class Unweighted {
+  kNone,
+  kS,    // S, of the first kTokensOfS tokens: for reports, and to tell dead inputs
+  kAll,  // as with weights
+};
+
 struct StageStatistics {
   Moments plain;
   // Each token counted p times; divided by the number of tokens, not by the sum of p. Empty where
-  // tokens were not weighted. S only where there is one model, or `both` were asked for.
+  // tokens were not weighted. S only where there is one model, or all moments without weights were
+  // asked for.
   Moments weighted;
   // E[l x'^T], l what the outputs have lost, weighted where tokens are: outputs x n; empty where
   // not asked for.
@@ -56,13 +64,11 @@ struct StageBatch {
 // each adds all batches, in their order.
 class StageMoments {
  public:
-  // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'. both: whether, of
-  // tokens that are weighted, all moments are wanted with and without weights. Else S without is
-  // all that there is without, of the first kTokensOfS tokens (it is for reports, and tells dead
-  // inputs), and with weights there is S_quantized in its place.
   static constexpr int64_t kTokensOfS = 16384;
-  explicit StageMoments(bool drift, bool both = true, const Communicator& ranks = one_rank())
-      : drift_(drift), both_(both), ranks_(ranks) {}
+  // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'.
+  explicit StageMoments(bool drift, Unweighted unweighted = Unweighted::kAll,
+                        const Communicator& ranks = one_rank())
+      : drift_(drift), unweighted_(unweighted), ranks_(ranks) {}
 
   // Each batch's first rows go to one half of the tokens, its last to the other.
   void add(ThreadPool& pool, const StageBatch& batch);
@@ -78,7 +84,8 @@ class StageMoments {
   void add_drift(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
                  Matrix<float>& drift) const;
 
-  bool drift_, both_;
+  bool drift_;
+  Unweighted unweighted_;
   const Communicator& ranks_;
   int64_t tokens_ = 0, tokens_of_S_ = 0;  // the latter of plain S
   double error_ = 0, energy_ = 0;

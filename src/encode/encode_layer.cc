@@ -28,7 +28,7 @@ constexpr double kProbeTolerance = 0.005;  // of the rate on the probed rows
 constexpr int kProbes = 7;
 constexpr int64_t kSmall = 1 << 14;  // weights; the size of fewer jumps with the step
 constexpr int kPasses = 4;           // over the whole layer, until its size is right ...
-constexpr int kRounds = 6;           // ... with the scales as they turned out
+constexpr int kRounds = 8;           // ... with the scales as they turned out
 
 // The rescalers will add row scales. Until their values are known, numbers of the same kind stand
 // in for them, since their size counts: a few percent around 1.

@@ -11,6 +11,7 @@
 // OpenBLAS carries LAPACK; these are its Fortran symbols.
 extern "C" {
 void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info);
 void dsyevd_(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w,
              double* work, const int* lwork, int* iwork, const int* liwork, int* info);
 }
@@ -121,6 +122,43 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S, Tile
   });
 }
 
+int factor_block(int n, double* A, int stride) {
+  int info = 0;
+  dpotrf_("U", &n, A, &stride, &info);  // Fortran's upper is the row-major lower
+  return info;
+}
+int factor_block(int n, float* A, int stride) {
+  int info = 0;
+  spotrf_("U", &n, A, &stride, &info);
+  return info;
+}
+
+// Right-looking, by panels: factor the diagonal block, solve the column below it, update the rest.
+template <class T>
+int64_t paneled_cholesky(ThreadPool& pool, MatrixView<T> A) {
+  assert(A.rows() == A.cols());
+  one_blas_thread();
+  const int64_t n = A.rows();
+  for (int64_t k = 0; k < n; k += kPanel) {
+    const int64_t width = std::min(kPanel, n - k), below = n - k - width;
+    const int size = narrow(width), stride = narrow(A.stride());
+    if (const int info = factor_block(size, &A(k, k), stride); info != 0) return k + info - 1;
+    if (below == 0) break;
+    const MatrixView<T> panel = A.block(k + width, k, below, width);
+    tiled_solve<T>(pool, Op::kTranspose, A.block(k, k, width, width), panel);
+    const int64_t blocks = tile_count(below, kPanel);
+    pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
+      const auto [i, j] = lower_tile(tile);
+      gemm_tile(CblasNoTrans, CblasTrans, narrow(std::min(kPanel, below - i)),
+                narrow(std::min(kPanel, below - j)), size, T{-1}, panel.data() + i * panel.stride(),
+                stride, panel.data() + j * panel.stride(), stride, T{1},
+                &A(k + width + i, k + width + j), stride);
+    });
+  }
+  for (int64_t i = 0; i < n; ++i) std::fill(&A(i, i) + 1, A.data() + i * A.stride() + n, T{0});
+  return -1;
+}
+
 void eigen_decompose(const char* vectors, Matrix<double>& A, std::vector<double>& values) {
   assert(A.rows() == A.cols());
   one_blas_thread();
@@ -208,32 +246,8 @@ void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, Matri
   tiled_solve(pool, op, L, X);
 }
 
-// Right-looking, by panels: factor the diagonal block, solve the column below it, update the rest.
-int64_t cholesky(ThreadPool& pool, MatrixView<double> A) {
-  assert(A.rows() == A.cols());
-  one_blas_thread();
-  const int64_t n = A.rows();
-  for (int64_t k = 0; k < n; k += kPanel) {
-    const int64_t width = std::min(kPanel, n - k), below = n - k - width;
-    const int size = narrow(width), stride = narrow(A.stride());
-    int info = 0;
-    dpotrf_("U", &size, &A(k, k), &stride, &info);  // Fortran's upper is the row-major lower
-    if (info != 0) return k + info - 1;
-    if (below == 0) break;
-    const MatrixView<double> panel = A.block(k + width, k, below, width);
-    solve_right_lower(pool, Op::kTranspose, A.block(k, k, width, width), panel);
-    const int64_t blocks = tile_count(below, kPanel);
-    pool.parallel_for(blocks * (blocks + 1) / 2, [&](int64_t tile) {
-      const auto [i, j] = lower_tile(tile);
-      cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, narrow(std::min(kPanel, below - i)),
-                  narrow(std::min(kPanel, below - j)), size, -1.0,
-                  panel.data() + i * panel.stride(), stride, panel.data() + j * panel.stride(),
-                  stride, 1.0, &A(k + width + i, k + width + j), stride);
-    });
-  }
-  for (int64_t i = 0; i < n; ++i) std::fill(&A(i, i) + 1, A.data() + i * A.stride() + n, 0.0);
-  return -1;
-}
+int64_t cholesky(ThreadPool& pool, MatrixView<double> A) { return paneled_cholesky(pool, A); }
+int64_t cholesky(ThreadPool& pool, MatrixView<float> A) { return paneled_cholesky(pool, A); }
 
 // sum_ij S_ij (E^T E)_ij over the tiles on and below the diagonal; E^T E is never held whole.
 double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<const double> S) {

@@ -59,6 +59,7 @@ void multiply_lower(ThreadPool& pool, MatrixView<const float> X, MatrixView<cons
 // Lower Cholesky factor in place: A = L L^T, with zeros above the diagonal. Returns -1, or the
 // first column whose pivot is not positive (A is then spoilt).
 int64_t cholesky(ThreadPool& pool, MatrixView<double> A);
+int64_t cholesky(ThreadPool& pool, MatrixView<float> A);
 
 // X := X L^{-1} (kNone) or X L^{-T} (kTranspose), L lower triangular (n x n), X m x n.
 void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const double> L, MatrixView<double> X);

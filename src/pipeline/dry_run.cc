@@ -58,10 +58,10 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
   if (*model.mixing) points = (attended ? 2 : 1) * (model.mixing_steps + 3);
   // The original's gradients: forward, and backward with what the forward pass left out of memory.
   const bool gradient = *model.allocation == Allocation::kGradient, metric = *model.output_metric;
-  const double judged = gradient || metric || judged_tokens
-                            ? static_cast<double>(std::min<int64_t>(plan.calibration_tokens,
-                                                                    OutputGradients::kTokens))
-                            : 0;
+  const double judged =
+      gradient || metric || judged_tokens
+          ? static_cast<double>(std::min(plan.calibration_tokens, gradient_tokens(config)))
+          : 0;
   Capture seen = Capture::kDown;
   for (const LayerPlan& layer : layers) {
     const auto a = static_cast<double>(layer.site.rows), n = static_cast<double>(layer.site.cols);

@@ -25,7 +25,7 @@ LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<dou
   const double to_bits = mean_square(W) / 2 / std::numbers::ln2;
   for (double& x : inputs) x *= to_bits;
   const OutputFactor factor =
-      factor_outputs(pool, G, output_group_rows(W.rows()), strand_order(W.rows(), heads));
+      factor_outputs(pool, G, output_group_rows(W.rows()), strand_order(W.rows(), heads), false);
   std::vector<double> outputs;
   for (const double root : factor.root)
     outputs.push_back(root * root * factor.scale * factor.scale);
@@ -103,7 +103,8 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
     for (const Capture stage : kStages) {
       StageStatistics statistics = streams.statistics(
           stage,
-          {.tokens = weighted ? tokens[static_cast<size_t>(stage)] : std::span<const float>()});
+          {.tokens = weighted ? tokens[static_cast<size_t>(stage)] : std::span<const float>(),
+           .unweighted = Unweighted::kNone});
       statistics.shrink();
       const std::vector<double> inputs = column_weights(pool, statistics.used().metric());
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {

@@ -97,7 +97,7 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
        .residual = watersic && *model.residual && (stage == Capture::kO || stage == Capture::kDown),
        .attention = attention,
        .tokens = tokens,
-       .both = rivals || (attention && *model.mixing)});
+       .unweighted = rivals || (attention && *model.mixing) ? Unweighted::kAll : Unweighted::kS});
   if (!watersic) return;
   // The rivals' moments stay as they are.
   if (rivals && statistics_.weighted.empty()) statistics_.weighted = statistics_.plain;

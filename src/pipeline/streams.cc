@@ -189,7 +189,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
 StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
   assert(!wanted.attention || stage == Capture::kQkv);
   const bool of_outputs = stage == Capture::kO || stage == Capture::kDown;
-  StageMoments moments(wanted.drift && !of_outputs, wanted.both, context_.ranks());
+  StageMoments moments(wanted.drift && !of_outputs, wanted.unweighted, context_.ranks());
   visit(stage, wanted, &moments);
   release(stage);
   return moments.take();
@@ -210,7 +210,7 @@ void Streams::end_block() {
 }
 
 StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift) {
-  StageMoments moments(drift, true, context_.ranks());
+  StageMoments moments(drift, Unweighted::kAll, context_.ranks());
   const auto normed = [&](const Matrix<float>& X) {
     Matrix<float> Y(X.rows(), X.cols());
     rms_norm(pool_, X, norm, config_.norm_epsilon, Y);

@@ -35,7 +35,7 @@ struct StageWanted {
   // Besides, weighted moments, by the product of the two where both are given:
   bool attention = false;         // by how much tokens are attended to (Capture::kQkv only)
   std::span<const float> tokens;  // by weights; tokens behind the last of these count once
-  bool both = false;              // with weights: without them not S alone, but all moments
+  Unweighted unweighted = Unweighted::kS;
 };
 
 class Streams {

@@ -12,7 +12,8 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
   const MatrixView<const double> G = problem.output_metric;
   const int64_t a = problem.W.rows(), n = problem.W.cols();
   const bool weighted = G.rows() > 0, across = G.rows() > 1;  // and rows see each other
-  // In float64, since the loop has made E such that most of E S cancels.
+  // E S in float64, since the loop has made E such that most of it cancels.
+  const Matrix<float> narrow_G = across ? narrow(G) : Matrix<float>();
   const int64_t slab = across ? a : kWideRows;
   constexpr int64_t kCols = 1024;
   Distortions out;
@@ -32,9 +33,10 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
     for (int64_t left = 0; left < n; left += kCols) {
       const int64_t cols = std::min(kCols, n - left);
       const MatrixView<const double> some = E.view().block(0, left, rows, cols);
-      Matrix<double> ES(rows, cols), GE(across ? a : 0, cols);
+      Matrix<double> ES(rows, cols);
       gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S.block(0, left, n, cols), 0.0, ES);
-      if (across) gemm(pool, Op::kNone, Op::kNone, 1.0, G, some, 0.0, GE);
+      Matrix<float> GE(across ? a : 0, cols);
+      if (across) gemm(pool, Op::kNone, Op::kNone, 1.0F, narrow_G, narrow(some), 0.0F, GE);
       for (int64_t k = 0; k < rows; ++k) {
         for (int64_t j = 0; j < cols; ++j) {
           const double felt = across ? GE(k, j) : G(0, lo + k) * some(k, j);

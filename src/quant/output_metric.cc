@@ -23,7 +23,7 @@ void normalise(OutputFactor& factor) {
 }  // namespace
 
 OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows,
-                            std::span<const int64_t> order) {
+                            std::span<const int64_t> order, bool with_feedback) {
   const int64_t a = G.cols();
   const auto row = [&](int64_t k) { return order[static_cast<size_t>(k)]; };
   const bool diagonal = G.rows() == 1;
@@ -36,14 +36,16 @@ OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_
     normalise(out);
     return out;
   }
-  out.feedback = Matrix<float>(a, a);
+  if (with_feedback) out.feedback = Matrix<float>(a, a);
   // G = U U^T, U upper triangular: the Cholesky factor of G turned around, U(i, j) =
-  // C(a - 1 - i, a - 1 - j). So the first group comes first.
-  Matrix<double> C(a, a);
+  // C(a - 1 - i, a - 1 - j). So the first group comes first. Damped as it is, float32 will do.
+  Matrix<float> C(a, a);
   for (int64_t i = 0; i < a; ++i)
     for (int64_t j = 0; j <= i; ++j)
-      C(i, j) = G(row(a - 1 - i), row(a - 1 - j)) + (i == j ? kDamping * mean : 0.0);
-  if (cholesky(pool, C) >= 0) throw Error("the metric of the outputs is not positive semidefinite");
+      C(i, j) = static_cast<float>(
+          (G(row(a - 1 - i), row(a - 1 - j)) + (i == j ? kDamping * mean : 0.0)) / mean);
+  if (cholesky(pool, C.view()) >= 0)
+    throw Error("the metric of the outputs is not positive semidefinite");
   for (int64_t lo = 0; lo < a; lo += group_rows) {
     const int64_t hi = std::min(a, lo + group_rows), rows = hi - lo;
     for (int64_t k = lo; k < hi; ++k) {
@@ -52,15 +54,16 @@ OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_
         const double u = C(a - 1 - k, a - 1 - j);
         weight += u * u;
       }
-      out.root.push_back(std::sqrt(weight));
+      out.root.push_back(std::sqrt(weight * mean));
     }
+    if (!with_feedback) continue;
     // feedback[b, before]^T = U[before, b] U_bb^{-1}, in C's order from behind.
-    Matrix<double> X(lo, rows);
+    Matrix<float> X(lo, rows);
     for (int64_t i = 0; i < lo; ++i)
       for (int64_t q = 0; q < rows; ++q) X(i, q) = C(a - 1 - i, a - hi + q);
-    solve_right_lower(pool, Op::kNone, C.view().block(a - hi, a - hi, rows, rows), X);
+    solve_right_lower(pool, Op::kNone, C.view().block(a - hi, a - hi, rows, rows), X.view());
     for (int64_t i = 0; i < lo; ++i)
-      for (int64_t q = 0; q < rows; ++q) out.feedback(hi - 1 - q, i) = static_cast<float>(X(i, q));
+      for (int64_t q = 0; q < rows; ++q) out.feedback(hi - 1 - q, i) = X(i, q);
   }
   normalise(out);
   return out;

@@ -27,8 +27,8 @@ struct OutputFactor {
 // G: a x a, symmetric, positive semidefinite, or its diagonal, 1 x a: then there is nothing to feed
 // back, and all rows are one group. Damped by a tenth of its mean diagonal: what is fed back are
 // errors, and at low rates those are not small. Throws Error where it can't be factored still.
-// order: the rows of G in the order in which they are quantized.
+// order: the rows of G in the order in which they are quantized. with_feedback: or the roots alone.
 OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_t group_rows,
-                            std::span<const int64_t> order);
+                            std::span<const int64_t> order, bool with_feedback = true);
 
 }  // namespace watersic

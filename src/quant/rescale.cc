@@ -9,7 +9,7 @@
 namespace watersic {
 namespace {
 
-constexpr double kStop = 3e-4;  // relative change of J
+constexpr double kStop = 1e-3;  // relative change of J
 constexpr int kMaxRounds = 25;
 constexpr double kGammaLow = -0.1, kGammaHigh = 1.5;
 
