@@ -12,6 +12,7 @@
 #include "model/config.h"
 #include "pipeline/budget.h"
 #include "pipeline/embeddings.h"
+#include "pipeline/gradient_shares.h"
 #include "pipeline/memory_plan.h"
 #include "pipeline/model_basis.h"
 #include "pipeline/model_options.h"
@@ -58,10 +59,9 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
   if (*model.mixing) points = (attended ? 2 : 1) * (model.mixing_steps + 3);
   // The original's gradients: forward, and backward with what the forward pass left out of memory.
   const bool gradient = *model.allocation == Allocation::kGradient, metric = *model.output_metric;
-  const double judged =
-      gradient || metric || judged_tokens
-          ? static_cast<double>(std::min(plan.calibration_tokens, gradient_tokens(config)))
-          : 0;
+  const int64_t most = std::min<int64_t>(plan.calibration_tokens, OutputGradients::kTokens);
+  const double judged = gradient || metric || judged_tokens ? static_cast<double>(most) : 0,
+               shared = gradient ? static_cast<double>(std::min(most, sharing_tokens(config))) : 0;
   Capture seen = Capture::kDown;
   for (const LayerPlan& layer : layers) {
     const auto a = static_cast<double>(layer.site.rows), n = static_cast<double>(layer.site.cols);
@@ -78,9 +78,9 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
       work.narrow += judged * a * a;
       work.wide += ((gradient ? 1 : 0) + (metric ? 1 : 0)) * a * a * a;
     }
-    if (gradient) work.narrow += 2 * a * n * judged;
+    work.narrow += 2 * a * n * shared;
     if (gradient && tokens > 0 && input != seen) {
-      work.narrow += n * n * judged;
+      work.narrow += n * n * shared;
       work.wide += n * n * n / 3;
     }
     if (tokens > 0 && input != seen) {

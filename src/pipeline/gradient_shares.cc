@@ -79,6 +79,10 @@ LayerParts parts_of_rows(ThreadPool& pool, double mean_square, const Matrix<doub
           .slope = LayerParts::kRowsSlope};
 }
 
+int64_t sharing_tokens(const ModelConfig& config) {
+  return std::max<int64_t>(4096, 3 * std::max(config.intermediate, config.query_size()));
+}
+
 std::vector<LayerSensitivity> share_by_gradients(const Context& context, const ModelConfig& config,
                                                  const WeightSource& source,
                                                  std::span<const std::vector<int32_t>> windows,
@@ -87,8 +91,8 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
                                                  const Sharing& sharing) {
   ThreadPool& pool = context.pool();
   const auto length = static_cast<int64_t>(windows.front().size());
-  // Those whose gradients there are: enough to tell layers apart.
-  const auto some = windows.first(static_cast<size_t>(gradients.tokens() / length));
+  const int64_t tokens = std::min(gradients.tokens(), sharing_tokens(config));
+  const auto some = windows.first(static_cast<size_t>(std::max<int64_t>(1, tokens / length)));
   Streams streams(context, config, static_cast<int64_t>(some.size()), length,
                   embed_by(config, source, some), false);
   std::vector<LayerSensitivity> out;
@@ -99,11 +103,11 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
   };
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
-    const TokenWeights& tokens = gradients.token_weights(block);
+    const TokenWeights& weights = gradients.token_weights(block);
     for (const Capture stage : kStages) {
       StageStatistics statistics = streams.statistics(
           stage,
-          {.tokens = weighted ? tokens[static_cast<size_t>(stage)] : std::span<const float>(),
+          {.tokens = weighted ? weights[static_cast<size_t>(stage)] : std::span<const float>(),
            .unweighted = Unweighted::kNone});
       statistics.shrink();
       const std::vector<double> inputs = column_weights(pool, statistics.used().metric());

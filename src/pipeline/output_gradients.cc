@@ -57,15 +57,11 @@ void add_logit_metric(ThreadPool& pool, MatrixView<const float> difference,
 int64_t token_count(const ModelConfig& config, std::span<const std::vector<int32_t>> windows) {
   const auto length = static_cast<int64_t>(windows.front().size());
   const int64_t each = static_cast<int64_t>(sizeof(float)) * config.blocks * config.hidden;
-  const int64_t most = std::min(gradient_tokens(config), OutputGradients::kBytes / each);
+  const int64_t most = std::min(OutputGradients::kTokens, OutputGradients::kBytes / each);
   return std::clamp<int64_t>(most / length, 1, static_cast<int64_t>(windows.size())) * length;
 }
 
 }  // namespace
-
-int64_t gradient_tokens(const ModelConfig& config) {
-  return std::clamp<int64_t>(3 * std::max(config.intermediate, config.query_size()), 4096, 16384);
-}
 
 // The two passes, which leave what they find in `out`. Ranks share the batches.
 class OutputGradients::Pass {

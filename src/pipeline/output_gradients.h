@@ -32,16 +32,12 @@ struct HeadStatistics {
   Matrix<double> metric;  // E[p_v (1 - p_v)], 1 x vocabulary
 };
 
-// Tokens that gradients are taken of: three for each output of the widest layer, 4,096 at least and
-// 16,384 at most. (SmolLM2's KL was the same with 4,096 and with four times as many.)
-int64_t gradient_tokens(const ModelConfig& config);
-
-// One forward and one backward pass over the original model, of so many tokens. In a temporary
+// One forward and one backward pass over the original model, of kTokens at most. In a temporary
 // file: the stream at every block's boundary (of as many windows as take kBytes, one at least), and
 // the metrics.
 class OutputGradients {
  public:
-  static constexpr int64_t kMostRows = 8192, kBytes = int64_t{16} << 30;
+  static constexpr int64_t kMostRows = 8192, kTokens = 16384, kBytes = int64_t{16} << 30;
 
   // May be stopped between steps. `scratch`: beside which the temporary file is made. `layers`:
   // whether metrics and weights of blocks are wanted.
