@@ -83,7 +83,7 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
               .lost = t.R.view().block(row, 0, rows, 5)});
   }
   EXPECT_EQ(sums.tokens(), 700);
-  const StageStatistics out = sums.take();
+  const StageStatistics out = sums.take(pool);
   const Matrix<float> lost = lost_of(t);
   EXPECT_EQ(sums.tokens(), 0);
   expect_moment(out.plain.S, t.X, t.X, {});
@@ -114,21 +114,21 @@ TEST(Chance, IsTakenFromCorrelations) {
   const auto statistics_of = [&](const Matrix<float>& X) {
     StageMoments sums(false);
     sums.add(pool, {.X = X, .X_quantized = {}, .p = {}, .lost = {}});
-    return sums.take();
+    return sums.take(pool);
   };
   StageStatistics chance = statistics_of(t.X);
   const Matrix<double> before = chance.plain.S;
   Matrix<double> S = before;
-  const double lambda = shrink_correlations(chance.plain.metric_contrast, S);
+  const double lambda = shrink_correlations(pool, chance.plain.metric_contrast, S);
   EXPECT_GT(lambda, 0.7);
-  chance.shrink();
+  chance.shrink(pool);
   for (int64_t i = 0; i < 9; ++i)
     for (int64_t j = 0; j < 9; ++j)
       EXPECT_NEAR(chance.plain.S(i, j), (i == j ? 1 : 1 - lambda) * before(i, j), 1e-12);
   Matrix<float> twice(800, 9);
   for (int64_t i = 0; i < 800; ++i) std::ranges::copy(t.X.row(i % 400), twice.row(i).begin());
   StageStatistics sure = statistics_of(twice);
-  EXPECT_NEAR(shrink_correlations(sure.plain.metric_contrast, sure.plain.S), 0, 1e-9);
+  EXPECT_NEAR(shrink_correlations(pool, sure.plain.metric_contrast, sure.plain.S), 0, 1e-9);
   EXPECT_NEAR(sure.plain.S(1, 2), before(1, 2), 1e-6);
 }
 
@@ -137,21 +137,21 @@ TEST(StageMoments, HoldOnlyWhatIsGiven) {
   const Tokens t = make_tokens(100);
   StageMoments one(true);
   one.add(pool, {.X = t.X, .X_quantized = {}, .p = {}, .lost = {}});
-  const StageStatistics alone = one.take();
+  const StageStatistics alone = one.take(pool);
   expect_moment(alone.plain.S, t.X, t.X, {});
   EXPECT_TRUE(alone.plain.S_quantized.empty() && alone.weighted.S.empty());
   EXPECT_TRUE(alone.plain.drift.empty() && alone.lost.empty());
   // Of weighted tokens, where that is all one wants.
   StageMoments weights(true, Unweighted::kS);
   weights.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = t.p, .lost = {}});
-  const StageStatistics weighted = weights.take();
+  const StageStatistics weighted = weights.take(pool);
   expect_moment(weighted.plain.S, t.X, t.X, {});
   expect_moment(weighted.weighted.drift, lost_of(t), t.Xq, t.p);
   EXPECT_TRUE(weighted.plain.drift.empty() && weighted.plain.S_quantized.empty());
   EXPECT_TRUE(weighted.weighted.S.empty());
   StageMoments two(false);
   two.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = {}, .lost = {}});
-  const StageStatistics drifted = two.take();
+  const StageStatistics drifted = two.take(pool);
   expect_moment(drifted.plain.S_quantized, t.Xq, t.Xq, {});
   EXPECT_TRUE(drifted.plain.drift.empty());
 }

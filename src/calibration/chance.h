@@ -4,6 +4,7 @@
 // of what both have nothing is left, and of chance as much as in the moment itself.
 #pragma once
 
+#include "base/threads.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -12,7 +13,8 @@ namespace watersic {
 // the share that is chance, sum r'_ij^2 / sum r_ij^2 over i != j, r the correlations and r' those
 // of the contrast (Schaefer and Strimmer 2005, doi:10.2202/1544-6115.1175; they estimate r' from
 // independent samples). Both n x n. Returns lambda.
-double shrink_correlations(MatrixView<const double> contrast, MatrixView<double> S);
-double shrink_correlations(MatrixView<const float> contrast, MatrixView<float> S);
+double shrink_correlations(ThreadPool& pool, MatrixView<const double> contrast,
+                           MatrixView<double> S);
+double shrink_correlations(ThreadPool& pool, MatrixView<const float> contrast, MatrixView<float> S);
 
 }  // namespace watersic

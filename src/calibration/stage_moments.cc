@@ -13,33 +13,33 @@ namespace watersic {
 namespace {
 
 // Rows times sqrt(p), so that their Gram matrix is weighted by p.
-Matrix<float> weighted_rows(MatrixView<const float> X, std::span<const float> p) {
+Matrix<float> weighted_rows(ThreadPool& pool, MatrixView<const float> X, std::span<const float> p) {
   Matrix<float> out(X.rows(), X.cols());
-  for (int64_t i = 0; i < X.rows(); ++i) {
+  pool.parallel_for(X.rows(), [&](int64_t i) {
     const float root = std::sqrt(p[static_cast<size_t>(i)]);
     for (int64_t j = 0; j < X.cols(); ++j) out(i, j) = root * X(i, j);
-  }
+  });
   return out;
 }
 
 // The sum and the contrast of two halves; the second may be empty. `contrast` is in second's place.
 template <class T>
-void combine(T factor, Matrix<T>& first, Matrix<T>& second, Matrix<T>* contrast) {
-  if (!second.empty()) {
-    for (size_t i = 0; i < first.values().size(); ++i) {
-      const T sum = first.values()[i] + second.values()[i];
-      second.values()[i] = factor * (first.values()[i] - second.values()[i]);
-      first.values()[i] = sum;
+void combine(ThreadPool& pool, T factor, Matrix<T>& first, Matrix<T>& second, Matrix<T>* contrast) {
+  const bool two = !second.empty();
+  pool.parallel_for(first.rows(), [&](int64_t i) {
+    for (int64_t j = 0; j < first.cols(); ++j) {
+      const T a = first(i, j), b = two ? second(i, j) : T{0};
+      first(i, j) = factor * (a + b);
+      if (two) second(i, j) = factor * (a - b);
     }
-    *contrast = std::move(second);
-  }
-  for (T& value : first.values()) value *= factor;
+  });
+  if (two) *contrast = std::move(second);
 }
 
-void combine(double factor, double factor_of_S, Moments& first, Moments& second) {
-  combine(factor_of_S, first.S, second.S, &first.metric_contrast);
-  combine(factor, first.S_quantized, second.S_quantized, &first.metric_contrast);
-  combine(static_cast<float>(factor), first.drift, second.drift, &first.drift_contrast);
+void combine(ThreadPool& pool, double factor, double factor_of_S, Moments& first, Moments& second) {
+  combine(pool, factor_of_S, first.S, second.S, &first.metric_contrast);
+  combine(pool, factor, first.S_quantized, second.S_quantized, &first.metric_contrast);
+  combine(pool, static_cast<float>(factor), first.drift, second.drift, &first.drift_contrast);
 }
 
 MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_t count) {
@@ -48,10 +48,10 @@ MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_
 
 }  // namespace
 
-void StageStatistics::shrink() {
+void StageStatistics::shrink(ThreadPool& pool) {
   Moments& moments = weighted.empty() ? plain : weighted;
   if (!moments.metric_contrast.empty())
-    shrink_correlations(moments.metric_contrast, moments.metric());
+    shrink_correlations(pool, moments.metric_contrast, moments.metric());
   moments.metric_contrast = {};
 }
 
@@ -71,8 +71,9 @@ void StageMoments::add_drift(ThreadPool& pool, MatrixView<const float> X,
                              MatrixView<const float> Xq, Matrix<float>& drift) const {
   if (!drift_ || Xq.rows() == 0) return;
   Matrix<float> difference(X.rows(), X.cols());
-  for (int64_t i = 0; i < X.rows(); ++i)
+  pool.parallel_for(X.rows(), [&](int64_t i) {
     for (int64_t j = 0; j < X.cols(); ++j) difference(i, j) = X(i, j) - Xq(i, j);
+  });
   add_cross_to(pool, difference, Xq, drift);
 }
 
@@ -94,14 +95,15 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStat
     return;
   }
   Matrix<float> some;  // one at a time
-  if (whole || !two) add_gram_to(pool, some = weighted_rows(X, batch.p), with_S.weighted.S);
+  if (whole || !two) add_gram_to(pool, some = weighted_rows(pool, X, batch.p), with_S.weighted.S);
   if (!two) return;
-  const Matrix<float> weighted_quantized = weighted_rows(Xq, batch.p);
+  const Matrix<float> weighted_quantized = weighted_rows(pool, Xq, batch.p);
   add_gram_to(pool, weighted_quantized, half.weighted.S_quantized);
   if (drift_)
-    add_drift(pool, some = weighted_rows(X, batch.p), weighted_quantized, half.weighted.drift);
+    add_drift(pool, some = weighted_rows(pool, X, batch.p), weighted_quantized,
+              half.weighted.drift);
   if (lost.rows() > 0)
-    add_cross_to(pool, weighted_rows(lost, batch.p), weighted_quantized, half.lost);
+    add_cross_to(pool, weighted_rows(pool, lost, batch.p), weighted_quantized, half.lost);
 }
 
 void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
@@ -121,16 +123,22 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
              halves_[h]);
   }
   tokens_ += X.rows();
-  for (int64_t i = 0; i < Xq.rows(); ++i) {
+  std::vector<std::pair<double, double>> sums(static_cast<size_t>(Xq.rows()));
+  pool.parallel_for(Xq.rows(), [&](int64_t i) {
+    auto& [error, energy] = sums[static_cast<size_t>(i)];
     for (int64_t j = 0; j < Xq.cols(); ++j) {
       const double x = X(i, j), difference = Xq(i, j) - x;
-      error_ += difference * difference;
-      energy_ += x * x;
+      error += difference * difference;
+      energy += x * x;
     }
+  });
+  for (const auto& [error, energy] : sums) {
+    error_ += error;
+    energy_ += energy;
   }
 }
 
-StageStatistics StageMoments::take() {
+StageStatistics StageMoments::take(ThreadPool& pool) {
   assert(tokens_ > 0);
   const double factor = 1.0 / static_cast<double>(tokens_),
                factor_of_S = 1.0 / static_cast<double>(std::max<int64_t>(1, tokens_of_S_));
@@ -143,9 +151,9 @@ StageStatistics StageMoments::take() {
     }
     gather_cross(ranks_, half->lost);
   }
-  combine(factor, factor_of_S, first.plain, second.plain);
-  combine(factor, factor, first.weighted, second.weighted);
-  combine(static_cast<float>(factor), first.lost, second.lost, &first.lost_contrast);
+  combine(pool, factor, factor_of_S, first.plain, second.plain);
+  combine(pool, factor, factor, first.weighted, second.weighted);
+  combine(pool, static_cast<float>(factor), first.lost, second.lost, &first.lost_contrast);
   first.capture_error = energy_ > 0 ? error_ / energy_ : 0;
   tokens_ = tokens_of_S_ = 0;
   error_ = energy_ = 0;

@@ -50,7 +50,7 @@ struct StageStatistics {
 
   const Moments& used() const { return weighted.empty() ? plain : weighted; }
   // Takes what is chance from the metric that is used (calibration/chance.h).
-  void shrink();
+  void shrink(ThreadPool& pool);
 };
 
 // One batch of tokens. Only X must be there.
@@ -74,7 +74,7 @@ class StageMoments {
   void add(ThreadPool& pool, const StageBatch& batch);
   int64_t tokens() const { return tokens_; }
   // Leaves the accumulator empty, since its matrices are large.
-  StageStatistics take();
+  StageStatistics take(ThreadPool& pool);
 
  private:
   void add_gram_to(ThreadPool& pool, MatrixView<const float> X, Matrix<double>& S) const;

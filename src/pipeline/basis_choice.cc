@@ -68,7 +68,7 @@ Matrix<double> turned(ThreadPool& pool, const Matrix<double>& T, const Matrix<do
 
 // What errors in the columns weigh, what is chance left out.
 std::vector<double> pivots_of(ThreadPool& pool, StageStatistics statistics) {
-  statistics.shrink();
+  statistics.shrink(pool);
   return column_weights(pool, statistics.plain.S);
 }
 

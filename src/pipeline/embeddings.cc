@@ -187,8 +187,9 @@ EmbeddingProblem embedding_problem(const ModelConfig& config, bool tied,
   return out;
 }
 
-EmbeddingProblem head_problem(StageStatistics statistics, const OutputGradients& gradients) {
-  statistics.shrink();
+EmbeddingProblem head_problem(ThreadPool& pool, StageStatistics statistics,
+                              const OutputGradients& gradients) {
+  statistics.shrink(pool);
   return {.moments = std::move(statistics.plain), .row_weights = gradients.head().metric};
 }
 

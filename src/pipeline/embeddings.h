@@ -85,7 +85,8 @@ EmbeddingProblem embedding_problem(const ModelConfig& config, bool tied,
                                    const OutputGradients& gradients, Matrix<double> stream,
                                    MatrixView<const double> head);
 // Of a head of its own, from the statistics of its inputs.
-EmbeddingProblem head_problem(StageStatistics statistics, const OutputGradients& gradients);
+EmbeddingProblem head_problem(ThreadPool& pool, StageStatistics statistics,
+                              const OutputGradients& gradients);
 // Without calibration: S = I, all tokens alike.
 EmbeddingProblem blind_problem(int64_t cols);
 

@@ -109,15 +109,16 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
           stage,
           {.tokens = weighted ? weights[static_cast<size_t>(stage)] : std::span<const float>(),
            .unweighted = Unweighted::kNone});
-      statistics.shrink();
+      statistics.shrink(pool);
       const std::vector<double> inputs = column_weights(pool, statistics.used().metric());
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
         context.check_if_alone();
         parts.emplace_back();
         if (owner(out.size()) == ranks.rank()) {
-          parts.back() = parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
-                                  gradients.metric(block, layer.site.linear), layer.site.heads);
+          parts.back() =
+              parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
+                       gradients.metric(pool, block, layer.site.linear), layer.site.heads);
         }
         out.push_back({.name = layer.site.name, .weights = layer.weights()});
       }

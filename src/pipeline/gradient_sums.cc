@@ -41,7 +41,7 @@ void GradientSums::add(ThreadPool& pool, const Communicator& ranks, MatrixView<c
   }
 }
 
-std::vector<float> GradientSums::take_metric(const Communicator& ranks) {
+std::vector<float> GradientSums::take_metric(ThreadPool& pool, const Communicator& ranks) {
   const double factor = 1 / static_cast<double>(energies_.size());
   std::vector<float> out;
   if (is_diagonal()) {
@@ -51,16 +51,20 @@ std::vector<float> GradientSums::take_metric(const Communicator& ranks) {
   }
   for (Matrix<float>& half : halves_) gather_gram(ranks, half);
   Matrix<float>&G = halves_[0], &contrast = halves_[1];
-  for (size_t i = 0; i < G.values().size(); ++i) {
-    const float first = G.values()[i], second = contrast.values()[i];
-    G.values()[i] = first + second;
-    contrast.values()[i] = first - second;
-  }
-  shrink_correlations(contrast, G);
-  out.reserve(static_cast<size_t>(G.rows() * (G.rows() + 1) / 2));
-  for (int64_t i = 0; i < G.rows(); ++i)
+  pool.parallel_for(G.rows(), [&](int64_t i) {
+    for (int64_t j = 0; j < G.cols(); ++j) {
+      const float first = G(i, j), second = contrast(i, j);
+      G(i, j) = first + second;
+      contrast(i, j) = first - second;
+    }
+  });
+  shrink_correlations(pool, contrast, G);
+  out.resize(static_cast<size_t>(G.rows() * (G.rows() + 1) / 2));
+  pool.parallel_for(G.rows(), [&](int64_t i) {
+    float* row = &out[static_cast<size_t>(i * (i + 1) / 2)];
     for (int64_t j = 0; j <= i; ++j)
-      out.push_back(static_cast<float>(factor * static_cast<double>(G(i, j))));
+      row[j] = static_cast<float>(factor * static_cast<double>(G(i, j)));
+  });
   halves_ = {};
   return out;
 }

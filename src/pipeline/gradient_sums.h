@@ -24,7 +24,7 @@ class GradientSums {
   bool is_diagonal() const { return halves_[0].empty(); }
   // E[g g^T] less what is chance: its lower triangle row by row, or its diagonal where it is too
   // large. Leaves nothing of it.
-  std::vector<float> take_metric(const Communicator& ranks);
+  std::vector<float> take_metric(ThreadPool& pool, const Communicator& ranks);
 
  private:
   std::vector<double> energies_;

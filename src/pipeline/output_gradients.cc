@@ -219,7 +219,7 @@ class OutputGradients::Pass {
       GradientSums& layer = sums[site.linear];
       Stored& stored = block.metrics[site.linear];
       stored = {.at = 0, .rows = site.rows, .diagonal = layer.is_diagonal()};
-      stored.at = out_.scratch_.put(layer.take_metric(ranks_));
+      stored.at = out_.scratch_.put(layer.take_metric(pool_, ranks_));
     }
   }
 
@@ -250,7 +250,7 @@ OutputGradients::OutputGradients(const Context& context, const ModelConfig& conf
   pass.backward(layers);
 }
 
-Matrix<double> OutputGradients::metric(int64_t block, Linear linear) const {
+Matrix<double> OutputGradients::metric(ThreadPool& pool, int64_t block, Linear linear) const {
   const Stored& stored = blocks_[static_cast<size_t>(block)].metrics[linear];
   const int64_t a = stored.rows;
   std::vector<float> values(static_cast<size_t>(stored.diagonal ? a : a * (a + 1) / 2));
@@ -260,15 +260,23 @@ Matrix<double> OutputGradients::metric(int64_t block, Linear linear) const {
     std::ranges::copy(values, out.row(0).begin());
     return out;
   }
-  const float* next = values.data();
-  for (int64_t i = 0; i < a; ++i)
-    for (int64_t j = 0; j <= i; ++j) out(i, j) = out(j, i) = *next++;
+  constexpr int64_t kTile = 64;  // of rows and columns, so that both triangles stay in cache
+  const auto value = [&](int64_t i, int64_t j) {
+    return static_cast<double>(values[static_cast<size_t>(i * (i + 1) / 2 + j)]);
+  };
+  pool.parallel_for(tile_count(a, kTile), [&](int64_t tile) {
+    const int64_t begin = tile * kTile, end = std::min(a, begin + kTile);
+    for (int64_t left = 0; left < end; left += kTile)
+      for (int64_t i = begin; i < end; ++i)
+        for (int64_t j = left; j < std::min(i + 1, left + kTile); ++j)
+          out(i, j) = out(j, i) = value(i, j);
+  });
   return out;
 }
 
-OutputMetrics OutputGradients::metrics(int64_t block) const {
+OutputMetrics OutputGradients::metrics(ThreadPool& pool, int64_t block) const {
   OutputMetrics out;
-  for (size_t l = 0; l < out.size(); ++l) out[l] = metric(block, static_cast<Linear>(l));
+  for (size_t l = 0; l < out.size(); ++l) out[l] = metric(pool, block, static_cast<Linear>(l));
   return out;
 }
 

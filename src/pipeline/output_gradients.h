@@ -46,8 +46,8 @@ class OutputGradients {
                   const std::filesystem::path& scratch, bool layers = true);
 
   // Only with `layers`.
-  Matrix<double> metric(int64_t block, Linear linear) const;
-  OutputMetrics metrics(int64_t block) const;
+  Matrix<double> metric(ThreadPool& pool, int64_t block, Linear linear) const;
+  OutputMetrics metrics(ThreadPool& pool, int64_t block) const;
   const TokenWeights& token_weights(int64_t block) const {
     return blocks_[static_cast<size_t>(block)].tokens;
   }

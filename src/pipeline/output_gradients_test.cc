@@ -50,12 +50,12 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
       [&](int64_t block, Capture capture, MatrixView<const float> input) {
         StageMoments moments(false);
         moments.add(pool_, {.X = input, .X_quantized = {}, .p = {}, .lost = {}});
-        S[static_cast<size_t>(block)][static_cast<size_t>(capture)] = moments.take().plain.S;
+        S[static_cast<size_t>(block)][static_cast<size_t>(capture)] = moments.take(pool_).plain.S;
       });
   const OutputHead head(config_, source_);
   Rng rng(4);
   for (int64_t block = 0; block < config_.blocks; ++block) {
-    const OutputMetrics metrics = all.metrics(block);
+    const OutputMetrics metrics = all.metrics(pool_, block);
     for (const LinearSite& site : linear_sites(config_, block)) {
       const Matrix<double>& G = metrics[site.linear];
       ASSERT_EQ(G.rows(), site.rows);
@@ -82,8 +82,8 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
 }
 
 TEST_F(OutputGradientsTest, DependOnTheSeedOnly) {
-  const OutputMetrics one = gradients(3).metrics(1), same = gradients(3).metrics(1),
-                      other = gradients(4).metrics(1);
+  const OutputMetrics one = gradients(3).metrics(pool_, 1), same = gradients(3).metrics(pool_, 1),
+                      other = gradients(4).metrics(pool_, 1);
   for (size_t l = 0; l < one.size(); ++l) {
     EXPECT_TRUE(std::ranges::equal(one[l].values(), same[l].values()));
     EXPECT_FALSE(std::ranges::equal(one[l].values(), other[l].values()));

@@ -166,7 +166,8 @@ class ModelQuantizer {
       if (!plan.is_head()) continue;
       quantize_embedding(plan, work, [&] {
         return length == 0 ? blind_problem(plan.cols)
-                           : head_problem(streams->head_statistics(
+                           : head_problem(pool_,
+                                          streams->head_statistics(
                                               basis_.weights().vector(kFinalNorm), streams->two()),
                                           *gradients_);
       });

@@ -114,7 +114,7 @@ std::vector<LayerSensitivity> measure_sensitivities(const Context& context,
     const BlockWeights weights = load_block(pool, config, source, block);
     streams.begin_block(weights);
     OutputMetrics metrics;
-    if (gradients != nullptr) metrics = gradients->metrics(block);
+    if (gradients != nullptr) metrics = gradients->metrics(context.pool(), block);
     std::vector<Variant> variants;
     for (const Capture stage : kStages) {
       const StageStatistics statistics = streams.statistics(stage, {});

@@ -101,7 +101,7 @@ void StageQuantizer::gather(Capture stage, const std::vector<LayerPlan>& layers)
   if (!watersic) return;
   // The rivals' moments stay as they are.
   if (rivals && statistics_.weighted.empty()) statistics_.weighted = statistics_.plain;
-  statistics_.shrink();
+  statistics_.shrink(pool_);
 }
 
 // Moments of the whole stage at these coefficients; valid until the next call.
@@ -116,7 +116,7 @@ LayerProblem StageQuantizer::problem(const LayerPlan& layer, const Moments& mome
   // LMMSE, where it is asked for, and the metric of the outputs don't go together.
   output_metric_ = {};
   if (is_ours(layer) && !settled(layer.options).lmmse && *options_.model.output_metric)
-    output_metric_ = gradients_->metric(weights_.block, layer.site.linear);
+    output_metric_ = gradients_->metric(pool_, weights_.block, layer.site.linear);
   out.output_metric = output_metric_;
   out.heads = layer.site.heads;
   if (is_gptq(layer.options.method)) {

@@ -138,8 +138,9 @@ Matrix<float> Streams::add_output(Linear added, size_t round, const StageWanted&
     add_linear(pool_, original_, added, length_, seen.quantized, lost);
   }
   add_linear(pool_, original_, added, length_, seen.input, X);
-  for (size_t i = 0; i < lost.values().size(); ++i)
-    lost.values()[i] = X.values()[i] - lost.values()[i];
+  pool_.parallel_for(lost.rows(), [&](int64_t i) {
+    for (int64_t j = 0; j < lost.cols(); ++j) lost(i, j) = X(i, j) - lost(i, j);
+  });
   return lost;
 }
 
@@ -192,7 +193,7 @@ StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
   StageMoments moments(wanted.drift && !of_outputs, wanted.unweighted, context_.ranks());
   visit(stage, wanted, &moments);
   release(stage);
-  return moments.take();
+  return moments.take(pool_);
 }
 
 void Streams::pass(Capture stage) {
@@ -223,7 +224,7 @@ StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift
         if (two_) seen.quantized = normed(Xq_[round]);
       },
       [&](size_t round) { add(round, seen, moments); });
-  return moments.take();
+  return moments.take(pool_);
 }
 
 double Streams::next_input_error(Capture stage, int64_t tokens) {

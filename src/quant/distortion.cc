@@ -13,7 +13,7 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
   const int64_t a = problem.W.rows(), n = problem.W.cols();
   const bool weighted = G.rows() > 0, across = G.rows() > 1;  // and rows see each other
   // E S in float64, since the loop has made E such that most of it cancels.
-  const Matrix<float> narrow_G = across ? narrow(G) : Matrix<float>();
+  const Matrix<float> narrow_G = across ? narrow(pool, G) : Matrix<float>();
   const int64_t slab = across ? a : kWideRows;
   constexpr int64_t kCols = 1024;
   Distortions out;
@@ -22,9 +22,10 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
     Matrix<double> E(rows, n);
     {
       const Matrix<float> values = V(lo, rows);
-      for (int64_t k = 0; k < rows; ++k)
+      pool.parallel_for(rows, [&](int64_t k) {
         for (int64_t j = 0; j < n; ++j)
           E(k, j) = static_cast<double>(problem.W(lo + k, j)) - values(k, j);
+      });
     }
     if (!weighted) {
       out.plain += quadratic_trace(pool, E, problem.S);
@@ -36,13 +37,19 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
       Matrix<double> ES(rows, cols);
       gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S.block(0, left, n, cols), 0.0, ES);
       Matrix<float> GE(across ? a : 0, cols);
-      if (across) gemm(pool, Op::kNone, Op::kNone, 1.0F, narrow_G, narrow(some), 0.0F, GE);
-      for (int64_t k = 0; k < rows; ++k) {
+      if (across) gemm(pool, Op::kNone, Op::kNone, 1.0F, narrow_G, narrow(pool, some), 0.0F, GE);
+      std::vector<Distortions> sums(static_cast<size_t>(rows));
+      pool.parallel_for(rows, [&](int64_t k) {
+        Distortions& sum = sums[static_cast<size_t>(k)];
         for (int64_t j = 0; j < cols; ++j) {
           const double felt = across ? GE(k, j) : G(0, lo + k) * some(k, j);
-          out.plain += some(k, j) * ES(k, j);
-          out.weighted += felt * ES(k, j);
+          sum.plain += some(k, j) * ES(k, j);
+          sum.weighted += felt * ES(k, j);
         }
+      });
+      for (const Distortions& sum : sums) {
+        out.plain += sum.plain;
+        out.weighted += sum.weighted;
       }
     }
   }
@@ -67,7 +74,7 @@ double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<cons
 
 // In float32: a sum of squares, of which nothing cancels.
 double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S) {
-  const Matrix<float> moment = narrow(S);
+  const Matrix<float> moment = narrow(pool, S);
   double sum = 0;
   for (int64_t begin = 0; begin < W.rows(); begin += kWideRows) {
     const MatrixView<const float> rows =

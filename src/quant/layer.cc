@@ -85,13 +85,19 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
     use_factor(L, 0);
   }
   if (options.layout == Layout::kRunnable) sort_rows();
-  for (int64_t k = 0; k < problem_.W.rows(); ++k) {
+  const int64_t a = problem_.W.rows();
+  std::vector<double> squares(static_cast<size_t>(a));
+  std::vector<float> largest(squares.size());
+  pool_.parallel_for(a, [&](int64_t k) {
+    const auto row = static_cast<size_t>(k);
     for (int64_t i = 0; i < live(); ++i) {
       const float w = target(k, i);
-      variance_ += static_cast<double>(w) * w / static_cast<double>(problem_.W.rows() * live());
-      largest_ = std::max(largest_, std::fabs(w));
+      squares[row] += static_cast<double>(w) * w;
+      largest[row] = std::max(largest[row], std::fabs(w));
     }
-  }
+  });
+  for (const double sum : squares) variance_ += sum / static_cast<double>(a * live());
+  for (const float w : largest) largest_ = std::max(largest_, w);
 }
 
 // W R and R^T S R.
@@ -178,7 +184,7 @@ void LayerQuantizer::prepare(double step) {
 
 // S' of the live columns in the order of the loop, with (damping * mean + extra) on the diagonal.
 Matrix<double> LayerQuantizer::damped_metric(double extra) const {
-  Matrix<double> A = live_block(metric(), in_loop_);
+  Matrix<double> A = live_block(pool_, metric(), in_loop_);
   const double mean = mean_diagonal(A);
   for (int64_t i = 0; i < live(); ++i) A(i, i) += settled_.damping * mean + extra;
   return A;
@@ -195,10 +201,10 @@ void LayerQuantizer::factor(double extra) {
 
 void LayerQuantizer::use_factor(const Matrix<double>& factor, double extra) {
   L_ = Matrix<float>(live(), live());
-  for (int64_t i = 0; i < live(); ++i) {
+  pool_.parallel_for(live(), [&](int64_t i) {
     diagonal_[static_cast<size_t>(i)] = factor(i, i);
     for (int64_t j = 0; j <= i; ++j) L_(i, j) = static_cast<float>(factor(i, j));
-  }
+  });
   extra_ = extra;
 }
 
@@ -227,10 +233,12 @@ Matrix<float> LayerQuantizer::in_loop_domain(Matrix<float> T, std::span<const in
     });
   }
   if (outputs_.empty()) return Yt;
-  for (int64_t i = 0; i < live(); ++i)
-    for (int64_t k = 0; k < T.rows(); ++k)
-      Yt(i, k) *=
-          static_cast<float>(outputs_.root[static_cast<size_t>(rows[static_cast<size_t>(k)])]);
+  std::vector<float> roots;
+  for (const int64_t k : rows)
+    roots.push_back(static_cast<float>(outputs_.root[static_cast<size_t>(k)]));
+  pool_.parallel_for(live(), [&](int64_t i) {
+    for (int64_t k = 0; k < T.rows(); ++k) Yt(i, k) *= roots[static_cast<size_t>(k)];
+  });
   return Yt;
 }
 
@@ -242,10 +250,14 @@ bool LayerQuantizer::has_step() const {
 // With the steps c / L_ii every column's step is c in the rotated domain, where its deviation is
 // about rms(W[:, i]) L_ii; a uniform step d is d L_ii there.
 double LayerQuantizer::initial_step(double bits) const {
+  constexpr int64_t kTile = 64;
   std::vector<double> squares(order_.size());
-  for (int64_t k = 0; k < problem_.W.rows(); ++k)
-    for (int64_t i = 0; i < live(); ++i)
-      squares[static_cast<size_t>(i)] += static_cast<double>(target(k, i)) * target(k, i);
+  pool_.parallel_for(tile_count(live(), kTile), [&](int64_t tile) {
+    const int64_t begin = tile * kTile, end = std::min(live(), begin + kTile);
+    for (int64_t k = 0; k < problem_.W.rows(); ++k)
+      for (int64_t i = begin; i < end; ++i)
+        squares[static_cast<size_t>(i)] += static_cast<double>(target(k, i)) * target(k, i);
+  });
   double log_sum = 0;
   int64_t columns = 0;
   for (int64_t i = 0; i < live(); ++i) {
@@ -361,7 +373,7 @@ double LayerQuantizer::objective(MatrixView<const float> V) const {
     }
   }
   Matrix<double> room;
-  return quadratic_trace(pool_, E, live_view(metric(), columns_, room)) /
+  return quadratic_trace(pool_, E, live_view(pool_, metric(), columns_, room)) /
          static_cast<double>(std::max<int64_t>(1, V.size()));
 }
 

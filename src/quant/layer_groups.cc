@@ -38,22 +38,27 @@ void LayerQuantizer::over_groups(QuantizedLayer& out, int64_t behind, const Grou
   for (int64_t lo = 0; lo < a; lo += size) {
     const int64_t hi = std::min(a, lo + size), rows = std::min(a, hi + behind) - lo;
     Matrix<float> group(rows, n);
-    for (int64_t k = 0; k < rows; ++k)
-      std::ranges::copy(out.target.row(lo + k), group.row(k).begin());
+    pool_.parallel_for(
+        rows, [&](int64_t k) { std::ranges::copy(out.target.row(lo + k), group.row(k).begin()); });
     if (lo > 0)
       gemm(pool_, Op::kNone, Op::kNone, -1.0F, outputs_.feedback.view().block(lo, 0, rows, lo),
            E.view().block(0, 0, lo, n), 1.0F, group.view());
-    for (int64_t k = lo; k < hi; ++k)
-      std::ranges::copy(group.row(k - lo), out.target.row(k).begin());
+    pool_.parallel_for(hi - lo, [&](int64_t k) {
+      std::ranges::copy(group.row(k), out.target.row(lo + k).begin());
+    });
     Matrix<float> Yt = in_loop_domain(
         std::move(group),
         std::span(every).subspan(static_cast<size_t>(lo), static_cast<size_t>(rows)));
     Matrix<int32_t> Zt(n, rows);
     run(lo, hi - lo, Yt.view(), Zt.view());
-    for (int64_t k = lo; k < hi; ++k) {
-      const auto root = static_cast<float>(outputs_.root[static_cast<size_t>(k)]);
-      for (int64_t i = 0; i < n; ++i) E(k, i) = Yt(i, k - lo) / root - target(k, i);
-    }
+    constexpr int64_t kTile = 32;  // both sides of a tile stay in cache
+    pool_.parallel_for(tile_count(hi - lo, kTile), [&](int64_t tile) {
+      const int64_t begin = lo + tile * kTile, end = std::min(hi, begin + kTile);
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t k = begin; k < end; ++k)
+          E(k, i) = Yt(i, k - lo) / static_cast<float>(outputs_.root[static_cast<size_t>(k)]) -
+                    target(k, i);
+    });
     put_integers(Zt.view().block(0, 0, n, hi - lo), lo, out.Z);
   }
 }

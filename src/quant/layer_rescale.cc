@@ -44,8 +44,12 @@ Matrix<float> LayerQuantizer::rescaled_moment(const QuantizedLayer& layer,
           root * static_cast<double>(layer.target.empty() ? target(row, i) : layer.target(row, i)));
   });
   gemm(pool_, Op::kNone, Op::kNone, 1.0F, T, S, 0.0F, C);
-  for (size_t i = 0; i < T.values().size(); ++i)
-    w2 += static_cast<double>(T.values()[i]) * static_cast<double>(C.values()[i]);
+  std::vector<double> sums(rows.size());
+  pool_.parallel_for(T.rows(), [&](int64_t k) {
+    for (int64_t i = 0; i < live(); ++i)
+      sums[static_cast<size_t>(k)] += static_cast<double>(T(k, i)) * static_cast<double>(C(k, i));
+  });
+  for (const double sum : sums) w2 += sum;
   return C;
 }
 
@@ -56,7 +60,7 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   Matrix<float> S;
   {
     Matrix<double> room;
-    S = narrow(live_view(metric(), columns_, room));
+    S = narrow(pool_, live_view(pool_, metric(), columns_, room));
   }
   std::vector<double> alpha = layer.alpha;
   if (layer.trellis > 0)
@@ -74,10 +78,10 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
     Matrix<int32_t> Z(C.rows(), live());
     over_slabs(chosen, kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
       const Matrix<float> some = rescaled_moment(layer, S, rows, w2);
-      for (int64_t k = 0; k < some.rows(); ++k) {
+      pool_.parallel_for(some.rows(), [&](int64_t k) {
         std::ranges::copy(some.row(k), C.row(at + k).begin());
         std::ranges::copy(layer.Z.row(rows[static_cast<size_t>(k)]), Z.row(at + k).begin());
-      }
+      });
     });
     std::vector<double> t;
     for (const int64_t k : chosen) t.push_back(given[static_cast<size_t>(k)]);
@@ -93,8 +97,9 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
     double w2 = 0;
     const Matrix<float> C = rescaled_moment(layer, S, rows, w2);
     Matrix<int32_t> Z(C.rows(), live());
-    for (int64_t k = 0; k < Z.rows(); ++k)
+    pool_.parallel_for(Z.rows(), [&](int64_t k) {
       std::ranges::copy(layer.Z.row(rows[static_cast<size_t>(k)]), Z.row(k).begin());
+    });
     const std::vector<double> t = row_scales(pool_, Z, alpha, layer.gamma, C, S);
     for (size_t k = 0; k < rows.size(); ++k) layer.t[static_cast<size_t>(rows[k])] = t[k];
   });

@@ -19,19 +19,20 @@ Matrix<double> LayerQuantizer::in_loop_rows(std::span<const int64_t> rows,
   Matrix<float> WM(M.rows() > 0 ? a : 0, live());
   if (M.rows() > 0) {
     Matrix<float> W(a, live());
-    for (int64_t k = 0; k < a; ++k)
+    pool_.parallel_for(a, [&](int64_t k) {
       for (int64_t i = 0; i < live(); ++i)
         W(k, i) = problem_.W(rows[static_cast<size_t>(k)], in_loop_.live[static_cast<size_t>(i)]);
+    });
     gemm(pool_, Op::kNone, Op::kNone, 1.0F, W, M, 0.0F, WM);
   }
   Matrix<double> out(a, live());
-  for (int64_t k = 0; k < a; ++k) {
+  pool_.parallel_for(a, [&](int64_t k) {
     for (int64_t i = 0; i < live(); ++i) {
       if (M.rows() > 0) out(k, i) = WM(k, i);
       if (R.rows() > 0)
         out(k, i) += R(rows[static_cast<size_t>(k)], in_loop_.live[static_cast<size_t>(i)]);
     }
-  }
+  });
   return out;
 }
 
@@ -46,7 +47,7 @@ std::vector<double> LayerQuantizer::trusted_shares(const Matrix<double>& L,
   Matrix<float> room;
   MatrixView<const float> contrast;
   if (problem_.drift_contrast.rows() > 0)
-    contrast = live_view(problem_.drift_contrast, in_loop_, room);
+    contrast = live_view(pool_, problem_.drift_contrast, in_loop_, room);
   const int64_t a = problem_.W.rows();
   std::vector<int64_t> rows(static_cast<size_t>(std::min(a, kRows)));
   for (size_t k = 0; k < rows.size(); ++k)
@@ -91,20 +92,22 @@ Matrix<double> LayerQuantizer::form_target() {
   if (problem_.drift.rows() == 0 && problem_.lost.rows() == 0) return L;
   Matrix<float> room;
   MatrixView<const float> drift;
-  if (problem_.drift.rows() > 0) drift = live_view(problem_.drift, in_loop_, room);
+  if (problem_.drift.rows() > 0) drift = live_view(pool_, problem_.drift, in_loop_, room);
   const std::vector<double> trusted = trusted_shares(L, drift);
   Matrix<float> target(problem_.W.rows(), live());
   over_slabs(all_rows(target.rows()), kWideRows, [&](std::span<const int64_t> rows, int64_t at) {
     Matrix<double> T = in_loop_rows(rows, drift, problem_.lost);
     solve_right_lower(pool_, Op::kTranspose, L, T);
-    for (int64_t k = 0; k < T.rows(); ++k)
+    pool_.parallel_for(T.rows(), [&](int64_t k) {
       for (int64_t i = 0; i < live(); ++i) T(k, i) *= trusted[static_cast<size_t>(i)];
+    });
     solve_right_lower(pool_, Op::kNone, L, T);
-    for (int64_t k = 0; k < T.rows(); ++k)
+    pool_.parallel_for(T.rows(), [&](int64_t k) {
       for (int64_t i = 0; i < live(); ++i)
         target(at + k, i) =
             static_cast<float>(T(k, i) + static_cast<double>(problem_.W(
                                              at + k, in_loop_.live[static_cast<size_t>(i)])));
+    });
   });
   T_ = std::move(target);
   return L;

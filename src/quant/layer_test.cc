@@ -415,10 +415,11 @@ TEST(Layer, ATallOneIsQuantizedSlabBySlab) {
     quantizer.rescale(whole);
     EXPECT_LT(distortion(pool, problem, dequantized(whole)), before);
     Matrix<float> C(kRows, kCols);
-    gemm(pool, Op::kNone, Op::kNone, 1.0F, W, narrow(S), 0.0F, C);
+    gemm(pool, Op::kNone, Op::kNone, 1.0F, W, narrow(pool, S), 0.0F, C);
     std::vector<double> alpha = whole.alpha;
     for (double& x : alpha) x /= 2;
-    const std::vector<double> best = row_scales(pool, whole.Z, alpha, whole.gamma, C, narrow(S));
+    const std::vector<double> best =
+        row_scales(pool, whole.Z, alpha, whole.gamma, C, narrow(pool, S));
     for (size_t k = 0; k < best.size(); ++k)
       ASSERT_NEAR(whole.t[k], best[k], 1e-5 * (1 + std::fabs(best[k]))) << k;
   }

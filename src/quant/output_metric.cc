@@ -40,10 +40,11 @@ OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_
   // G = U U^T, U upper triangular: the Cholesky factor of G turned around, U(i, j) =
   // C(a - 1 - i, a - 1 - j). So the first group comes first. Damped as it is, float32 will do.
   Matrix<float> C(a, a);
-  for (int64_t i = 0; i < a; ++i)
+  pool.parallel_for(a, [&](int64_t i) {
     for (int64_t j = 0; j <= i; ++j)
       C(i, j) = static_cast<float>(
           (G(row(a - 1 - i), row(a - 1 - j)) + (i == j ? kDamping * mean : 0.0)) / mean);
+  });
   if (cholesky(pool, C.view()) >= 0)
     throw Error("the metric of the outputs is not positive semidefinite");
   for (int64_t lo = 0; lo < a; lo += group_rows) {
@@ -59,11 +60,16 @@ OutputFactor factor_outputs(ThreadPool& pool, MatrixView<const double> G, int64_
     if (!with_feedback) continue;
     // feedback[b, before]^T = U[before, b] U_bb^{-1}, in C's order from behind.
     Matrix<float> X(lo, rows);
-    for (int64_t i = 0; i < lo; ++i)
+    pool.parallel_for(lo, [&](int64_t i) {
       for (int64_t q = 0; q < rows; ++q) X(i, q) = C(a - 1 - i, a - hi + q);
+    });
     solve_right_lower(pool, Op::kNone, C.view().block(a - hi, a - hi, rows, rows), X.view());
-    for (int64_t i = 0; i < lo; ++i)
-      for (int64_t q = 0; q < rows; ++q) out.feedback(hi - 1 - q, i) = X(i, q);
+    constexpr int64_t kTile = 32;  // both sides of a tile stay in cache
+    pool.parallel_for(tile_count(lo, kTile), [&](int64_t tile) {
+      const int64_t begin = tile * kTile, end = std::min(lo, begin + kTile);
+      for (int64_t q = 0; q < rows; ++q)
+        for (int64_t i = begin; i < end; ++i) out.feedback(hi - 1 - q, i) = X(i, q);
+    });
   }
   normalise(out);
   return out;

@@ -34,46 +34,48 @@ Matrix<float> live_columns(MatrixView<const float> W, const LiveSet& columns) {
 namespace {
 
 template <class T>
-Matrix<T> block_of(MatrixView<const T> S, const LiveSet& columns) {
+Matrix<T> block_of(ThreadPool& pool, MatrixView<const T> S, const LiveSet& columns) {
   const auto live = static_cast<int64_t>(columns.live.size());
   Matrix<T> out(live, live);
-  for (int64_t i = 0; i < live; ++i) {
+  pool.parallel_for(live, [&](int64_t i) {
     const auto from = S.row(columns.live[static_cast<size_t>(i)]);
     for (int64_t j = 0; j < live; ++j)
       out(i, j) = from[static_cast<size_t>(columns.live[static_cast<size_t>(j)])];
-  }
+  });
   return out;
 }
 
 template <class T>
-MatrixView<const T> view_of(MatrixView<const T> S, const LiveSet& columns, Matrix<T>& room) {
+MatrixView<const T> view_of(ThreadPool& pool, MatrixView<const T> S, const LiveSet& columns,
+                            Matrix<T>& room) {
   const bool whole = std::ssize(columns.live) == S.rows() && std::ranges::is_sorted(columns.live);
   if (whole) return S;
-  room = block_of(S, columns);
+  room = block_of(pool, S, columns);
   return room;
 }
 
 }  // namespace
 
-Matrix<double> live_block(MatrixView<const double> S, const LiveSet& columns) {
-  return block_of(S, columns);
+Matrix<double> live_block(ThreadPool& pool, MatrixView<const double> S, const LiveSet& columns) {
+  return block_of(pool, S, columns);
 }
-Matrix<float> live_block(MatrixView<const float> S, const LiveSet& columns) {
-  return block_of(S, columns);
+Matrix<float> live_block(ThreadPool& pool, MatrixView<const float> S, const LiveSet& columns) {
+  return block_of(pool, S, columns);
 }
-Matrix<float> narrow(MatrixView<const double> M) {
+Matrix<float> narrow(ThreadPool& pool, MatrixView<const double> M) {
   Matrix<float> out(M.rows(), M.cols());
-  for (int64_t i = 0; i < M.rows(); ++i)
+  pool.parallel_for(M.rows(), [&](int64_t i) {
     for (int64_t j = 0; j < M.cols(); ++j) out(i, j) = static_cast<float>(M(i, j));
+  });
   return out;
 }
-MatrixView<const double> live_view(MatrixView<const double> S, const LiveSet& columns,
-                                   Matrix<double>& room) {
-  return view_of(S, columns, room);
+MatrixView<const double> live_view(ThreadPool& pool, MatrixView<const double> S,
+                                   const LiveSet& columns, Matrix<double>& room) {
+  return view_of(pool, S, columns, room);
 }
-MatrixView<const float> live_view(MatrixView<const float> S, const LiveSet& columns,
-                                  Matrix<float>& room) {
-  return view_of(S, columns, room);
+MatrixView<const float> live_view(ThreadPool& pool, MatrixView<const float> S,
+                                  const LiveSet& columns, Matrix<float>& room) {
+  return view_of(pool, S, columns, room);
 }
 
 }  // namespace watersic

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/bitshift.h"
+#include "base/threads.h"
 #include "watersic/matrix.h"
 
 namespace watersic {
@@ -72,14 +73,14 @@ struct QuantizedLayer {
 
 // The live columns of W, and the live rows and columns of S.
 Matrix<float> live_columns(MatrixView<const float> W, const LiveSet& columns);
-Matrix<double> live_block(MatrixView<const double> S, const LiveSet& columns);
-Matrix<float> live_block(MatrixView<const float> S, const LiveSet& columns);
+Matrix<double> live_block(ThreadPool& pool, MatrixView<const double> S, const LiveSet& columns);
+Matrix<float> live_block(ThreadPool& pool, MatrixView<const float> S, const LiveSet& columns);
 // As float32.
-Matrix<float> narrow(MatrixView<const double> M);
+Matrix<float> narrow(ThreadPool& pool, MatrixView<const double> M);
 // The same: S itself where that is all of it in its order, else made in `room`.
-MatrixView<const double> live_view(MatrixView<const double> S, const LiveSet& columns,
-                                   Matrix<double>& room);
-MatrixView<const float> live_view(MatrixView<const float> S, const LiveSet& columns,
-                                  Matrix<float>& room);
+MatrixView<const double> live_view(ThreadPool& pool, MatrixView<const double> S,
+                                   const LiveSet& columns, Matrix<double>& room);
+MatrixView<const float> live_view(ThreadPool& pool, MatrixView<const float> S,
+                                  const LiveSet& columns, Matrix<float>& room);
 
 }  // namespace watersic

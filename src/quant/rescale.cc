@@ -35,13 +35,17 @@ class Rescaler {
     static_assert(kWideRows % kGramRows == 0);
     for (int64_t lo = 0; lo < a_; lo += kWideRows) {
       Matrix<float> M(std::min(kWideRows, a_ - lo), n_);
-      for (int64_t k = 0; k < M.rows(); ++k) {
-        for (int64_t i = 0; i < n_; ++i) {
-          const double m = t[static_cast<size_t>(lo + k)] * value(lo + k, i);
-          M(k, i) = static_cast<float>(m);
-          d[static_cast<size_t>(i)] += m * static_cast<double>(C_(lo + k, i));
+      constexpr int64_t kTile = 64;
+      pool_.parallel_for(tile_count(n_, kTile), [&](int64_t tile) {
+        const int64_t begin = tile * kTile, end = std::min(n_, begin + kTile);
+        for (int64_t k = 0; k < M.rows(); ++k) {
+          for (int64_t i = begin; i < end; ++i) {
+            const double m = t[static_cast<size_t>(lo + k)] * value(lo + k, i);
+            M(k, i) = static_cast<float>(m);
+            d[static_cast<size_t>(i)] += m * static_cast<double>(C_(lo + k, i));
+          }
         }
-      }
+      });
       add_gram(pool_, M, G_.view());
     }
     pool_.parallel_for(n_, [&](int64_t i) {
