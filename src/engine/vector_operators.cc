@@ -11,6 +11,7 @@ class VectorOperators final : public Operators {
                 std::span<float> y) const override {
     kernels::rms_norm(x, weight, epsilon, y);
   }
+  void softmax(std::span<float> x) const override { kernels::softmax(x); }
   void gate_with(std::span<float> gate, std::span<const float> up) const override {
     kernels::gate_with(gate, up);
   }

@@ -11,13 +11,15 @@ namespace {
 // One head of one window, by tiles of queries. Adds to received[j], unless it is empty, the
 // probabilities of all queries for key j.
 void attend_head(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
-                 MatrixView<const float> V, MatrixView<float> out, std::span<double> received) {
+                 MatrixView<const float> V, MatrixView<float> out, std::span<double> received,
+                 const Operators& operators) {
   const int64_t length = Q.rows(), d = Q.cols();
   Matrix<float> buffer(std::min(kQueryTile, length), length);
   for (int64_t begin = 0; begin < length; begin += kQueryTile) {
     const int64_t rows = std::min(kQueryTile, length - begin), seen = begin + rows;
     const MatrixView<float> P = buffer.view().block(0, 0, rows, seen);
-    attention_weights(pool, Q.block(begin, 0, rows, d), K.block(0, 0, seen, d), begin, P);
+    attention_weights(pool, Q.block(begin, 0, rows, d), K.block(0, 0, seen, d), begin, P,
+                      operators);
     for (int64_t i = 0; i < rows && !received.empty(); ++i)
       for (int64_t j = 0; j <= begin + i; ++j)
         received[static_cast<size_t>(j)] += static_cast<double>(P(i, j));
@@ -28,11 +30,15 @@ void attend_head(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const f
 
 }  // namespace
 
-WindowAttention::WindowAttention(const ModelConfig& config, int64_t tokens, int64_t length)
-    : config_(config), length_(length), positions_(window_positions(tokens, length)) {}
+WindowAttention::WindowAttention(const ModelConfig& config, int64_t tokens, int64_t length,
+                                 const Operators& operators)
+    : config_(config),
+      length_(length),
+      operators_(operators),
+      positions_(window_positions(tokens, length)) {}
 
 Matrix<float> WindowAttention::mix(ThreadPool& pool, int64_t /*block*/, const Heads& heads) {
-  return attend(pool, config_, length_, heads);
+  return attend(pool, config_, length_, heads, nullptr, operators_);
 }
 
 std::vector<int64_t> window_positions(int64_t tokens, int64_t length) {
@@ -56,18 +62,18 @@ void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& r
 }
 
 void attention_weights(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
-                       int64_t begin, MatrixView<float> P) {
+                       int64_t begin, MatrixView<float> P, const Operators& operators) {
   const float scale = 1.0F / std::sqrt(static_cast<float>(Q.cols()));
   gemm(pool, Op::kNone, Op::kTranspose, scale, Q, K, 0.0F, P);
   for (int64_t i = 0; i < P.rows(); ++i) {
     const auto past = static_cast<size_t>(begin + i + 1);
-    softmax(P.row(i).first(past));
+    operators.softmax(P.row(i).first(past));
     std::fill(P.row(i).begin() + static_cast<int64_t>(past), P.row(i).end(), 0.0F);
   }
 }
 
 Matrix<float> attend(ThreadPool& pool, const ModelConfig& config, int64_t length,
-                     const Heads& heads, std::vector<float>* received) {
+                     const Heads& heads, std::vector<float>* received, const Operators& operators) {
   const int64_t tokens = heads.Q.rows(), d = config.head_dim;
   const int64_t group = config.heads / config.kv_heads;
   Matrix<float> H(tokens, config.query_size());
@@ -80,7 +86,7 @@ Matrix<float> attend(ThreadPool& pool, const ModelConfig& config, int64_t length
                 heads.K.view().block(first, kv, length, d),
                 heads.V.view().block(first, kv, length, d),
                 H.view().block(first, head * d, length, d),
-                received != nullptr ? sums.row(tile) : std::span<double>());
+                received != nullptr ? sums.row(tile) : std::span<double>(), operators);
   });
   if (received != nullptr) {
     received->assign(static_cast<size_t>(tokens), 0.0F);

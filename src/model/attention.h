@@ -33,13 +33,15 @@ class Attention {
 // Windows of `length` tokens one after the other, causal in each.
 class WindowAttention final : public Attention {
  public:
-  WindowAttention(const ModelConfig& config, int64_t tokens, int64_t length);
+  WindowAttention(const ModelConfig& config, int64_t tokens, int64_t length,
+                  const Operators& operators = Operators::reference());
   std::span<const int64_t> positions() const override { return positions_; }
   Matrix<float> mix(ThreadPool& pool, int64_t block, const Heads& heads) override;
 
  private:
   const ModelConfig& config_;
   int64_t length_;
+  const Operators& operators_;
   std::vector<int64_t> positions_;
 };
 
@@ -48,7 +50,8 @@ class WindowAttention final : public Attention {
 // p_j = 1 / (heads (length - j)) sum over heads and i >= j of the probability A[i, j] (WaterSIC,
 // arXiv 2603.04956, section 4.3).
 Matrix<float> attend(ThreadPool& pool, const ModelConfig& config, int64_t length,
-                     const Heads& heads, std::vector<float>* received = nullptr);
+                     const Heads& heads, std::vector<float>* received = nullptr,
+                     const Operators& operators = Operators::reference());
 
 // Each row's heads in place: normalized where there is a norm, then rotated to the row's position.
 void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
@@ -57,7 +60,8 @@ void place_heads(ThreadPool& pool, const ModelConfig& config, const RopeTable& r
 // P := softmax(causal Q K^T / sqrt(d)) for the queries at positions [begin, begin + P.rows()) of a
 // sequence and the keys before and at the last of them, P.cols() = begin + P.rows(): one head.
 void attention_weights(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
-                       int64_t begin, MatrixView<float> P);
+                       int64_t begin, MatrixView<float> P,
+                       const Operators& operators = Operators::reference());
 constexpr int64_t kQueryTile = 128;  // queries of a head whose P is in memory at once
 
 // Where each token of a batch stands in its window.

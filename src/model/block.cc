@@ -84,7 +84,7 @@ Matrix<float> attention(ThreadPool& pool, const ModelConfig& config, const RopeT
   Matrix<float> H = attend(
       pool, config, length,
       project_heads(pool, config, rope, block, length, window_positions(A.rows(), length), A),
-      received);
+      received, *block.operators);
   check_finite(pool, block.block, "input of o", H);
   return H;
 }
@@ -145,7 +145,7 @@ void forward_block(ThreadPool& pool, const ModelConfig& config, const RopeTable&
 void forward_block(ThreadPool& pool, const ModelConfig& config, const RopeTable& rope,
                    const Block& block, int64_t length, MatrixView<float> X,
                    const CaptureFn& capture) {
-  WindowAttention attention(config, X.rows(), length);
+  WindowAttention attention(config, X.rows(), length, *block.operators);
   forward_block(pool, config, rope, block, length, attention, X, capture);
 }
 

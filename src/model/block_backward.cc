@@ -33,7 +33,7 @@ class BlockBackward {
     const auto positions = window_positions(X.rows(), length_);
     Matrix<float> raw_Q, raw_K;  // before the norms
     const Heads heads = project(A, positions, raw_Q, raw_K);
-    Matrix<float> H = attend(pool_, config_, length_, heads);
+    Matrix<float> H = attend(pool_, config_, length_, heads, nullptr, *weights_.operators);
     {
       Matrix<float> middle(X.rows(), X.cols());  // the stream between the halves
       for (int64_t i = 0; i < X.rows(); ++i)
@@ -43,7 +43,8 @@ class BlockBackward {
     }
     weight_gradient(kOutput, H, dX);
     H = Matrix<float>();
-    Heads d = attend_backward(pool_, config_, length_, heads, input_gradient(kOutput, dX));
+    Heads d = attend_backward(pool_, config_, length_, heads, input_gradient(kOutput, dX),
+                              *weights_.operators);
     place_heads_backward(pool_, config_, rope_, weights_.query_norm, positions, raw_Q, d.Q);
     place_heads_backward(pool_, config_, rope_, weights_.key_norm, positions, raw_K, d.K);
     weight_gradient(kValue, A, d.V);
@@ -70,8 +71,9 @@ class BlockBackward {
     raw_Q = linear(kQuery);
     raw_K = linear(kKey);
     Heads heads{.Q = raw_Q, .K = raw_K, .V = linear(kValue)};
-    place_heads(pool_, config_, rope_, weights_.query_norm, positions, heads.Q);
-    place_heads(pool_, config_, rope_, weights_.key_norm, positions, heads.K);
+    place_heads(pool_, config_, rope_, weights_.query_norm, positions, heads.Q,
+                *weights_.operators);
+    place_heads(pool_, config_, rope_, weights_.key_norm, positions, heads.K, *weights_.operators);
     return heads;
   }
 
@@ -83,7 +85,8 @@ class BlockBackward {
     layer(kUp).apply(pool_, length_, M, 0, up);
     {
       Matrix<float> G = gate;
-      gate_with(pool_, G, up);
+      by_rows(pool_, G.rows(),
+              [&](int64_t i) { weights_.operators->gate_with(G.row(i), up.row(i)); });
       weight_gradient(kDown, G, dX);
     }
     {

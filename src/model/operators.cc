@@ -68,6 +68,7 @@ void Operators::rms_norm(std::span<const float> x, std::span<const float> weight
                          std::span<float> y) const {
   watersic::rms_norm(x, weight, epsilon, y);
 }
+void Operators::softmax(std::span<float> x) const { watersic::softmax(x); }
 void Operators::gate_with(std::span<float> gate, std::span<const float> up) const {
   watersic::gate_with(gate, up);
 }

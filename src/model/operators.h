@@ -28,7 +28,7 @@ void gate_with(std::span<float> gate, std::span<const float> up);
 void gate_with(ThreadPool& pool, MatrixView<float> gate, MatrixView<const float> up);
 
 // The operators of rows behind one face, so that what runs a model may bring faster ones. These are
-// the reference, which calibration, training and evaluation are defined by.
+// the reference, which training and evaluation are defined by.
 class Operators {
  public:
   virtual ~Operators() = default;
@@ -36,6 +36,7 @@ class Operators {
 
   virtual void rms_norm(std::span<const float> x, std::span<const float> weight, double epsilon,
                         std::span<float> y) const;
+  virtual void softmax(std::span<float> x) const;
   virtual void gate_with(std::span<float> gate, std::span<const float> up) const;
   virtual void rotate(const RopeTable& rope, int64_t position, std::span<float> head) const;
 };

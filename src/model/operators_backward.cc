@@ -21,7 +21,7 @@ struct HeadGradient {
 // dS = P (dP - sum_j P dP), row by row; dQ = s dS K, dK = s dS^T Q. Adds to dK and dV.
 void attend_head_backward(ThreadPool& pool, MatrixView<const float> Q, MatrixView<const float> K,
                           MatrixView<const float> V, MatrixView<const float> dH,
-                          const HeadGradient& out) {
+                          const HeadGradient& out, const Operators& operators) {
   const int64_t length = Q.rows(), d = Q.cols();
   const float scale = 1.0F / std::sqrt(static_cast<float>(d));
   Matrix<float> weights(std::min(kQueryTile, length), length), gradient = weights;
@@ -31,7 +31,7 @@ void attend_head_backward(ThreadPool& pool, MatrixView<const float> Q, MatrixVie
     const auto dh = dH.block(begin, 0, rows, d);
     const MatrixView<float> P = weights.view().block(0, 0, rows, seen),
                             dS = gradient.view().block(0, 0, rows, seen);
-    attention_weights(pool, q, k, begin, P);
+    attention_weights(pool, q, k, begin, P, operators);
     gemm(pool, Op::kTranspose, Op::kNone, 1.0F, P, dh, 1.0F, out.dV.block(0, 0, seen, d));
     gemm(pool, Op::kNone, Op::kTranspose, 1.0F, dh, V.block(0, 0, seen, d), 0.0F, dS);
     for (int64_t i = 0; i < rows; ++i) {
@@ -102,7 +102,7 @@ void place_heads_backward(ThreadPool& pool, const ModelConfig& config, const Rop
 // A tile is a head of keys in a window, with all the heads of queries that share it, in their
 // order.
 Heads attend_backward(ThreadPool& pool, const ModelConfig& config, int64_t length,
-                      const Heads& heads, MatrixView<const float> dH) {
+                      const Heads& heads, MatrixView<const float> dH, const Operators& operators) {
   const int64_t tokens = heads.Q.rows(), d = config.head_dim;
   const int64_t group = config.heads / config.kv_heads;
   Heads out{.Q = Matrix<float>(tokens, heads.Q.cols()),
@@ -117,7 +117,8 @@ Heads attend_backward(ThreadPool& pool, const ModelConfig& config, int64_t lengt
                            dH.block(first, head * d, length, d),
                            {.dQ = out.Q.view().block(first, head * d, length, d),
                             .dK = out.K.view().block(first, kv * d, length, d),
-                            .dV = out.V.view().block(first, kv * d, length, d)});
+                            .dV = out.V.view().block(first, kv * d, length, d)},
+                           operators);
     }
   });
   return out;

@@ -32,6 +32,7 @@ void place_heads_backward(ThreadPool& pool, const ModelConfig& config, const Rop
 // H = attend(heads): the gradients dQ, dK, dV, given dH. The probabilities are computed again, by
 // tiles of queries.
 Heads attend_backward(ThreadPool& pool, const ModelConfig& config, int64_t length,
-                      const Heads& heads, MatrixView<const float> dH);
+                      const Heads& heads, MatrixView<const float> dH,
+                      const Operators& operators = Operators::reference());
 
 }  // namespace watersic

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "calibration/gather_sums.h"
 #include "calibration/token_batches.h"
+#include "engine/vector_operators.h"
 #include "linalg/blas.h"
 #include "model/block_backward.h"
 #include "model/forward.h"
@@ -89,7 +90,7 @@ class OutputGradients::Pass {
   void forward() {
     for (int64_t block = 0; block < config_.blocks; ++block) {
       places_.emplace_back();
-      const BlockWeights weights = load_block(pool_, config_, source_, block);
+      const BlockWeights weights = block_weights(block);
       for_each_round([&](size_t round) {
         places_.back().push_back(inputs_.put(X_[round].values()));
         forward_block(pool_, config_, rope_, weights, length_, X_[round]);
@@ -148,7 +149,7 @@ class OutputGradients::Pass {
   void backward(bool layers) {
     if (layers) out_.blocks_.resize(places_.size());
     for (int64_t block = config_.blocks - 1; block >= 0; --block) {
-      const BlockWeights weights = load_block(pool_, config_, source_, block);
+      const BlockWeights weights = block_weights(block);
       std::array<GradientSums, kLinears> sums;
       std::array<Matrix<float>, kLinears>
           gradients;  // of the batch at hand, where others want them
@@ -190,6 +191,11 @@ class OutputGradients::Pass {
   }
 
  private:
+  BlockWeights block_weights(int64_t block) const {
+    BlockWeights weights = load_block(pool_, config_, source_, block);
+    weights.operators = &vector_operators();
+    return weights;
+  }
   // `own`: for each round in which this rank has a batch. `of_rank`: after each round, for each
   // rank that had one, by all.
   void for_each_round(const std::function<void(size_t round)>& own,

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <vector>
 
+#include "engine/vector_operators.h"
 #include "model/forward.h"
 #include "watersic/error.h"
 
@@ -78,6 +79,7 @@ void Streams::release(Capture stage) {
 
 void Streams::begin_block(BlockWeights original) {
   original_ = std::move(original);
+  original_.operators = &vector_operators();
   if (two_) quantized_ = original_;
 }
 
