@@ -159,6 +159,31 @@ int64_t paneled_cholesky(ThreadPool& pool, MatrixView<T> A) {
   return -1;
 }
 
+// sum_ij S_ij (E^T E)_ij over the tiles on and below the diagonal; E^T E is never held whole.
+template <class T>
+double trace_by_tiles(ThreadPool& pool, MatrixView<const T> E, MatrixView<const double> S) {
+  const int64_t n = E.cols();
+  assert(S.rows() == n && S.cols() == n);
+  one_blas_thread();
+  const int64_t blocks = tile_count(n, kPanel);
+  std::vector<double> partial(static_cast<size_t>(blocks * (blocks + 1) / 2));
+  pool.parallel_for(static_cast<int64_t>(partial.size()), [&](int64_t tile) {
+    const auto [i, j] = lower_tile(tile);
+    const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
+    Matrix<T> gram(height, width);
+    gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(E.rows()), T{1},
+              E.data() + i, narrow(E.stride()), E.data() + j, narrow(E.stride()), T{0}, gram.data(),
+              narrow(width));
+    double sum = 0;
+    for (int64_t r = 0; r < height; ++r)
+      for (int64_t c = 0; c < width; ++c) sum += static_cast<double>(gram(r, c)) * S(i + r, j + c);
+    partial[static_cast<size_t>(tile)] = i == j ? sum : 2 * sum;
+  });
+  double trace = 0;
+  for (const double sum : partial) trace += sum;
+  return trace;
+}
+
 void eigen_decompose(const char* vectors, Matrix<double>& A, std::vector<double>& values) {
   assert(A.rows() == A.cols());
   one_blas_thread();
@@ -249,28 +274,11 @@ void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, Matri
 int64_t cholesky(ThreadPool& pool, MatrixView<double> A) { return paneled_cholesky(pool, A); }
 int64_t cholesky(ThreadPool& pool, MatrixView<float> A) { return paneled_cholesky(pool, A); }
 
-// sum_ij S_ij (E^T E)_ij over the tiles on and below the diagonal; E^T E is never held whole.
 double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<const double> S) {
-  const int64_t n = E.cols();
-  assert(S.rows() == n && S.cols() == n);
-  one_blas_thread();
-  const int64_t blocks = tile_count(n, kPanel);
-  std::vector<double> partial(static_cast<size_t>(blocks * (blocks + 1) / 2));
-  pool.parallel_for(static_cast<int64_t>(partial.size()), [&](int64_t tile) {
-    const auto [i, j] = lower_tile(tile);
-    const int64_t height = std::min(kPanel, n - i), width = std::min(kPanel, n - j);
-    Matrix<double> gram(height, width);
-    gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(E.rows()), 1.0,
-              E.data() + i, narrow(E.stride()), E.data() + j, narrow(E.stride()), 0.0, gram.data(),
-              narrow(width));
-    double sum = 0;
-    for (int64_t r = 0; r < height; ++r)
-      for (int64_t c = 0; c < width; ++c) sum += gram(r, c) * S(i + r, j + c);
-    partial[static_cast<size_t>(tile)] = i == j ? sum : 2 * sum;
-  });
-  double trace = 0;
-  for (const double sum : partial) trace += sum;
-  return trace;
+  return trace_by_tiles(pool, E, S);
+}
+double quadratic_trace(ThreadPool& pool, MatrixView<const float> E, MatrixView<const double> S) {
+  return trace_by_tiles(pool, E, S);
 }
 
 std::vector<double> symmetric_eigenvalues(Matrix<double> A) {

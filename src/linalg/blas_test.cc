@@ -121,6 +121,9 @@ TEST(Linalg, QuadraticTrace) {
   for (int64_t i = 0; i < E.rows(); ++i)
     for (int64_t j = 0; j < E.cols(); ++j) expected += product(i, j) * E(i, j);
   EXPECT_NEAR(quadratic_trace(pool, E, S) / expected, 1, 1e-13);
+  Matrix<float> narrow(40, 600);
+  std::ranges::transform(E.values(), narrow.data(), [](double x) { return static_cast<float>(x); });
+  EXPECT_NEAR(quadratic_trace(pool, narrow, S) / expected, 1, 1e-6);
 }
 
 TEST(Linalg, EigenvaluesOfAKnownSpectrum) {

@@ -74,18 +74,7 @@ double distortion(ThreadPool& pool, const LayerProblem& problem, MatrixView<cons
 
 // In float32: a sum of squares, of which nothing cancels.
 double signal(ThreadPool& pool, MatrixView<const float> W, MatrixView<const double> S) {
-  const Matrix<float> moment = narrow(pool, S);
-  double sum = 0;
-  for (int64_t begin = 0; begin < W.rows(); begin += kWideRows) {
-    const MatrixView<const float> rows =
-        W.block(begin, 0, std::min(kWideRows, W.rows() - begin), W.cols());
-    Matrix<float> WS(rows.rows(), rows.cols());
-    gemm(pool, Op::kNone, Op::kNone, 1.0F, rows, moment, 0.0F, WS);
-    for (int64_t k = 0; k < rows.rows(); ++k)
-      for (int64_t j = 0; j < rows.cols(); ++j)
-        sum += static_cast<double>(rows(k, j)) * static_cast<double>(WS(k, j));
-  }
-  return sum / static_cast<double>(std::max<int64_t>(1, W.size()));
+  return quadratic_trace(pool, W, S) / static_cast<double>(std::max<int64_t>(1, W.size()));
 }
 
 }  // namespace watersic

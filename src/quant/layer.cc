@@ -80,9 +80,8 @@ LayerQuantizer::LayerQuantizer(ThreadPool& pool, const LayerProblem& problem,
   // Without a factor yet: its diagonal at least, for the first step.
   diagonal_.assign(order_.size(), 1.0);
   if (uses_statistics(options.method)) {
-    const Matrix<double> L = form_target();
+    form_target();
     if (minds_outputs()) factor_metric();
-    use_factor(L, 0);
   }
   if (options.layout == Layout::kRunnable) sort_rows();
   const int64_t a = problem_.W.rows();

@@ -77,11 +77,11 @@ class LayerQuantizer {
   void factor_metric();
   void sort_rows();
   void choose_order();
-  Matrix<double> form_target();
+  void form_target();
   Matrix<double> damped_metric(double extra) const;
-  Matrix<double> in_loop_rows(std::span<const int64_t> rows, MatrixView<const float> M,
-                              MatrixView<const float> R) const;
-  std::vector<double> trusted_shares(const Matrix<double>& L, MatrixView<const float> drift) const;
+  Matrix<float> in_loop_rows(std::span<const int64_t> rows, MatrixView<const float> M,
+                             MatrixView<const float> R) const;
+  std::vector<float> trusted_shares(MatrixView<const float> drift) const;
   void factor(double extra);
   void use_factor(const Matrix<double>& L, double extra);
   // Of the target.
