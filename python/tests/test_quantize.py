@@ -36,6 +36,8 @@ def test_options_of_the_command_line(checkpoint, tmp_path):
     assert len(plan["layers"]) == 14 and {layer["bits"] for layer in plan["layers"]} == {2}
     sized = watersic.quantize(checkpoint, tmp_path / "no.wsic", size="700K", dry_run=True)
     assert sized["file_bytes"] == pytest.approx(700 * 1024, rel=0.1) and sized["peak_bytes"] > 0
+    with pytest.raises(watersic.Error, match="memory"):
+        watersic.quantize(checkpoint, tmp_path / "no.wsic", bits=2, memory="10M")
     assert not (tmp_path / "no.wsic").exists()
     text = tmp_path / "text.txt"
     text.write_text("It was the best of times, it was the worst of times. " * 40)

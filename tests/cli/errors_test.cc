@@ -236,6 +236,13 @@ TEST_F(BadInput, BitsBelowTheMinimum) {
   bad({"quantize", at("model"), "-o", at("out.wsic"), "-b", "nan", "-q"}, {"bits"});
 }
 
+TEST_F(BadInput, LessMemoryThanTheRunTakes) {
+  for (const char* extra : {"--dry-run", "-q"})
+    bad({"quantize", at("model"), "-o", at("out.wsic"), "-b", "3", "--samples", "2", "--memory",
+         "10M", extra},
+        {"memory", "0.01 GiB", "takes"});
+}
+
 TEST_F(BadInput, ContextsBeyondTheModels) {
   overwrite(at("text.txt"), text());
   bad({"eval", at("model"), "--text", at("text.txt"), "--context", "129", "-q"}, {"128", "129"});
