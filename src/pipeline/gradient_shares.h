@@ -54,8 +54,8 @@ struct Sharing {
   bool counted = false;  // the open matrices are among the weights of which `bits` is the average
 };
 
-// Tokens whose second moments tell shares: three for each input of the widest layer, 4,096 at least,
-// and none whose gradients were not taken. (Four times as many gave SmolLM2 the same KL.)
+// Tokens whose second moments tell shares: three for each input of the widest layer, 4,096 at
+// least, and none whose gradients were not taken. (Four times as many gave SmolLM2 the same KL.)
 int64_t sharing_tokens(const ModelConfig& config);
 
 // The layers' parts from the Cholesky factors of second moments (tokens weighted or not) and of the
