@@ -6,10 +6,12 @@
 #include <set>
 #include <string>
 
+#include "calibration/stage_moments.h"
 #include "checkpoint/open_checkpoint.h"
 #include "container/common_texts.h"
 #include "linalg/blas.h"
 #include "model/config.h"
+#include "pipeline/basis_choice.h"
 #include "pipeline/budget.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/gradient_shares.h"
@@ -32,7 +34,7 @@ double product_rate(ThreadPool& pool) {
   const Matrix<T> A(kSize, kSize), B(kSize, kSize);
   Matrix<T> C(kSize, kSize);
   double best = 0;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 12; ++i) {  // the first while threads wake up
     const auto start = std::chrono::steady_clock::now();
     gemm(pool, Op::kNone, Op::kNone, T{1}, A, B, T{0}, C);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -75,8 +77,7 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
     if (early) work.narrow += points * 2 * a * n * std::min(tokens, 8192.0);
     work.narrow += judged * 6 * a * n;
     if (a <= static_cast<double>(OutputGradients::kMostRows)) {
-      work.narrow += judged * a * a;
-      work.wide += ((gradient ? 1 : 0) + (metric ? 1 : 0)) * a * a * a;
+      work.narrow += judged * a * a + ((gradient ? 1 : 0) + (metric ? 1 : 0)) * a * a * a / 3;
     }
     work.narrow += 2 * a * n * shared;
     if (gradient && tokens > 0 && input != seen) {
@@ -84,20 +85,27 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
       work.wide += n * n * n / 3;
     }
     if (tokens > 0 && input != seen) {
-      double moments = two ? 4 : 1;
+      // S' (or S), S of some tokens for reports, and the drift: of inputs, or of outputs with what
+      // they would have been.
+      const double some =
+          std::min(tokens, static_cast<double>(StageMoments::kTokensOfS)) * (two ? 1 : 0);
+      const bool of_outputs = input == Capture::kO || input == Capture::kDown;
+      double moments = n * n * (tokens + some);
+      if (two)
+        moments += (of_outputs ? 4 * static_cast<double>(config.hidden) : 2 * n) * n * tokens;
       if (early && attended && *model.mixing) moments *= 2;
-      work.narrow += moments * n * n * tokens;
-      if (two && *model.residual && (input == Capture::kO || input == Capture::kDown))
-        work.narrow += 2 * static_cast<double>(config.hidden) * n * tokens;
+      work.narrow += moments;
       if (early) work.narrow += (two ? 4 : 2) * attention;
       seen = input;
     }
     if (layer.keep) continue;
-    // The loop over some rows and over all, the target, the rescalers, the distortion.
+    // The loop over all, once or twice, the target, the rescalers, the signal; the distortion and
+    // two factors.
     const double drafts = early ? points : 0;
-    work.narrow += (12 + drafts) * a * n * n;
-    work.wide += 12 * a * n * n + n * n * n + drafts * (8 * a * n * n + n * n * n);
-    if (metric && a <= static_cast<double>(OutputGradients::kMostRows)) work.wide += 2 * a * a * n;
+    work.narrow += (18 + 12 * drafts) * a * n * n;
+    work.wide += 2 * a * n * n + (1 + drafts) * n * n * n * 2 / 3;
+    if (metric && a <= static_cast<double>(OutputGradients::kMostRows))
+      work.narrow += 2 * a * a * n;
     work.weights += a * n;
   }
   return work;
@@ -108,15 +116,17 @@ Work embedding_work(const EmbeddingPlan& matrix) {
   const auto a = static_cast<double>(matrix.rows), n = static_cast<double>(matrix.cols);
   const double fitted = std::min(a, static_cast<double>(LayerQuantizer::kRescaledRows));
   return {
-      .narrow = 12 * a * n * n, .wide = (8 * fitted + 6 * a) * n * n + n * n * n, .weights = a * n};
+      .narrow = (7 * a + 8 * fitted) * n * n, .wide = 2 * a * n * n + n * n * n, .weights = a * n};
 }
 
-// A forward pass with the moments of three inputs, and the products that turn the weights each
-// time that they are read.
+// Two forward passes with the moments of the inputs where the basis is open, else one over more
+// tokens; and the products that turn the weights each time that they are read.
 void add_basis_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
-                    const ModelConfig& config, Basis basis, Work& work) {
+                    const ModelConfig& config, Basis basis, bool open, Work& work) {
   constexpr double kReadings = 4;
-  const auto tokens = static_cast<double>(std::min(plan.calibration_tokens, kAxesTokens));
+  const auto tokens =
+      static_cast<double>(open ? 2 * std::min(plan.calibration_tokens, kChoiceTokens)
+                               : std::min(plan.calibration_tokens, kAxesTokens));
   const auto n = static_cast<double>(config.hidden);
   for (const LayerPlan& layer : layers) {
     const auto weights = static_cast<double>(layer.weights());
@@ -131,7 +141,7 @@ void add_basis_work(const std::vector<LayerPlan>& layers, const QuantizePlan& pl
 QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
                                const QuantizeOptions& options) {
   // Of one core: coding in several passes and the trellis, everything that goes weight by weight.
-  constexpr double kWeightsPerSecond = 1e6;
+  constexpr double kWeightsPerSecond = 1.3e6;
   // Of the rate of a large product, what passes come to with attention, norms and sums.
   constexpr double kPassesRate = 0.7;
   const auto checkpoint = open_checkpoint(model_dir);
@@ -223,7 +233,8 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   double seconds = 0;
   for (const auto& block : layers) {
     Work work = block_work(block, plan, model, config);
-    if (basis != Basis::kNative) add_basis_work(block, plan, config, basis, work);
+    if (basis != Basis::kNative)
+      add_basis_work(block, plan, config, basis, !options.model.basis, work);
     seconds += work.narrow / narrow + work.wide / wide +
                work.weights / (kWeightsPerSecond * pool.threads());
   }
