@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "io/scratch_file.h"
