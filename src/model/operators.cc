@@ -55,10 +55,6 @@ void gate_with(std::span<float> gate, std::span<const float> up) {
   for (size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
 }
 
-void gate_with(ThreadPool& pool, MatrixView<float> gate, MatrixView<const float> up) {
-  by_rows(pool, gate.rows(), [&](int64_t i) { gate_with(gate.row(i), up.row(i)); });
-}
-
 const Operators& Operators::reference() {
   static const Operators kReference;
   return kReference;

@@ -25,7 +25,6 @@ void rms_norm(ThreadPool& pool, MatrixView<const float> X, std::span<const float
 void softmax(std::span<float> x);
 // gate := silu(gate) * up
 void gate_with(std::span<float> gate, std::span<const float> up);
-void gate_with(ThreadPool& pool, MatrixView<float> gate, MatrixView<const float> up);
 
 // The operators of rows behind one face, so that what runs a model may bring faster ones. These are
 // the reference, which training and evaluation are defined by.

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "linalg/blas.h"
 #include "pipeline/column_weights.h"
 #include "pipeline/plan.h"
 #include "pipeline/principal_axes.h"
@@ -35,35 +34,27 @@ Energies energies(MatrixView<const float> W) {
   return out;
 }
 
-// The inputs of a stage's layers in turned coordinates are x T. Empty where they are the same.
-Matrix<double> turn_of(Capture stage, const ModelConfig& config, const BlockWeights& block,
-                       const Rotation& rotation) {
-  Matrix<double> T;
+// The inputs of a stage's layers in turned coordinates are Q x. Empty where they are the same.
+Matrix<float> turn_of(Capture stage, const ModelConfig& config, const BlockWeights& block,
+                      const Rotation& rotation) {
+  Matrix<float> Q;
   if (stage == Capture::kO) {
     const int64_t d = config.head_dim, sharing = config.heads / config.kv_heads;
     const auto& axes = rotation.heads[static_cast<size_t>(block.block)];
-    T = Matrix<double>(config.query_size(), config.query_size());
+    Q = Matrix<float>(config.query_size(), config.query_size());
     for (int64_t head = 0; head < config.heads; ++head)
       for (int64_t i = 0; i < d; ++i)
         for (int64_t j = 0; j < d; ++j)
-          T(head * d + i, head * d + j) = axes[static_cast<size_t>(head / sharing)](i, j);
+          Q(head * d + j, head * d + i) = axes[static_cast<size_t>(head / sharing)](i, j);
   } else if (stage != Capture::kDown && !rotation.stream.empty()) {
     // The layers take over what the norm multiplies with.
     const auto& gain = stage == Capture::kQkv ? block.attention_norm : block.mlp_norm;
-    T = Matrix<double>(config.hidden, config.hidden);
-    for (int64_t i = 0; i < T.rows(); ++i)
-      if (const double g = gain[static_cast<size_t>(i)]; g != 0)
-        for (int64_t j = 0; j < T.cols(); ++j) T(i, j) = rotation.stream(i, j) / g;
+    Q = Matrix<float>(config.hidden, config.hidden);
+    for (int64_t i = 0; i < Q.cols(); ++i)
+      if (const float g = gain[static_cast<size_t>(i)]; g != 0)
+        for (int64_t j = 0; j < Q.rows(); ++j) Q(j, i) = rotation.stream(i, j) / g;
   }
-  return T;
-}
-
-// T^T S T
-Matrix<double> turned(ThreadPool& pool, const Matrix<double>& T, const Matrix<double>& S) {
-  Matrix<double> ST(S.rows(), T.cols()), out(T.cols(), T.cols());
-  gemm(pool, Op::kNone, Op::kNone, 1.0, S, T, 0.0, ST);
-  gemm(pool, Op::kTranspose, Op::kNone, 1.0, T, ST, 0.0, out);
-  return out;
+  return Q;
 }
 
 // What errors in the columns weigh, what is chance left out.
@@ -153,18 +144,18 @@ double basis_gain(const Context& context, const ModelConfig& config, const Weigh
     const BlockWeights turned_block = load_block(pool, other.config(), other.weights(), block);
     for (const Capture stage : kStages) {
       StageStatistics statistics = streams.statistics(stage, {});
-      const Matrix<double> T = turn_of(stage, config, streams.original(), basis.rotation);
+      const Matrix<float> Q = turn_of(stage, config, streams.original(), basis.rotation);
       std::vector<double> turned_pivots;
-      if (!T.empty()) {
+      if (!Q.empty()) {
         const Moments& plain = statistics.plain;
         StageStatistics there;
-        there.plain.S = turned(pool, T, plain.S);
+        there.plain.S = turned(pool, Q, plain.S);
         if (!plain.metric_contrast.empty())
-          there.plain.metric_contrast = turned(pool, T, plain.metric_contrast);
+          there.plain.metric_contrast = turned(pool, Q, plain.metric_contrast);
         turned_pivots = pivots_of(pool, std::move(there));
       }
       const std::vector<double> pivots = pivots_of(pool, std::move(statistics));
-      if (T.empty()) turned_pivots = pivots;
+      if (Q.empty()) turned_pivots = pivots;
       for (const LinearSite& site : linear_sites(config, block)) {
         if (site.input != stage) continue;
         gain += layer_cost(streams.original().linear[site.linear].weight, pivots, bits) -

@@ -20,7 +20,8 @@ namespace {
 constexpr double kAxisError = 0.05;
 constexpr double kBitsOfAnEntry = 3;  // as they come out
 
-// Q S Q^T
+}  // namespace
+
 Matrix<double> turned(ThreadPool& pool, const Matrix<float>& Q, const Matrix<double>& S) {
   Matrix<double> wide(Q.rows(), Q.cols()), left(Q.rows(), Q.cols()), out(Q.rows(), Q.rows());
   std::ranges::copy(Q.values(), wide.values().begin());
@@ -28,8 +29,6 @@ Matrix<double> turned(ThreadPool& pool, const Matrix<float>& Q, const Matrix<dou
   gemm(pool, Op::kNone, Op::kTranspose, 1.0, left, wide, 0.0, out);
   return out;
 }
-
-}  // namespace
 
 double axes_bits(const ModelConfig& config, Basis basis) {
   const auto n = static_cast<double>(config.hidden);

@@ -17,6 +17,9 @@ namespace watersic {
 // it needs calibration that there is not.
 Basis resolved_basis(const ModelConfig& config, const QuantizeOptions& options);
 
+// Q S Q^T: what a moment is where vectors are turned by Q.
+Matrix<double> turned(ThreadPool& pool, const Matrix<float>& Q, const Matrix<double>& S);
+
 // A guess at what the axes of a stream take of the file, which holds them only where one matrix is
 // embedding and head: bits.
 double axes_bits(const ModelConfig& config, Basis basis);
