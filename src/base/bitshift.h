@@ -15,14 +15,12 @@ namespace watersic {
 
 constexpr int64_t kBitshiftRows = 64;  // of a tile
 constexpr int kBitshiftQuarters = 4;   // rates are counted in quarters of a bit
-constexpr int kMostStageRate = 16;     // of a stage
-// What a stage leaves is coded by the next one (a Gaussian loses nothing by that), in units that
-// are so many times smaller.
-constexpr int kBitshiftStages = 3;
-constexpr int kStageRatio = 15;
-constexpr int32_t stage_unit(int stage) {
-  return stage == 0 ? kStageRatio * kStageRatio : stage == 1 ? kStageRatio : 1;
-}
+constexpr int kMostStageRate = 24;     // of a stage
+// What the first stage leaves is coded by the second (a Gaussian loses nothing by that), in units
+// that are so many times smaller.
+constexpr int kBitshiftStages = 2;
+constexpr int kStageRatio = 60;
+constexpr int32_t stage_unit(int stage) { return stage == 0 ? kStageRatio : 1; }
 constexpr int kMostLevel = kBitshiftStages * kMostStageRate;  // of a weight
 constexpr int kLeastMemory = 8, kMostMemory = 16;
 // Of the values of a stage: they are nearly Gaussian, in -510 .. 510.
@@ -121,7 +119,7 @@ struct BitshiftException {
 };
 
 // A matrix of integers as it is stored: what each column's stages say,
-//   Z = (c0 + kExceptionUnit e) kStageRatio^2 + c1 kStageRatio + c2.
+//   Z = (c0 + kExceptionUnit e) kStageRatio + c1.
 struct Bitshift {
   int memory = 0;  // bits of the state; 0: there is no such matrix
   BitshiftLayout layout;

@@ -23,7 +23,7 @@ inline constexpr int kMaxLanes = 64;
 inline constexpr int64_t kMaxTables = 1024;
 
 // A blob of another version is refused.
-inline constexpr uint32_t kTensorVersion = 2;
+inline constexpr int kTensorVersion = 2;
 
 // Bounds that keep a lying header from making the decoder allocate: a tile costs at least a word,
 // so a blob of n bytes decodes to at most n/4 * 2^20 integers.

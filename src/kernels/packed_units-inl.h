@@ -69,14 +69,6 @@ HWY_INLINE V16 OddColumns(V8 w) {
 
 // Sums of products of unsigned w with signed x in bytes. On most machines they are made of pairs in
 // 16 bits, of which only so many fit.
-#if HWY_TARGET == HWY_AVX3_DL
-using Sums = V32;
-HWY_INLINE Sums AddProducts(Sums sums, V8 w, V8 x) {
-  return Sums{_mm256_dpbusd_epi32(sums.raw, w.raw, x.raw)};
-}
-HWY_INLINE V32 Widened(Sums sums) { return sums; }
-HWY_INLINE int SafeQuads(const PackedBlock& block) { return block.quads; }
-#else
 using Sums = V16;
 HWY_INLINE Sums AddProducts(Sums sums, V8 w, V8 x) {
 #if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
@@ -99,7 +91,6 @@ HWY_INLINE V32 Widened(Sums sums) {
 HWY_INLINE int SafeQuads(const PackedBlock& block) {
   return INT16_MAX / (2 * block.limit() * ((1 << block.width) - 1));
 }
-#endif
 HWY_INLINE Sums ZeroSums() { return hn::BitCast(hn::DFromV<Sums>(), hn::Zero(D32())); }
 
 HWY_INLINE const float* Group(const PackedMatrix& M, int64_t tile, const PackedBlock& block) {

@@ -46,9 +46,7 @@ HWY_INLINE V32 Inputs(const uint8_t* q) {
 
 // sums + products of pairs in 16 bits, pair by pair.
 HWY_INLINE V32 AddPairs(V32 sums, V16 w, V16 x) {
-#if HWY_TARGET == HWY_AVX3_DL
-  return V32{_mm256_dpwssd_epi32(sums.raw, w.raw, x.raw)};
-#elif HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
+#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
   return hn::Add(sums, V32{_mm256_madd_epi16(w.raw, x.raw)});
 #elif HWY_ARCH_X86
   return hn::Add(sums, V32{_mm_madd_epi16(w.raw, x.raw)});

@@ -36,7 +36,8 @@ double stage_left(int level, size_t stage) {
 
 double bitshift_unit(const BitshiftPlan& plan, size_t i) {
   const double left = stage_left(std::max(plan.levels[i], 1), 0);
-  return plan.spread[i] / (std::sqrt(1 - left) * kCodeDeviation * stage_unit(0));
+  const double width = code_width(std::clamp(plan.levels[i], 0, kMostStageRate));
+  return width * plan.spread[i] / (std::sqrt(1 - left) * kCodeDeviation * stage_unit(0));
 }
 
 TestChannel::TestChannel(double water, std::span<const double> row_spread,

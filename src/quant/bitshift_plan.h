@@ -16,6 +16,10 @@
 
 namespace watersic {
 
+// By how much the code's values are wider than what they stand for: at a high rate a value far out
+// has few near it, and what is lost there counts most.
+constexpr double code_width(int rate) { return 1 + 0.007 * (rate > 2 ? rate - 2 : 0); }
+
 // What a column of spread 1 is left with at a level: the search's distortion on Gaussians.
 double level_distortion(int level);
 

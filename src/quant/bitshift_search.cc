@@ -26,9 +26,12 @@ namespace watersic {
 namespace {
 
 constexpr int kUnitBits = 12;  // u is counted in 2^-12 deviations
+// More would hold errors of values that lie far out to the same 16 bits, whatever the path.
+constexpr int kMostDoublings = 2;
 constexpr uint16_t kNever = std::numeric_limits<uint16_t>::max();
 
-// What a step of one row works on. Arrays of 2^memory, or of 2^(memory - bits).
+// What a step of one row works on. Arrays of 2^memory, or of 2^(memory - bits); those of costs have
+// room for a vector more.
 struct Step {
   size_t states = 0;
   int bits = 0;
@@ -37,7 +40,7 @@ struct Step {
   uint16_t least = 0;             // of `cost`
   const int16_t* code = nullptr;  // the states' values
   const uint16_t* cost = nullptr;
-  uint16_t* best = nullptr;  // scratch; with room for a vector more
+  uint16_t* best = nullptr;  // scratch
   uint8_t* from = nullptr;   // the best way into each t
   uint16_t* next = nullptr;
 };
@@ -102,13 +105,13 @@ void BestWays(const Step& s) {
   const size_t prefixes = s.states >> kBits;
   const V16 least = hn::Set(d, s.least);
   for (size_t t = 0; t < prefixes; t += kLanes) {
-    V16 best = hn::Load(d, s.cost + t), from = hn::Zero(d);
+    V16 best = hn::LoadU(d, s.cost + t), from = hn::Zero(d);
     for (size_t p = 1; p < (size_t{1} << kBits); ++p) {
-      const V16 less = hn::Min(hn::Load(d, s.cost + p * prefixes + t), best);
+      const V16 less = hn::Min(hn::LoadU(d, s.cost + p * prefixes + t), best);
       from = hn::IfThenElse(hn::Eq(less, best), from, hn::Set(d, static_cast<uint16_t>(p)));
       best = less;
     }
-    hn::Store(hn::Sub(best, least), d, s.best + t);
+    hn::StoreU(hn::Sub(best, least), d, s.best + t);
     hn::StoreU(hn::DemoteTo(d8, hn::BitCast(di, from)), d8, s.from + t);
   }
 }
@@ -163,12 +166,8 @@ uint16_t StepOf(const Step& s) {
       return AddErrors<kBits, 0>(s);
     case 1:
       return AddErrors<kBits, 1>(s);
-    case 2:
-      return AddErrors<kBits, 2>(s);
-    case 3:
-      return AddErrors<kBits, 3>(s);
     default:
-      return AddErrors<kBits, 4>(s);
+      return AddErrors<kBits, kMostDoublings>(s);
   }
 }
 
@@ -182,8 +181,12 @@ uint16_t VectorStep(const Step& s) {
       return StepOf<2>(s);
     case 3:
       return StepOf<3>(s);
-    default:
+    case 4:
       return StepOf<4>(s);
+    case 5:
+      return StepOf<5>(s);
+    default:
+      return StepOf<6>(s);
   }
 }
 #endif
@@ -235,9 +238,10 @@ int16_t rounded(float u) {
 
 struct BitshiftSearch::Scratch {
   explicit Scratch(size_t states)
-      : cost(hwy::AllocateAligned<uint16_t>(states)),
-        next(hwy::AllocateAligned<uint16_t>(states)),
-        best(hwy::AllocateAligned<uint16_t>(states + 32)) {}
+      : cost(hwy::AllocateAligned<uint16_t>(states + kRoom)),
+        next(hwy::AllocateAligned<uint16_t>(states + kRoom)),
+        best(hwy::AllocateAligned<uint16_t>(states + kRoom)) {}
+  static constexpr size_t kRoom = 32;
   hwy::AlignedFreeUniquePtr<uint16_t[]> cost, next, best;
   std::vector<uint8_t> from;
   std::vector<size_t> from_begin;  // of each row
@@ -281,7 +285,7 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
     least = HWY_DYNAMIC_DISPATCH(VectorStep)(
         Step{.states = states,
              .bits = row_bits(rate, in_tile(row)),
-             .doublings = std::min(std::max(0, rate - 2) / kBitshiftQuarters, 2),
+             .doublings = std::min(std::max(0, rate - 2) / kBitshiftQuarters, kMostDoublings),
              .u = rounded(u[row]),
              .least = least,
              .code = codes[row_phase(rate, in_tile(row))].get(),

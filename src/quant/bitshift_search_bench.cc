@@ -4,21 +4,24 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "base/rng.h"
+#include "quant/bitshift_plan.h"
 
 namespace watersic {
 namespace {
 
-// gap: bits above the limit, of one column of 4096 rows.
+// gap: bits above the limit, of one column of 16384 rows.
 void search(benchmark::State& state) {
   const auto memory = static_cast<int>(state.range(0)), rate = static_cast<int>(state.range(1));
-  const double bits = rate / 4.0, scale = std::sqrt(1 - std::exp2(-2 * bits));
+  const double bits = rate / 4.0, scale = code_width(rate) * std::sqrt(1 - std::exp2(-2 * bits));
   Rng rng(1);
-  std::vector<float> u(4096);
-  for (float& x : u) x = static_cast<float>(rng.normal() / scale);
+  constexpr double kReach = 3.8;  // what lies farther out is an exception
+  std::vector<float> u(16384);
+  for (float& x : u) x = static_cast<float>(std::clamp(rng.normal(), -kReach, kReach) / scale);
   const std::vector<int32_t> rates(u.size() / kBitshiftRows, rate);
   std::vector<uint16_t> windows(u.size());
   BitshiftSearch path(memory);
@@ -41,7 +44,7 @@ void search(benchmark::State& state) {
 }
 BENCHMARK(search)
     ->ArgNames({"memory", "rate"})
-    ->ArgsProduct({{10, 12, 14, 16}, {1, 4, 6, 8, 12, 16}})
+    ->ArgsProduct({{10, 12, 14, 16}, {1, 2, 4, 6, 8, 12, 16, 20, 24}})
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "base/rng.h"
+#include "quant/bitshift_plan.h"
 
 namespace watersic {
 namespace {
@@ -121,9 +123,9 @@ TEST(BitshiftSearch, IsNearTheLimit) {
   const std::vector<float> u = gaussian(rng, 4096);
   const auto gap = [&](int memory, int rate) {
     const std::vector<int32_t> rates(64, rate);
-    const double bits = rate / 4.0, scale = std::sqrt(1 - std::exp2(-2 * bits));
+    const double bits = rate / 4.0, scale = code_width(rate) * std::sqrt(1 - std::exp2(-2 * bits));
     std::vector<float> scaled = u;
-    for (float& x : scaled) x /= static_cast<float>(scale);
+    for (float& x : scaled) x = static_cast<float>(std::clamp(double{x}, -3.8, 3.8) / scale);
     const double error =
         squared_error(scaled, values_of(found(memory, scaled, rates), memory, rates));
     return bits + 0.5 * std::log2(scale * scale * error / static_cast<double>(u.size()));
@@ -131,7 +133,9 @@ TEST(BitshiftSearch, IsNearTheLimit) {
   EXPECT_LT(gap(12, 2), 0.06);
   EXPECT_LT(gap(12, 4), 0.10);
   EXPECT_LT(gap(12, 8), 0.13);
-  EXPECT_LT(gap(12, 16), 0.33);
+  EXPECT_LT(gap(12, 12), 0.16);
+  EXPECT_LT(gap(12, 16), 0.24);
+  EXPECT_LT(gap(12, 20), 0.28);
   EXPECT_LT(gap(10, 8), 0.20);
 }
 

@@ -233,10 +233,10 @@ Runnable runnable(Bits& in, i64 rows, i64 live) {
     i64 rate, stage, column;
   };
   vector<Stream> streams;
-  for (i64 s = 0; s < 3; ++s)
+  for (i64 s = 0; s < 2; ++s)
     for (i64 i = 0; i < live; ++i)
-      if (level[size_t(i)] - 16 * s + *std::max_element(offset.begin(), offset.end()) > 0)
-        streams.push_back({level[size_t(i)] - 16 * s, s, i});
+      if (level[size_t(i)] - 24 * s + *std::max_element(offset.begin(), offset.end()) > 0)
+        streams.push_back({level[size_t(i)] - 24 * s, s, i});
   std::stable_sort(streams.begin(), streams.end(),
                    [](const Stream& a, const Stream& b) { return a.rate > b.rate; });
   const auto byte = [&](i64 at) { return u64(in.words.at(size_t(at / 2)) >> at % 2 * 8 & 255); };
@@ -254,7 +254,7 @@ Runnable runnable(Bits& in, i64 rows, i64 live) {
         const i64 start = starts + 2 * (64 * t / segment * n + j);
         w = byte(start) + 256 * byte(start + 1);
       }
-      const i64 r = std::clamp<i64>(stream.rate + offset[size_t(t)], 0, 16);
+      const i64 r = std::clamp<i64>(stream.rate + offset[size_t(t)], 0, 24);
       for (i64 row = 0; row < 64; ++row) {
         for (i64 bit = row * r / 4; bit < (row + 1) * r / 4; ++bit)
           w = w >> 1 | (byte(at + bit / 8) >> bit % 8 & 1) << 15;
@@ -262,8 +262,7 @@ Runnable runnable(Bits& in, i64 rows, i64 live) {
         const u64 state = w >> (16 - L), p = r < 4 ? u64(row % 4) : 0;
         const u64 x = (state + p * 0x9E37) % 65536 * 0x83DCD12D % (u64(1) << 32);
         const i64 c = i64(x % 256 + x / 256 % 256 + x / 65536 % 256 + x / 16777216) - 510;
-        const i64 unit[] = {225, 15, 1};
-        out.codes[size_t((64 * t + row) * live + stream.column)] += unit[stream.stage] * c;
+        out.codes[size_t((64 * t + row) * live + stream.column)] += (stream.stage ? 1 : 60) * c;
       }
       at += 2 * r;
     }
@@ -271,14 +270,14 @@ Runnable runnable(Bits& in, i64 rows, i64 live) {
   require(at + 32 == 2 * i64(in.words.size()), "bytes are left over");
   i64 row = 0;
   for (size_t k = 0; k < e_row.size(); ++k)
-    out.codes.at(size_t((row += e_row[k]) * live + e_column[k])) += 14400 * e_value[k];
+    out.codes.at(size_t((row += e_row[k]) * live + e_column[k])) += 3840 * e_value[k];
   return out;
 }
 
 Matrix decode_tensor(const vector<uint16_t>& words) {
   Bits in{words, 0, words.size()};
   const u64 version = in.u(8);
-  require(version >= 1 && version <= 3, "unknown version of the coded tensor");
+  require((version >= 1 && version <= 2) || version == 4, "unknown version of the coded tensor");
   Matrix V;
   V.rows = i64(in.eg(8));
   V.cols = i64(in.eg(8));
@@ -307,7 +306,7 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
   if (V.rows == 0 || live == 0) return V;
 
   vector<i64> codes, order;
-  if (version == 3) {
+  if (version == 4) {
     Runnable r = runnable(in, V.rows, live);
     codes = r.codes;
     order = r.order;
