@@ -1,9 +1,8 @@
 // How it works. States are numbered by their bits with the oldest first, so that a row of k new
 // bits leads from state p 2^(L-k) + t, whatever p, to the states 2^k t + z. The best of the 2^k
 // ways into each t is found first, then the error of each state's value is added. Costs are 16
-// bits, counted from the least one and held to their range: a path so far behind never wins. In
-// these units a rate leaves an error of about 2^8, whatever the rate: errors are doubled (held to
-// 16 bits) once a bit before they are squared.
+// bits, counted from the least one and held to their range: a path so far behind never wins. Errors
+// are squared in units that are finer for higher rates, whose errors are smaller.
 #include "quant/bitshift_search.h"
 
 #include <algorithm>
@@ -25,9 +24,11 @@
 namespace watersic {
 namespace {
 
-constexpr int kUnitBits = 12;  // u is counted in 2^-12 deviations
-// More would hold errors of values that lie far out to the same 16 bits, whatever the path.
-constexpr int kMostDoublings = 2;
+// u is counted in 2^-12 deviations, or from a bit a row on in 2^-13, and held to the range of 16
+// bits. From 2.5 bits on errors are doubled before they are squared.
+constexpr bool is_fine(int rate) { return rate >= kBitshiftQuarters; }
+constexpr int unit_bits(bool fine) { return fine ? 13 : 12; }
+constexpr bool is_doubled(int rate) { return rate >= 10; }
 constexpr uint16_t kNever = std::numeric_limits<uint16_t>::max();
 
 // What a step of one row works on. Arrays of 2^memory, or of 2^(memory - bits); those of costs have
@@ -35,14 +36,42 @@ constexpr uint16_t kNever = std::numeric_limits<uint16_t>::max();
 struct Step {
   size_t states = 0;
   int bits = 0;
-  int doublings = 0;
+  bool doubled = false;
   int16_t u = 0;
   uint16_t least = 0;             // of `cost`
   const int16_t* code = nullptr;  // the states' values
   const uint16_t* cost = nullptr;
   uint16_t* best = nullptr;  // scratch
-  uint8_t* from = nullptr;   // the best way into each t
+  uint16_t* from = nullptr;  // the best way into each t: Ways
   uint16_t* next = nullptr;
+};
+
+// The best ways into all t of a row, as few bits as they need: a word has those of t, t + kStride,
+// t + 2 kStride, ... All of them together would not fit into a cache.
+class Ways {
+ public:
+  static constexpr size_t kStride = 32;
+
+  // Bits of each: 1, 2, 4 or 8.
+  static constexpr int width(int bits) { return bits < 3 ? bits : bits < 5 ? 4 : 8; }
+  static constexpr size_t in_word(int bits) { return static_cast<size_t>(16 / width(bits)); }
+  // Of a row with so many t, no new bits: none.
+  static size_t words(size_t prefixes, int bits) {
+    if (bits == 0) return 0;
+    const size_t block = kStride * in_word(bits);
+    return (prefixes + block - 1) / block * kStride;
+  }
+  static void put(size_t way, size_t t, int bits, uint16_t* words) {
+    const size_t block = kStride * in_word(bits);
+    words[t / block * kStride + t % kStride] |=
+        static_cast<uint16_t>(way << t % block / kStride * static_cast<size_t>(width(bits)));
+  }
+  static uint32_t at(const uint16_t* words, size_t t, int bits) {
+    const size_t block = kStride * in_word(bits);
+    const uint16_t word = words[t / block * kStride + t % kStride];
+    const auto shift = static_cast<int>(t % block / kStride) * width(bits);
+    return uint32_t{word} >> shift & ((1U << bits) - 1);
+  }
 };
 
 }  // namespace
@@ -56,17 +85,16 @@ namespace {
 
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
-uint16_t Square(int16_t u, int16_t code, int doublings) {
-  int32_t d = int32_t{u} - code;
-  for (int i = 0; i <= doublings; ++i) {
-    d = std::clamp<int32_t>(d, INT16_MIN, INT16_MAX);
-    if (i < doublings) d += d;
-  }
+uint16_t Square(int16_t u, int16_t code, bool doubled) {
+  const auto held = [](int32_t d) { return std::clamp<int32_t>(d, INT16_MIN, INT16_MAX); };
+  int32_t d = held(int32_t{u} - code);
+  if (doubled) d = held(2 * d);
   return static_cast<uint16_t>(d * d >> 16);
 }
 
 uint16_t VectorStep(const Step& s) {
   const size_t prefixes = s.states >> s.bits, ways = size_t{1} << s.bits;
+  std::fill_n(s.from, Ways::words(prefixes, s.bits), uint16_t{0});
   for (size_t t = 0; t < prefixes; ++t) {
     uint16_t best = s.cost[t];
     size_t from = 0;
@@ -77,11 +105,11 @@ uint16_t VectorStep(const Step& s) {
       }
     }
     s.best[t] = static_cast<uint16_t>(best - s.least);
-    s.from[t] = static_cast<uint8_t>(from);
+    if (s.bits > 0) Ways::put(from, t, s.bits, s.from);
   }
   uint16_t least = kNever;
   for (size_t i = 0; i < s.states; ++i) {
-    const uint32_t cost = uint32_t{s.best[i >> s.bits]} + Square(s.u, s.code[i], s.doublings);
+    const uint32_t cost = uint32_t{s.best[i >> s.bits]} + Square(s.u, s.code[i], s.doubled);
     s.next[i] = static_cast<uint16_t>(std::min<uint32_t>(cost, kNever));
     least = std::min(least, s.next[i]);
   }
@@ -91,28 +119,46 @@ uint16_t VectorStep(const Step& s) {
 #else
 namespace hn = hwy::HWY_NAMESPACE;
 
-using D16 = hn::CappedTag<uint16_t, 16>;
+using D16 = hn::CappedTag<uint16_t, 32>;
 using DI16 = hn::RebindToSigned<D16>;
 using V16 = hn::Vec<D16>;
-constexpr size_t kLanes = HWY_MAX_BYTES < 32 ? HWY_MAX_BYTES / 2 : 16;
-static_assert(kLanes == 8 || kLanes == 16);
+constexpr size_t kLanes = HWY_MAX_BYTES / 2;
+static_assert(kLanes == 8 || kLanes == 16 || kLanes == 32);
+
+// The best way into each of some t; writes what it costs.
+template <int kBits>
+HWY_INLINE V16 BestWay(const Step& s, size_t prefixes, size_t t, V16 least) {
+  const D16 d;
+  V16 best = hn::LoadU(d, s.cost + t), from = hn::Zero(d);
+  for (size_t p = 1; p < (size_t{1} << kBits); ++p) {
+    const V16 less = hn::Min(hn::LoadU(d, s.cost + p * prefixes + t), best);
+    from = hn::IfThenElse(hn::Eq(less, best), from, hn::Set(d, static_cast<uint16_t>(p)));
+    best = less;
+  }
+  hn::StoreU(hn::Sub(best, least), d, s.best + t);
+  return from;
+}
 
 template <int kBits>
 void BestWays(const Step& s) {
   const D16 d;
-  const hn::Rebind<uint8_t, D16> d8;
-  const DI16 di;
   const size_t prefixes = s.states >> kBits;
   const V16 least = hn::Set(d, s.least);
-  for (size_t t = 0; t < prefixes; t += kLanes) {
-    V16 best = hn::LoadU(d, s.cost + t), from = hn::Zero(d);
-    for (size_t p = 1; p < (size_t{1} << kBits); ++p) {
-      const V16 less = hn::Min(hn::LoadU(d, s.cost + p * prefixes + t), best);
-      from = hn::IfThenElse(hn::Eq(less, best), from, hn::Set(d, static_cast<uint16_t>(p)));
-      best = less;
+  if constexpr (kBits == 0) {
+    for (size_t t = 0; t < prefixes; t += kLanes) BestWay<0>(s, prefixes, t, least);
+  } else {
+    constexpr size_t kBlock = Ways::kStride * Ways::in_word(kBits);
+    uint16_t* words = s.from;
+    for (size_t block = 0; block < prefixes; block += kBlock, words += Ways::kStride) {
+      for (size_t lane = 0; lane < Ways::kStride; lane += kLanes) {
+        V16 word = hn::Zero(d);
+        const size_t end = std::min(block + kBlock, prefixes);
+        int shift = 0;
+        for (size_t t = block + lane; t < end; t += Ways::kStride, shift += Ways::width(kBits))
+          word = hn::Or(word, hn::ShiftLeftSame(BestWay<kBits>(s, prefixes, t, least), shift));
+        hn::StoreU(word, d, words + lane);
+      }
     }
-    hn::StoreU(hn::Sub(best, least), d, s.best + t);
-    hn::StoreU(hn::DemoteTo(d8, hn::BitCast(di, from)), d8, s.from + t);
   }
 }
 
@@ -122,11 +168,15 @@ HWY_INLINE V16 Spread(const uint16_t* best) {
   const D16 d;
   if constexpr (kBits == 0) {
     return hn::Load(d, best);
+  } else if constexpr (kLanes >> kBits > 8) {
+    const hn::Repartition<uint32_t, D16> d32;
+    const auto wide = hn::PromoteTo(d32, hn::LoadU(hn::Rebind<uint16_t, decltype(d32)>(), best));
+    return hn::BitCast(d, hn::Or(wide, hn::ShiftLeft<16>(wide)));
   } else {
     const hn::Repartition<uint8_t, D16> d8;
-    alignas(32) static constexpr auto kIndex = [] {
-      std::array<uint8_t, 32> index{};
-      for (size_t i = 0; i < 16; ++i) {
+    alignas(64) static constexpr auto kIndex = [] {
+      std::array<uint8_t, 2 * kLanes> index{};
+      for (size_t i = 0; i < kLanes; ++i) {
         const size_t at = i >> kBits;
         index[2 * i] = static_cast<uint8_t>(2 * at);
         index[2 * i + 1] = static_cast<uint8_t>(2 * at + 1);
@@ -139,7 +189,7 @@ HWY_INLINE V16 Spread(const uint16_t* best) {
   }
 }
 
-template <int kBits, int kDoublings>
+template <int kBits, bool kDoubled>
 uint16_t AddErrors(const Step& s) {
   const D16 d;
   const DI16 di;
@@ -147,13 +197,13 @@ uint16_t AddErrors(const Step& s) {
   V16 least = hn::Set(d, kNever);
   for (size_t i = 0; i < s.states; i += kLanes) {
     auto e = hn::SaturatedSub(u, hn::Load(di, s.code + i));
-    for (int n = 0; n < kDoublings; ++n) e = hn::SaturatedAdd(e, e);
+    if constexpr (kDoubled) e = hn::SaturatedAdd(e, e);
     const V16 square = hn::BitCast(d, hn::MulHigh(e, e));
     const V16 cost = hn::SaturatedAdd(Spread<kBits>(s.best + (i >> kBits)), square);
     hn::Store(cost, d, s.next + i);
     least = hn::Min(least, cost);
   }
-  alignas(32) std::array<uint16_t, kLanes> lanes;
+  alignas(64) std::array<uint16_t, kLanes> lanes;
   hn::Store(least, d, lanes.data());
   return *std::ranges::min_element(lanes);
 }
@@ -161,14 +211,7 @@ uint16_t AddErrors(const Step& s) {
 template <int kBits>
 uint16_t StepOf(const Step& s) {
   BestWays<kBits>(s);
-  switch (s.doublings) {
-    case 0:
-      return AddErrors<kBits, 0>(s);
-    case 1:
-      return AddErrors<kBits, 1>(s);
-    default:
-      return AddErrors<kBits, kMostDoublings>(s);
-  }
+  return s.doubled ? AddErrors<kBits, true>(s) : AddErrors<kBits, false>(s);
 }
 
 uint16_t VectorStep(const Step& s) {
@@ -208,30 +251,38 @@ uint32_t reversed(uint32_t value, int bits) {
   return out;
 }
 
-using Codes = std::array<hwy::AlignedFreeUniquePtr<int16_t[]>, kBitshiftQuarters>;
+// The values of all states in their order here: those of each phase, and the first's in the finer
+// unit.
+struct Codes {
+  std::array<hwy::AlignedFreeUniquePtr<int16_t[]>, kBitshiftQuarters> of_phase;
+  hwy::AlignedFreeUniquePtr<int16_t[]> fine;
+};
 
-// The values of all states in their order here, of each phase.
+int16_t rounded(double u, bool fine) {
+  constexpr double kMost = std::numeric_limits<int16_t>::max();
+  return static_cast<int16_t>(
+      std::lround(std::clamp(std::ldexp(u, unit_bits(fine)), -kMost, kMost)));
+}
+
 const Codes& codes_of(int memory) {
   static std::array<std::once_flag, kMostMemory + 1> once;
   static std::array<Codes, kMostMemory + 1> codes;
   const auto m = static_cast<size_t>(memory);
   std::call_once(once[m], [&] {
     const size_t states = size_t{1} << memory;
-    for (size_t phase = 0; phase < codes[m].size(); ++phase) {
-      codes[m][phase] = hwy::AllocateAligned<int16_t>(states);
+    const auto values = [&](uint32_t phase, bool fine) {
+      auto out = hwy::AllocateAligned<int16_t>(states);
       for (size_t i = 0; i < states; ++i) {
-        const int32_t value =
-            code_value(reversed(static_cast<uint32_t>(i), memory), static_cast<uint32_t>(phase));
-        codes[m][phase][i] =
-            static_cast<int16_t>(std::lround(std::ldexp(value / kCodeDeviation, kUnitBits)));
+        const uint32_t state = reversed(static_cast<uint32_t>(i), memory);
+        out[i] = rounded(code_value(state, phase) / kCodeDeviation, fine);
       }
-    }
+      return out;
+    };
+    for (uint32_t phase = 0; phase < kBitshiftQuarters; ++phase)
+      codes[m].of_phase[phase] = values(phase, false);
+    codes[m].fine = values(0, true);
   });
   return codes[m];
-}
-
-int16_t rounded(float u) {
-  return static_cast<int16_t>(std::lround(std::ldexp(std::clamp(u, -7.9F, 7.9F), kUnitBits)));
 }
 
 }  // namespace
@@ -241,9 +292,9 @@ struct BitshiftSearch::Scratch {
       : cost(hwy::AllocateAligned<uint16_t>(states + kRoom)),
         next(hwy::AllocateAligned<uint16_t>(states + kRoom)),
         best(hwy::AllocateAligned<uint16_t>(states + kRoom)) {}
-  static constexpr size_t kRoom = 32;
+  static constexpr size_t kRoom = 64;
   hwy::AlignedFreeUniquePtr<uint16_t[]> cost, next, best;
-  std::vector<uint8_t> from;
+  std::vector<uint16_t> from;
   std::vector<size_t> from_begin;  // of each row
 };
 
@@ -272,9 +323,9 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
   from_begin.assign(1, 0);
   for (size_t row = 0; row < u.size(); ++row) {
     const int bits = row_bits(rate_of(row), in_tile(row));
-    from_begin.push_back(from_begin.back() + (bits > 0 ? states >> bits : 0));
+    from_begin.push_back(from_begin.back() + Ways::words(states >> bits, bits));
   }
-  from.resize(std::max(from.size(), from_begin.back() + states));
+  from.resize(std::max(from.size(), from_begin.back()));
   std::fill_n(cost.get(), states, start == kFree ? uint16_t{0} : kNever);
   const int drop = 16 - memory;
   if (start != kFree) cost[reversed(static_cast<uint32_t>(start) >> drop, memory)] = 0;
@@ -282,17 +333,17 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
   for (size_t row = 0; row < u.size(); ++row) {
     const int rate = rate_of(row);
     if (rate == 0) continue;
-    least = HWY_DYNAMIC_DISPATCH(VectorStep)(
-        Step{.states = states,
-             .bits = row_bits(rate, in_tile(row)),
-             .doublings = std::min(std::max(0, rate - 2) / kBitshiftQuarters, kMostDoublings),
-             .u = rounded(u[row]),
-             .least = least,
-             .code = codes[row_phase(rate, in_tile(row))].get(),
-             .cost = cost.get(),
-             .best = best.get(),
-             .from = from.data() + from_begin[row],
-             .next = next.get()});
+    least = HWY_DYNAMIC_DISPATCH(VectorStep)(Step{
+        .states = states,
+        .bits = row_bits(rate, in_tile(row)),
+        .doubled = is_doubled(rate),
+        .u = rounded(u[row], is_fine(rate)),
+        .least = least,
+        .code = (is_fine(rate) ? codes.fine : codes.of_phase[row_phase(rate, in_tile(row))]).get(),
+        .cost = cost.get(),
+        .best = best.get(),
+        .from = from.data() + from_begin[row],
+        .next = next.get()});
     std::swap(cost, next);
   }
   auto state =
@@ -302,7 +353,7 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
     const int rate = rate_of(row), bits = row_bits(rate, in_tile(row));
     if (bits == 0) continue;
     const uint32_t t = state >> bits;
-    state = from[from_begin[row] + t] << (memory - bits) | t;
+    state = Ways::at(from.data() + from_begin[row], t, bits) << (memory - bits) | t;
   }
   // With a shorter memory a window has bits older than it, which nothing depends on.
   auto window = start == kFree ? reversed(state, memory) << drop : static_cast<uint32_t>(start);
