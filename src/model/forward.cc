@@ -66,6 +66,20 @@ Matrix<float> OutputHead::backward(ThreadPool& pool, MatrixView<const float> X,
   return dX;
 }
 
+Matrix<float> OutputHead::backward(ThreadPool& pool, MatrixView<const float> X,
+                                   std::span<const int32_t> to, std::span<const int32_t> from,
+                                   float scale) const {
+  Matrix<float> dX(X.rows(), X.cols());
+  by_rows(pool, X.rows(), [&](int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    const auto more = head_.row(to[at]), less = head_.row(from[at]);
+    for (int64_t j = 0; j < X.cols(); ++j)
+      dX(i, j) = scale * (more[static_cast<size_t>(j)] - less[static_cast<size_t>(j)]);
+  });
+  rms_norm_backward(pool, X, norm_, epsilon_, dX);
+  return dX;
+}
+
 Matrix<float> LoadedModel::embed(ThreadPool& /*pool*/, std::span<const int32_t> ids) const {
   return watersic::embed(config_, source_, ids);
 }

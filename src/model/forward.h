@@ -40,6 +40,9 @@ class OutputHead {
   // The gradient of a loss with respect to X, given that with respect to X's logits.
   Matrix<float> backward(ThreadPool& pool, MatrixView<const float> X,
                          MatrixView<const float> dlogits) const;
+  // The same of row i's logit of token to[i], less that of from[i], times `scale`.
+  Matrix<float> backward(ThreadPool& pool, MatrixView<const float> X, std::span<const int32_t> to,
+                         std::span<const int32_t> from, float scale) const;
 
  private:
   double epsilon_;

@@ -40,16 +40,6 @@ double kl_row(float scale, std::span<float> r, std::span<float> l) {
   return kl;
 }
 
-double nll_row(float scale, int32_t target, std::span<float> l) {
-  const auto at = static_cast<size_t>(target);
-  const auto logit = static_cast<double>(l[at]);
-  const Exponentials q = exponentiate(l);
-  const auto to_q = static_cast<float>(1 / q.sum) * scale;
-  for (float& v : l) v *= to_q;
-  l[at] -= scale;
-  return q.log_sum() - logit;
-}
-
 // The sum of body(i) over the rows, in their order.
 double sum_of_rows(ThreadPool& pool, int64_t rows, const std::function<double(int64_t)>& body) {
   std::vector<double> each(static_cast<size_t>(rows));
@@ -66,14 +56,6 @@ double kl_loss(ThreadPool& pool, float scale, MatrixView<float> reference,
   assert(reference.rows() == logits.rows() && reference.cols() == logits.cols());
   return sum_of_rows(pool, logits.rows(),
                      [&](int64_t i) { return kl_row(scale, reference.row(i), logits.row(i)); });
-}
-
-double nll_loss(ThreadPool& pool, float scale, std::span<const int32_t> targets,
-                MatrixView<float> logits) {
-  assert(static_cast<int64_t>(targets.size()) == logits.rows());
-  return sum_of_rows(pool, logits.rows(), [&](int64_t i) {
-    return nll_row(scale, targets[static_cast<size_t>(i)], logits.row(i));
-  });
 }
 
 double model_backward(ThreadPool& pool, const ModelConfig& config, const WeightSource& source,

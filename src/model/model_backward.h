@@ -31,16 +31,9 @@ double model_backward(ThreadPool& pool, const ModelConfig& config, const WeightS
                       const OutputHead& head, std::span<const std::vector<int32_t>> windows,
                       const LossFn& loss, const ModelGradientFn& gradient);
 
-// Two losses. Both give the sum over the rows, in nats, and leave the gradient of that sum times
-// `scale` in `logits`. Exponentials in float32, sums in float64.
-//
-// KL(softmax(reference) || softmax(logits)); `reference` is spoilt.
+// KL(softmax(reference) || softmax(logits)), summed over the rows, in nats; leaves the gradient of
+// that times `scale` in `logits`; `reference` is spoilt. Exponentials in float32, sums in float64.
 double kl_loss(ThreadPool& pool, float scale, MatrixView<float> reference,
                MatrixView<float> logits);
-// -log softmax(logits)[target]. Where the targets were drawn from the model itself, the mean over
-// windows of <dW, E>^2 estimates the Fisher form of E: half of it is the KL, summed over a window,
-// of changing W by E.
-double nll_loss(ThreadPool& pool, float scale, std::span<const int32_t> targets,
-                MatrixView<float> logits);
 
 }  // namespace watersic

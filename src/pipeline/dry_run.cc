@@ -245,8 +245,13 @@ QuantizePlan plan_quantization(const std::filesystem::path& model_dir,
   }
   plan.seconds = seconds;
 
-  plan.peak_bytes = plan_memory(config, layers, embeddings, calibrated ? calibration.samples : 0,
-                                plan.sequence_length, *model.drift, options.memory)
+  plan.peak_bytes = plan_memory(config, layers, embeddings,
+                                {.windows = calibrated ? calibration.samples : 0,
+                                 .length = plan.sequence_length,
+                                 .two = *model.drift,
+                                 .gradients = takes_gradients(model),
+                                 .metrics = *model.output_metric},
+                                options.memory)
                         .peak_bytes;
   return plan;
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "calibration/token_batches.h"
+#include "model/model_backward.h"
+#include "pipeline/output_gradients.h"
 #include "quant/layer.h"
 #include "watersic/error.h"
 
@@ -17,6 +19,8 @@ constexpr int64_t kLayer = 28;
 // Bytes for each pair of inputs: S, the factor in float64 and in float32; with two models S' and,
 // but for o and down, the drift and its contrast.
 constexpr int64_t kMoments = 20, kSecond = 8, kDrift = 8;
+// Bytes for each pair of outputs: their metric, its factor, what a group makes good.
+constexpr int64_t kMetric = 16;
 constexpr int64_t kProgram = int64_t{150} << 20;
 
 struct Peak {
@@ -26,17 +30,19 @@ struct Peak {
 
 // What stands beside the layers of a block as each is quantized: its weights as long as they are
 // needed, and the moments.
-Peak block_peak(const std::vector<LayerPlan>& layers, int64_t models) {
+Peak block_peak(const std::vector<LayerPlan>& layers, const Passes& passes) {
+  const int64_t models = passes.two ? 2 : 1;
   Peak peak;
   for (const LayerPlan& layer : layers) {
     const Capture input = layer.site.input;
-    const bool of_outputs = input == Capture::kO || input == Capture::kDown, two = models > 1;
-    const int64_t n = layer.site.cols, weights = layer.weights();
+    const bool of_outputs = input == Capture::kO || input == Capture::kDown;
+    const int64_t n = layer.site.cols, a = layer.site.rows, weights = layer.weights();
     int64_t held = 0;
     for (const LayerPlan& other : layers)
       if (other.site.input >= input) held += other.weights();
     int64_t bytes = models * held * 4 + kLayer * weights + kMoments * n * n;
-    if (two) bytes += kSecond * n * n + (of_outputs ? 8 * weights : kDrift * n * n);
+    if (passes.two) bytes += kSecond * n * n + (of_outputs ? 8 * weights : kDrift * n * n);
+    if (passes.metrics && a <= OutputGradients::kMostRows) bytes += kMetric * a * a;
     if (bytes > peak.bytes) peak = {bytes, layer.site.name};
   }
   return peak;
@@ -50,6 +56,23 @@ int64_t embedding_bytes(const EmbeddingPlan& matrix, bool two) {
   return matrix.weights() * (weight + 2) + slab * 12 + 6 * matrix.cols * matrix.cols * 8;
 }
 
+// Of the passes for the gradients the head's or a block's, whichever is more.
+int64_t gradient_bytes(const ModelConfig& config, const std::vector<LayerPlan>& block,
+                       const Passes& passes) {
+  // In float32, beside the mapped one; some tokens' probabilities.
+  const int64_t head = config.vocabulary * (6 * config.hidden + 4 * kLossRows);
+  if (!passes.gradients) return head;
+  // The weights, two halves of each metric, what tokens of a batch leave behind.
+  const int64_t tokens = batch_windows(passes.length) * passes.length;
+  int64_t bytes = 4 * tokens * (4 * config.intermediate + 10 * config.hidden);
+  for (const LayerPlan& layer : block) {
+    const int64_t a = layer.site.rows;
+    bytes += 4 * layer.weights();
+    if (a <= OutputGradients::kMostRows) bytes += 8 * a * a;
+  }
+  return std::max(head, bytes);
+}
+
 std::string gib(int64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1024.0 * 1024.0 * 1024.0));
 }
@@ -57,26 +80,29 @@ std::string gib(int64_t bytes) {
 }  // namespace
 
 MemoryPlan plan_memory(const ModelConfig& config, const std::vector<std::vector<LayerPlan>>& layers,
-                       const std::vector<EmbeddingPlan>& embeddings, int64_t windows,
-                       int64_t length, bool two, int64_t most, int ranks) {
-  const int64_t models = two ? 2 : 1;
+                       const std::vector<EmbeddingPlan>& embeddings, const Passes& passes,
+                       int64_t most) {
+  const int64_t windows = passes.windows, length = passes.length, models = passes.two ? 2 : 1;
   Peak peak;
   for (const auto& block : layers)
-    if (Peak found = block_peak(block, models); found.bytes > peak.bytes) peak = std::move(found);
+    if (Peak found = block_peak(block, passes); found.bytes > peak.bytes) peak = std::move(found);
   peak.bytes += 2 * config.vocabulary * config.hidden;
   for (const EmbeddingPlan& matrix : embeddings)
-    if (const int64_t bytes = embedding_bytes(matrix, two); bytes > peak.bytes)
+    if (const int64_t bytes = embedding_bytes(matrix, passes.two); bytes > peak.bytes)
       peak = {bytes, matrix.name};
+  if (length > 0 && (passes.gradients || !embeddings.empty()))
+    if (const int64_t bytes = gradient_bytes(config, layers.front(), passes); bytes > peak.bytes)
+      peak = {bytes, "gradients"};
   const auto streams = [&](int64_t of) { return models * of * length * config.hidden * 4; };
-  const int64_t batch = length > 0 ? batch_windows(length) : 1, round = batch * ranks;
+  const int64_t batch = length > 0 ? batch_windows(length) : 1, round = batch * passes.ranks;
   const int64_t own = std::min(windows, (windows + round - 1) / round * batch);
   MemoryPlan out{.peak_bytes = peak.bytes + kProgram + streams(own), .at = peak.at};
   if (most == 0 || out.peak_bytes <= most) return out;
   out.streams_in_file = true;
   out.peak_bytes = peak.bytes + kProgram + streams(std::min(own, batch));
   if (out.peak_bytes > most)
-    throw Error(fmt::format("memory: {} may be taken, and {} takes {}", gib(most), out.at,
-                            gib(out.peak_bytes)));
+    throw Error(fmt::format("memory: {} may be taken, and {} {} {}", gib(most), out.at,
+                            out.at == "gradients" ? "take" : "takes", gib(out.peak_bytes)));
   return out;
 }
 

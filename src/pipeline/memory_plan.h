@@ -14,15 +14,23 @@ namespace watersic {
 
 struct MemoryPlan {
   int64_t peak_bytes = 0;        // resident, the mapped embedding included
-  std::string at;                // the matrix at which it is
+  std::string at;                // the matrix at which it is, or "gradients"
   bool streams_in_file = false;  // the streams go into the temporary file
 };
 
-// Of each of so many ranks. `windows` of `length` tokens. `two`: whether the quantized model's
-// stream is followed as well. `most`: bytes; 0 for as many as it takes. Throws Error where that is
-// less than the run needs.
+// What a run goes through the model with.
+struct Passes {
+  int64_t windows = 0, length = 0;  // of tokens
+  bool two = true;                  // whether the quantized model's stream is followed as well
+  bool gradients = true;            // whether blocks' gradients are taken
+  bool metrics = true;              // and quantizing minds the outputs' metric
+  int ranks = 1;
+};
+
+// Of each rank. `most`: bytes; 0 for as many as it takes. Throws Error where that is less than the
+// run needs.
 MemoryPlan plan_memory(const ModelConfig& config, const std::vector<std::vector<LayerPlan>>& layers,
-                       const std::vector<EmbeddingPlan>& embeddings, int64_t windows,
-                       int64_t length, bool two, int64_t most, int ranks = 1);
+                       const std::vector<EmbeddingPlan>& embeddings, const Passes& passes,
+                       int64_t most);
 
 }  // namespace watersic

@@ -20,7 +20,9 @@ class MemoryPlanTest : public testing::Test {
     layers_ = plan_layers(config_, options_);
   }
   MemoryPlan plan(int64_t windows, bool two = true, int64_t most = 0, int ranks = 1) const {
-    return plan_memory(config_, layers_, {}, windows, 1024, two, most, ranks);
+    return plan_memory(
+        config_, layers_, {},
+        {.windows = windows, .length = 1024, .two = two, .gradients = false, .ranks = ranks}, most);
   }
 
   ModelConfig config_;
@@ -51,6 +53,18 @@ TEST_F(MemoryPlanTest, RanksHaveTheStreamsOfTheirOwnBatches) {
 TEST_F(MemoryPlanTest, OneModelTakesLess) {
   const int64_t n = config_.intermediate;
   EXPECT_GT(plan(64).peak_bytes - plan(64, false).peak_bytes, 8 * n * n);
+}
+
+TEST_F(MemoryPlanTest, MetricsAndGradientsCount) {
+  Passes passes{.windows = 2, .length = 1024, .gradients = false, .metrics = false};
+  const auto found = [&] { return plan_memory(config_, layers_, {}, passes, 0); };
+  const int64_t without = found().peak_bytes;
+  passes.metrics = true;
+  EXPECT_EQ(found().peak_bytes - without, 16 * config_.hidden * config_.hidden);  // of down_proj
+  passes.gradients = true;
+  EXPECT_EQ(found().at, "gradients");  // of so few weights
+  config_.vocabulary = 500'000;
+  EXPECT_GT(found().peak_bytes, 6 * config_.vocabulary * config_.hidden);
 }
 
 }  // namespace

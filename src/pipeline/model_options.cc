@@ -185,4 +185,9 @@ ModelOptions resolved_model_options(const QuantizeOptions& options) {
   return out;
 }
 
+bool takes_gradients(const ModelOptions& options) {
+  return *options.output_metric || *options.token_weighting ||
+         *options.allocation == Allocation::kGradient;
+}
+
 }  // namespace watersic

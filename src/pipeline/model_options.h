@@ -21,5 +21,7 @@ Json calibration_json(const CalibrationOptions& options);
 // The options with what was left open decided, and what asks for the impossible refused. The basis
 // stays as it is.
 ModelOptions resolved_model_options(const QuantizeOptions& options);
+// Whether gradients of the blocks' layers are wanted. With none of the options open.
+bool takes_gradients(const ModelOptions& options);
 
 }  // namespace watersic

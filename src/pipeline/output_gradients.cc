@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <optional>
 #include <utility>
 
@@ -26,32 +27,25 @@ Matrix<float> copy_of(MatrixView<const float> X) {
   return out;
 }
 
-// A token drawn from softmax(logits).
-int32_t draw(std::span<const float> logits, Rng& rng) {
-  const float top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float l : logits) sum += static_cast<double>(std::exp(l - top));
-  double left = rng.uniform() * sum;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    left -= static_cast<double>(std::exp(logits[i] - top));
-    if (left < 0) return static_cast<int32_t>(i);
+// The token at which the running sum of p passes `uniform`, 0 .. 1.
+int32_t drawn(std::span<const float> p, double uniform) {
+  for (size_t i = 0; i < p.size(); ++i) {
+    uniform -= static_cast<double>(p[i]);
+    if (uniform < 0) return static_cast<int32_t>(i);
   }
-  return static_cast<int32_t>(logits.size() - 1);
+  // The sum is 1 but for rounding.
+  return static_cast<int32_t>(std::ranges::max_element(p) - p.begin());
 }
 
-// sum += p (1 - p) over rows of softmax(logits) - [drawn].
-void add_logit_metric(ThreadPool& pool, MatrixView<const float> difference,
-                      std::span<const int32_t> drawn, std::span<double> sum) {
+// sum += p (1 - p) over rows.
+void add_logit_metric(ThreadPool& pool, MatrixView<const float> p, std::span<double> sum) {
   constexpr int64_t kTile = 1024;
-  const int64_t vocabulary = difference.cols();
+  const int64_t vocabulary = p.cols();
   pool.parallel_for(tile_count(vocabulary, kTile), [&](int64_t tile) {
     const int64_t lo = tile * kTile, hi = std::min(vocabulary, lo + kTile);
-    for (int64_t i = 0; i < difference.rows(); ++i) {
-      for (int64_t v = lo; v < hi; ++v) {
-        const double d = difference(i, v), p = v == drawn[static_cast<size_t>(i)] ? 1 + d : d;
-        sum[static_cast<size_t>(v)] += p * (1 - p);
-      }
-    }
+    for (int64_t i = 0; i < p.rows(); ++i)
+      for (int64_t v = lo; v < hi; ++v)
+        sum[static_cast<size_t>(v)] += static_cast<double>(p(i, v)) * (1 - p(i, v));
   });
 }
 
@@ -98,7 +92,9 @@ class OutputGradients::Pass {
     }
   }
 
-  // From the last block's output to the gradient there.
+  // From the last block's output to the gradient there, of (log p(y) - log p(y')) / sqrt(2): its
+  // second moments are those of log p(y), since both have them and don't know of each other, and
+  // what is common to all tokens, the mean of the head's rows, cancels without being known.
   void through_head(uint64_t seed) {
     const OutputHead head(config_, source_);
     const uint64_t stream = Rng(seed).bits();
@@ -117,17 +113,24 @@ class OutputGradients::Pass {
           for (int64_t first = 0; first < batch.rows(); first += kLossRows) {
             const int64_t rows = std::min(kLossRows, batch.rows() - first);
             const MatrixView<float> some = batch.view().block(first, 0, rows, batch.cols());
-            Matrix<float> logits = head.logits(pool_, some);
-            std::vector<int32_t> drawn;
+            Matrix<float> p = head.logits(pool_, some);
+            std::array<std::vector<double>, 2> uniform;
             for (int64_t i = 0; i < rows; ++i) {
               if ((first + i) % length_ == 0)
                 rng.emplace(stream + static_cast<uint64_t>(own.first + (first + i) / length_));
-              drawn.push_back(draw(logits.row(i), *rng));
+              for (auto& some_of : uniform) some_of.push_back(rng->uniform());
             }
-            nll_loss(pool_, 1, drawn, logits);
-            add_logit_metric(pool_, logits, drawn, logit_sum);
+            std::array<std::vector<int32_t>, 2> tokens;
+            for (auto& of : tokens) of.resize(static_cast<size_t>(rows));
+            by_rows(pool_, rows, [&](int64_t i) {
+              vector_operators().softmax(p.row(i));
+              const auto at = static_cast<size_t>(i);
+              for (size_t k = 0; k < 2; ++k) tokens[k][at] = drawn(p.row(i), uniform[k][at]);
+            });
+            add_logit_metric(pool_, p, logit_sum);
             const Matrix<float> inputs = head.inputs(pool_, some),
-                                gradient = head.backward(pool_, some, logits);
+                                gradient = head.backward(pool_, some, tokens[0], tokens[1],
+                                                         std::numbers::sqrt2_v<float> / 2);
             for (int64_t i = 0; i < rows; ++i) {
               std::ranges::copy(inputs.row(i), seen.row(first + i).begin());
               std::ranges::copy(gradient.row(i), some.row(i).begin());

@@ -16,8 +16,9 @@
 namespace watersic {
 
 // Metrics of the outputs of a block's linear layers, by Linear. G = E[g g^T], a x a, over tokens,
-// g the gradient of log p(y) with respect to the outputs, and y drawn from the model itself: to
-// second order an error e of the outputs makes a KL of 1/2 e^T G e nats, were errors of different
+// g the gradient of log p(y) with respect to the outputs, and y drawn from the model itself (two
+// of them, whose difference has the same moments and needs no product with the head): to second
+// order an error e of the outputs makes a KL of 1/2 e^T G e nats, were errors of different
 // tokens independent. Of a layer with more than kMostRows outputs the diagonal alone, 1 x a.
 using OutputMetrics = std::array<Matrix<double>, kLinears>;
 

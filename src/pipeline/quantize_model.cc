@@ -121,14 +121,18 @@ class ModelQuantizer {
     report_.calibration_windows = static_cast<int64_t>(windows.size());
     const auto length = windows.empty() ? 0 : static_cast<int64_t>(windows.front().size());
     report_.calibration_tokens = report_.calibration_windows * length;
-    const MemoryPlan memory =
-        plan_memory(config_, plan_, embeddings_, report_.calibration_windows, length,
-                    *options_.model.drift, options_.memory, context_.ranks().size());
+    const Allocation allocation = *options_.model.allocation;
+    const bool by_layer = takes_gradients(options_.model);
+    const MemoryPlan memory = plan_memory(config_, plan_, embeddings_,
+                                          {.windows = report_.calibration_windows,
+                                           .length = length,
+                                           .two = *options_.model.drift,
+                                           .gradients = by_layer,
+                                           .metrics = metrics_minded(),
+                                           .ranks = context_.ranks().size()},
+                                          options_.memory);
 
     if (*options_.model.basis != Basis::kNative) turn_basis(windows, work);
-    const Allocation allocation = *options_.model.allocation;
-    const bool by_layer =
-        metrics_minded() || *options_.model.token_weighting || allocation == Allocation::kGradient;
     const bool embeddings_left =
         std::any_of(embeddings_.begin(), embeddings_.end(),
                     [&](const EmbeddingPlan& plan) { return !work.matrix(plan.name); });
