@@ -93,9 +93,12 @@ Header parse_header(std::string_view file, const std::string& name) {
   if (!two) throw Error(name + ": shape: expected two dimensions");
   const size_t item = header.is_double ? 8 : 4;
   const size_t available = (file.size() - header.data_offset) / item;
-  // 10^10 x 10^10 wraps; divide instead of multiplying.
+  // 10^10 x 10^10 wraps; divide instead of multiplying. (And 10^10 rows of nothing would take their
+  // time.)
   const auto rows = static_cast<size_t>(header.rows), cols = static_cast<size_t>(header.cols);
-  if (cols != 0 && rows > available / cols) {
+  if (rows == 0 || cols == 0)
+    throw Error(fmt::format("{}: shape: expected no 0, found {} x {}", name, rows, cols));
+  if (rows > available / cols) {
     throw Error(fmt::format("{}: expected {} x {} values, found {}", name, rows, cols, available));
   }
   return header;
