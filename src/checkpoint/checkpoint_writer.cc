@@ -66,8 +66,8 @@ void write_files(const fs::path& dir, const CheckpointFolder& folder,
                   .detail = ""});
       }
     }
+    written.emplace_back(dir / name);  // before it is there: what fails may do so after that
     writer.commit();
-    written.emplace_back(dir / name);
   }
   std::map<std::string, std::string> texts = folder.texts;
   if (shards > 1) {
@@ -75,8 +75,8 @@ void write_files(const fs::path& dir, const CheckpointFolder& folder,
     texts["model.safetensors.index.json"] = index.dump(2) + "\n";
   }
   for (const auto& [name, text] : texts) {
-    write_file(dir / name, text);
     written.emplace_back(dir / name);
+    write_file(dir / name, text);
   }
 }
 

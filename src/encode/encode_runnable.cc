@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "coding/dec_tensor.h"
@@ -18,6 +19,7 @@ namespace {
 constexpr double kExceptions = 1e-4, kExceptionBits = 26;
 constexpr double kTolerance = 0.01;  // bits a weight
 constexpr int kRounds = 3;           // over the size of what is not the payload
+constexpr int kTries = 5;            // to have it in the size that is asked for
 
 // The tensor that a plan leads to, but for what is found on the way.
 QuantizedTensor planned_tensor(const LayerQuantizer& quantizer, const BitshiftPlan& plan,
@@ -78,7 +80,7 @@ EncodedLayer encode_runnable(ThreadPool& pool, LayerQuantizer& quantizer,
                              const StoredSize& stored_size) {
   EncodedLayer out;
   int64_t exceptions = -1;
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < kTries; ++round) {
     const BitshiftPlan plan = plan_runnable(quantizer, problem, options, stored_size, exceptions);
     QuantizedLayer layer = quantizer.quantize(plan);
     quantizer.rescale(layer);
@@ -92,8 +94,10 @@ EncodedLayer encode_runnable(ThreadPool& pool, LayerQuantizer& quantizer,
     out.step = std::sqrt(12 * plan.water);
     out.gamma = layer.gamma;
     if (out.bits.file < options.bits + kTolerance) break;
-    exceptions = bitshift_head_bytes(tensor) -
-                 bitshift_head_bytes(planned_tensor(quantizer, plan, options, layer.rows));
+    // With fewer bits there are others: no fewer are expected than were found once.
+    exceptions = std::max(
+        exceptions, bitshift_head_bytes(tensor) -
+                        bitshift_head_bytes(planned_tensor(quantizer, plan, options, layer.rows)));
   }
   return out;
 }

@@ -52,6 +52,11 @@ Temporary::Temporary(const fs::path& path, Kind kind) : kind_(kind) {
       file_ = ::mkostemp(name.data(), O_CLOEXEC);
     } else if (::mkdtemp(name.data()) != nullptr) {
       file_ = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (file_ < 0) {
+        const int why = errno;
+        ::rmdir(name.c_str());
+        errno = why;
+      }
     }
     if (file_ < 0) fail(path, "cannot be created");
     struct stat named {};

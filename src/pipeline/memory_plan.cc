@@ -56,21 +56,24 @@ int64_t embedding_bytes(const EmbeddingPlan& matrix, bool two) {
   return matrix.weights() * (weight + 2) + slab * 12 + 6 * matrix.cols * matrix.cols * 8;
 }
 
-// Of the passes for the gradients the head's or a block's, whichever is more.
+// Of the passes for the gradients the head's or a block's, whichever is more, and the stream of a
+// rank's own windows.
 int64_t gradient_bytes(const ModelConfig& config, const std::vector<LayerPlan>& block,
-                       const Passes& passes) {
+                       const Passes& passes, int64_t own_windows, int64_t batch_of) {
+  const int64_t stream =
+      std::min(own_windows * passes.length, OutputGradients::kTokens) * config.hidden * 4;
   // In float32, beside the mapped one; some tokens' probabilities.
   const int64_t head = config.vocabulary * (6 * config.hidden + 4 * kLossRows);
-  if (!passes.gradients) return head;
+  if (!passes.gradients) return head + stream;
   // The weights, two halves of each metric, what tokens of a batch leave behind.
-  const int64_t tokens = batch_windows(passes.length) * passes.length;
+  const int64_t tokens = std::min(own_windows, batch_of) * passes.length;
   int64_t bytes = 4 * tokens * (4 * config.intermediate + 10 * config.hidden);
   for (const LayerPlan& layer : block) {
     const int64_t a = layer.site.rows;
     bytes += 4 * layer.weights();
     if (a <= OutputGradients::kMostRows) bytes += 8 * a * a;
   }
-  return std::max(head, bytes);
+  return std::max(head, bytes) + stream;
 }
 
 std::string gib(int64_t bytes) {
@@ -90,16 +93,21 @@ MemoryPlan plan_memory(const ModelConfig& config, const std::vector<std::vector<
   for (const EmbeddingPlan& matrix : embeddings)
     if (const int64_t bytes = embedding_bytes(matrix, passes.two); bytes > peak.bytes)
       peak = {bytes, matrix.name};
-  if (length > 0 && (passes.gradients || !embeddings.empty()))
-    if (const int64_t bytes = gradient_bytes(config, layers.front(), passes); bytes > peak.bytes)
-      peak = {bytes, "gradients"};
-  const auto streams = [&](int64_t of) { return models * of * length * config.hidden * 4; };
   const int64_t batch = length > 0 ? batch_windows(length) : 1, round = batch * passes.ranks;
   const int64_t own = std::min(windows, (windows + round - 1) / round * batch);
-  MemoryPlan out{.peak_bytes = peak.bytes + kProgram + streams(own), .at = peak.at};
+  const int64_t gradients = length > 0 && (passes.gradients || !embeddings.empty())
+                                ? gradient_bytes(config, layers.front(), passes, own, batch)
+                                : 0;
+  // With the streams of so many windows in memory.
+  const auto all = [&](int64_t of) {
+    const int64_t bytes = peak.bytes + models * of * length * config.hidden * 4;
+    return bytes >= gradients ? MemoryPlan{.peak_bytes = bytes + kProgram, .at = peak.at}
+                              : MemoryPlan{.peak_bytes = gradients + kProgram, .at = "gradients"};
+  };
+  MemoryPlan out = all(own);
   if (most == 0 || out.peak_bytes <= most) return out;
+  out = all(std::min(own, batch));
   out.streams_in_file = true;
-  out.peak_bytes = peak.bytes + kProgram + streams(std::min(own, batch));
   if (out.peak_bytes > most)
     throw Error(fmt::format("memory: {} may be taken, and {} {} {}", gib(most), out.at,
                             out.at == "gradients" ? "take" : "takes", gib(out.peak_bytes)));

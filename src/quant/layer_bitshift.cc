@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kPilotRows = 256;
 // Rows behind a group at which its paths look, so that they end where they can go on: their targets
 // are about to change, but not by much. Without, a cut costs as much as 40 bits.
-constexpr int64_t kLookahead = 32;
+constexpr int64_t kLookahead = 64;
 constexpr int kRounds = 8;
 constexpr double kSettled = 0.01;  // of log2 of the water level
 // Rows of a segment where no metric of the outputs asks for one path down all rows: threads take a

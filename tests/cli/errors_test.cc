@@ -240,7 +240,7 @@ TEST_F(BadInput, LessMemoryThanTheRunTakes) {
   for (const char* extra : {"--dry-run", "-q"})
     bad({"quantize", at("model"), "-o", at("out.wsic"), "-b", "3", "--samples", "2", "--memory",
          "10M", extra},
-        {"memory", "0.01 GiB", "takes"});
+        {"memory", "0.01 GiB", " take"});
 }
 
 TEST_F(BadInput, ContextsBeyondTheModels) {
