@@ -225,6 +225,7 @@ TEST(JinjaTemplate, WhatIsWrongOrNotImplementedIsNamed) {
            {"{{ 9223372036854775807 + 1 }}", "too large"},
            {"{{ 99999999999999999999 }}", "too large"},
            {"{{ 'a' * 9000000000 }}", "too long"},
+           {"{{ [{'a': 1, 'b': 2}] * 2097152 }}", "too long"},
            {"{{ range(100000000) }}", "'range'"},
            {"{# open", "#}"},
            {"{{ '\xEB' }}", "expected UTF-8, found the byte 0xeb at offset 4"},

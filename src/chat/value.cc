@@ -81,7 +81,9 @@ void write_json(const Value& v, int indent, int depth, std::string& out) {
 Value repeated(const Value& what, int64_t times) {
   const auto count = static_cast<size_t>(std::max<int64_t>(0, times));
   const size_t length = length_of(what);
-  if (length > 0 && count > kMaxLength / length) throw Failure("a repetition is too long");
+  // Before it is made: a few small objects can be millions of them.
+  const size_t bytes = what.is_string() ? length : footprint(what);
+  if (length > 0 && count > kMaxLength / bytes) throw Failure("a repetition is too long");
   Value out = what.is_string() ? Value("") : Value::array();
   for (size_t i = 0; i < count && length > 0; ++i) {
     if (what.is_string()) {
