@@ -15,17 +15,17 @@ size_t bytes_of(const Delta& delta) {
 
 }  // namespace
 
-bool Answer::has_room() const {
+bool ServedAnswer::has_room() const {
   const std::lock_guard lock(mutex_);
   return held_bytes_ < kMostHeldBytes;
 }
 
-bool Answer::cancelled() const {
+bool ServedAnswer::cancelled() const {
   const std::lock_guard lock(mutex_);
   return cancelled_ || error_;
 }
 
-void Answer::push(Delta delta) {
+void ServedAnswer::push(Delta delta) {
   const std::lock_guard lock(mutex_);
   if (!delta.finish.empty()) --unfinished_;
   held_bytes_ += bytes_of(delta);
@@ -33,40 +33,40 @@ void Answer::push(Delta delta) {
   news_.notify_one();
 }
 
-void Answer::count_token() {
+void ServedAnswer::count_token() {
   const std::lock_guard lock(mutex_);
   ++written_;
 }
 
-void Answer::fail(const std::string& error) {
+void ServedAnswer::fail(const std::string& error) {
   const std::lock_guard lock(mutex_);
   if (!error_) error_ = error;
   news_.notify_one();
 }
 
-std::vector<Delta> Answer::take(std::chrono::milliseconds wait) {
+std::vector<Delta> ServedAnswer::take(std::chrono::milliseconds wait) {
   std::unique_lock lock(mutex_);
   news_.wait_for(lock, wait, [&] { return !deltas_.empty() || error_; });
   held_bytes_ = 0;
   return std::exchange(deltas_, {});
 }
 
-bool Answer::finished() const {
+bool ServedAnswer::finished() const {
   const std::lock_guard lock(mutex_);
   return error_ || (unfinished_ == 0 && deltas_.empty());
 }
 
-std::optional<std::string> Answer::error() const {
+std::optional<std::string> ServedAnswer::error() const {
   const std::lock_guard lock(mutex_);
   return error_;
 }
 
-void Answer::cancel() {
+void ServedAnswer::cancel() {
   const std::lock_guard lock(mutex_);
   cancelled_ = true;
 }
 
-int64_t Answer::written_tokens() const {
+int64_t ServedAnswer::written_tokens() const {
   const std::lock_guard lock(mutex_);
   return written_;
 }

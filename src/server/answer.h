@@ -21,9 +21,9 @@ struct Delta {
 };
 
 // Between two threads: one that writes, and one that reads.
-class Answer {
+class ServedAnswer {
  public:
-  Answer(int64_t prompt_tokens, int64_t choices)
+  ServedAnswer(int64_t prompt_tokens, int64_t choices)
       : prompt_tokens_(prompt_tokens), unfinished_(choices) {}
 
   // For the writer. It waits while the reader has much left to read; a push always succeeds.

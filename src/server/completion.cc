@@ -12,7 +12,7 @@ std::string sse(const Json& json) { return "data: " + json.dump() + "\n\n"; }
 
 }  // namespace
 
-Completion::Completion(TextRequest request, AnswerHead head, std::shared_ptr<Answer> answer,
+Completion::Completion(TextRequest request, AnswerHead head, std::shared_ptr<ServedAnswer> answer,
                        const Tokenizer& tokenizer, Scheduler& scheduler, Metrics& metrics,
                        std::chrono::seconds limit)
     : request_(std::move(request)),

@@ -13,7 +13,7 @@ namespace watersic {
 // Puts a choice's tokens into its request's answer.
 class Scheduler::ChoiceWriter final : public Writer {
  public:
-  ChoiceWriter(std::shared_ptr<Answer> answer, int64_t choice, ChoiceText text)
+  ChoiceWriter(std::shared_ptr<ServedAnswer> answer, int64_t choice, ChoiceText text)
       : answer_(std::move(answer)), choice_(choice), text_(std::move(text)) {}
 
   bool cancelled() const { return answer_->cancelled(); }
@@ -38,7 +38,7 @@ class Scheduler::ChoiceWriter final : public Writer {
   }
 
  private:
-  std::shared_ptr<Answer> answer_;
+  std::shared_ptr<ServedAnswer> answer_;
   int64_t choice_;
   ChoiceText text_;
 };
@@ -60,9 +60,9 @@ Scheduler::~Scheduler() {
   thread_.join();
 }
 
-std::shared_ptr<Answer> Scheduler::submit(const AnswerOrder& order) {
+std::shared_ptr<ServedAnswer> Scheduler::submit(const AnswerOrder& order) {
   auto answer =
-      std::make_shared<Answer>(static_cast<int64_t>(order.order.prompt.size()), order.count);
+      std::make_shared<ServedAnswer>(static_cast<int64_t>(order.order.prompt.size()), order.count);
   const std::lock_guard lock(mutex_);
   if (draining_) throw ApiError(503, "the server is ending", "", "server_ending");
   forget_cancelled();

@@ -40,7 +40,7 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Throws ApiError: 429 where too many wait, 503 where it drains.
-  std::shared_ptr<Answer> submit(const AnswerOrder& order);
+  std::shared_ptr<ServedAnswer> submit(const AnswerOrder& order);
   // To be told where a reader has taken something, or wants nothing any more.
   void wake();
   // Takes no more.

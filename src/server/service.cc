@@ -114,7 +114,7 @@ AnswerOrder Service::order(const TextRequest& request) {
 std::unique_ptr<Completion> Service::start(std::string_view body, bool chat) {
   TextRequest request = parse_text_request(body, chat);
   if (!request.model.empty()) check_model(request.model);
-  std::shared_ptr<Answer> answer = scheduler_.submit(order(request));
+  std::shared_ptr<ServedAnswer> answer = scheduler_.submit(order(request));
   AnswerHead head{.chat = chat,
                   .id = "",
                   .model = model_.name,

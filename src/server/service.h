@@ -44,7 +44,7 @@ struct ServedModel {
 // A request that is being answered. Whoever drops it does not want the rest.
 class Completion {
  public:
-  Completion(TextRequest request, AnswerHead head, std::shared_ptr<Answer> answer,
+  Completion(TextRequest request, AnswerHead head, std::shared_ptr<ServedAnswer> answer,
              const Tokenizer& tokenizer, Scheduler& scheduler, Metrics& metrics,
              std::chrono::seconds limit);
   ~Completion();
@@ -65,7 +65,7 @@ class Completion {
 
   TextRequest request_;
   AnswerHead head_;
-  std::shared_ptr<Answer> answer_;
+  std::shared_ptr<ServedAnswer> answer_;
   const Tokenizer& tokenizer_;
   Scheduler& scheduler_;
   Metrics& metrics_;
