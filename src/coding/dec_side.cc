@@ -38,8 +38,8 @@ QuantizedTensor read_side(BitReader& in, const std::string& name, int& version) 
   QuantizedTensor q;
   version = static_cast<int>(in.bits(8));
   if (version < 1 || (version > kTensorVersion && version != kBitshiftTensorVersion))
-    throw Error(fmt::format("{}: expected version 1 to {} or {} of the coded tensor, found {}", name,
-                            kTensorVersion, kBitshiftTensorVersion, version));
+    throw Error(fmt::format("{}: expected version 1 to {} or {} of the coded tensor, found {}",
+                            name, kTensorVersion, kBitshiftTensorVersion, version));
   q.rows = in.number(8, INT32_MAX, "rows");
   q.cols = in.number(8, INT32_MAX, "columns");
   if (q.cols > 0 && q.rows > kMaxWeights / q.cols)

@@ -151,7 +151,8 @@ TEST_F(QuantizeModel, TheSameBytesInLessMemory) {
   run(less, "less.wsic");
   EXPECT_EQ(bytes_of("all.wsic"), bytes_of("less.wsic"));
   less.memory = peak / 2;
-  EXPECT_NE(error_of(less).find("GiB may be taken, and model.layers.0.mlp.down_proj"), std::string::npos)
+  EXPECT_NE(error_of(less).find("GiB may be taken, and model.layers.0.mlp.down_proj"),
+            std::string::npos)
       << error_of(less);
 }
 
