@@ -32,7 +32,7 @@ class CliRanks : public Cli {
             "-q",          "--trellis",         "8",   "--seed",    "1",
             "--no-limits", "--threads",         "1"};
   }
-  Outcome by_ranks(int count, const std::vector<std::string>& arguments) const {
+  Outcome by_ranks([[maybe_unused]] int count, const std::vector<std::string>& arguments) const {
 #ifdef WATERSIC_MPIRUN
     return run_by(kMpirun + std::to_string(count), arguments);
 #else
