@@ -67,8 +67,8 @@ HWY_INLINE V16 OddColumns(V8 w) {
   return hn::BitCast(D16(), hn::ShiftRight<8>(hn::BitCast(d, w)));
 }
 
-// Sums of products of unsigned w with signed x in bytes. On most machines they are made of pairs in
-// 16 bits, of which only so many fit.
+// Sums of products of unsigned w with signed x in bytes, made of pairs in 16 bits, of which
+// only so many fit.
 using Sums = V16;
 HWY_INLINE Sums AddProducts(Sums sums, V8 w, V8 x) {
 #if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
