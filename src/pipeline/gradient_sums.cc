@@ -71,8 +71,8 @@ std::vector<float> GradientSums::take_metric(ThreadPool& pool, const Communicato
 
 TokenWeights token_weights(const ModelConfig& config,
                            const std::array<GradientSums, kLinears>& sums) {
-  // The gradients are of tokens drawn once for each place: a noisy measure of what errors there cost, and
-  // a power below 1 is worth more than the measure itself.
+  // The gradients are of tokens drawn once for each place: a noisy measure of what errors there
+  // cost, and a power below 1 is worth more than the measure itself.
   constexpr double kPower = 0.7;
   TokenWeights out;
   for (const LinearSite& site : linear_sites(config, 0)) {
