@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
-#include <cstring>
 
 #include "base/memory.h"
 
@@ -14,22 +13,7 @@ constexpr int64_t kAlignment = 32;
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-// The history and the chunk, one after the other, and zeros.
-using Bytes = std::array<uint8_t, 2 + chunk_bytes(kMostStageRate) + 2>;
-Bytes joined(int rate, const uint8_t* history, const uint8_t* chunk) {
-  Bytes bytes{};
-  std::memcpy(bytes.data(), history, 2);
-  std::memcpy(bytes.data() + 2, chunk, static_cast<size_t>(chunk_bytes(rate)));
-  return bytes;
-}
-
-int32_t value_of(int memory, int rate, const Bytes& bytes, int64_t row) {
-  const auto bit = static_cast<size_t>((row + 1) * rate / kBitshiftQuarters);
-  const uint32_t three = bytes[bit / 8] | static_cast<uint32_t>(bytes[bit / 8 + 1]) << 8 |
-                         static_cast<uint32_t>(bytes[bit / 8 + 2]) << 16;
-  const uint32_t window = three >> bit % 8 & 0xFFFF;
-  return code_value(window >> (16 - memory), row_phase(rate, row));
-}
+uint32_t read_word(const uint8_t* p) { return p[0] | static_cast<uint32_t>(p[1]) << 8; }
 
 }  // namespace
 
@@ -72,37 +56,53 @@ int BitshiftLayout::rate(const BitshiftRun& run, int64_t tile) const {
   return std::clamp(run.rate + offsets_[static_cast<size_t>(tile)], 0, kMostStageRate);
 }
 
-BitshiftLayout::History BitshiftLayout::history(int64_t tile, size_t run) const {
+BitshiftLayout::Words BitshiftLayout::words(int64_t tile, size_t run, int64_t column) const {
+  const BitshiftRun& r = runs_[run];
+  const int64_t block = column / kBitshiftColumns * kBitshiftColumns;
+  const int64_t columns = std::min(kBitshiftColumns, r.end - r.begin - block);
+  const auto word = [&](int64_t t, int64_t number) {
+    return chunk(t, run) + block * chunk_bytes(rate(r, t)) +
+           2 * (number * columns + column - block);
+  };
+  Words out{.first = word(tile, 0), .step = 2 * columns};
   const int64_t segment = tile * kBitshiftRows / segment_rows_;
-  for (int64_t t = tile - 1; t >= segment * segment_rows_ / kBitshiftRows; --t) {
-    const int64_t bytes = chunk_bytes(rate(runs_[run], t));
-    if (bytes > 0) return {chunk(t, run) + bytes - 2, bytes};
-  }
-  return {start(segment, runs_[run].begin), 2};
+  const int64_t top = segment * segment_rows_ / kBitshiftRows;
+  int64_t above = tile - 1;
+  while (above >= top && rate(r, above) == 0) --above;
+  out.before = above >= top ? word(above, chunk_words(rate(r, above)) - 1)
+                            : start(segment, r.begin + column);
+  return out;
 }
 
-int32_t read_value(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
-                   int64_t row) {
-  return value_of(memory, rate, joined(rate, history, chunk), row);
+int32_t read_code(int memory, int rate, const BitshiftWords& words, int64_t row) {
+  const int64_t bit = (row + 1) * rate / kBitshiftQuarters, word = bit / 16;
+  const int shift = static_cast<int>(bit % 16);
+  uint32_t window = read_word(word == 0 ? words.before : words.first + (word - 1) * words.step);
+  if (shift != 0)
+    window = next_window(window, read_word(words.first + word * words.step) >> (16 - shift), shift);
+  return static_cast<int32_t>(code_of(memory, rate, window, row)) - kMiddleCode;
 }
 
-void read_chunk(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
-                std::span<int32_t> values) {
-  const Bytes bytes = joined(rate, history, chunk);
-  for (size_t row = 0; row < values.size(); ++row)
-    values[row] = value_of(memory, rate, bytes, static_cast<int64_t>(row));
+void read_chunk(int memory, int rate, const BitshiftWords& words, std::span<int32_t> codes) {
+  for (size_t row = 0; row < codes.size(); ++row)
+    codes[row] = read_code(memory, rate, words, static_cast<int64_t>(row));
 }
 
-void write_chunk(int rate, std::span<const uint16_t> windows, uint8_t* chunk) {
-  std::fill_n(chunk, chunk_bytes(rate), uint8_t{0});
+void write_chunk(int rate, std::span<const uint16_t> windows, uint8_t* first, int64_t step) {
+  std::array<uint32_t, chunk_words(kMostStageRate)> words{};
   for (size_t row = 0; row < windows.size(); ++row) {
     const auto i = static_cast<int64_t>(row);
     const int count = row_bits(rate, i);
     const auto bit = static_cast<size_t>(i * rate / kBitshiftQuarters);
     for (int b = 0; b < count; ++b) {
       const size_t at = bit + static_cast<size_t>(b);
-      chunk[at / 8] |= static_cast<uint8_t>((windows[row] >> (16 - count + b) & 1) << at % 8);
+      words[at / 16] |= (uint32_t{windows[row]} >> (count - 1 - b) & 1) << (15 - at % 16);
     }
+  }
+  for (int64_t j = 0; j < chunk_words(rate); ++j) {
+    const uint32_t word = words[static_cast<size_t>(j)];
+    first[j * step] = static_cast<uint8_t>(word);
+    first[j * step + 1] = static_cast<uint8_t>(word >> 8);
   }
 }
 
@@ -111,21 +111,22 @@ void read_tile(const Bitshift& stream, std::span<const uint8_t> payload, int64_t
   const BitshiftLayout& layout = stream.layout;
   const int64_t rows = Z.rows(), first = tile * kBitshiftRows;
   for (int64_t k = 0; k < rows; ++k) std::ranges::fill(Z.row(k), 0);
-  std::array<int32_t, kBitshiftRows> values;
+  std::array<int32_t, kBitshiftRows> codes;
   for (size_t r = 0; r < layout.runs().size(); ++r) {
     const BitshiftRun& run = layout.runs()[r];
     const int rate = layout.rate(run, tile);
     if (rate == 0) continue;
-    const BitshiftLayout::History history = layout.history(tile, r);
     for (int64_t i = run.begin; i < run.end; ++i) {
       const BitshiftColumn& column = layout.columns()[static_cast<size_t>(i)];
+      const BitshiftLayout::Words at = layout.words(tile, r, i - run.begin);
       read_chunk(stream.memory, rate,
-                 payload.data() + history.begin + (i - run.begin) * history.step,
-                 payload.data() + layout.chunk(tile, r) + (i - run.begin) * chunk_bytes(rate),
-                 std::span(values).first(static_cast<size_t>(rows)));
-      const int32_t unit = stage_unit(column.stage);
+                 {.before = payload.data() + at.before,
+                  .first = payload.data() + at.first,
+                  .step = at.step},
+                 std::span(codes).first(static_cast<size_t>(rows)));
+      const int32_t unit = stage_unit(column.stage) * code_unit(rate);
       for (int64_t k = 0; k < rows; ++k)
-        Z(k, column.column) += unit * values[static_cast<size_t>(k)];
+        Z(k, column.column) += unit * codes[static_cast<size_t>(k)];
     }
   }
   const auto begin =

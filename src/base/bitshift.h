@@ -23,28 +23,61 @@ constexpr int kStageRatio = 60;
 constexpr int32_t stage_unit(int stage) { return stage == 0 ? kStageRatio : 1; }
 constexpr int kMostLevel = kBitshiftStages * kMostStageRate;  // of a weight
 constexpr int kLeastMemory = 8, kMostMemory = 16;
-// Of the values of a stage: they are nearly Gaussian, in -510 .. 510.
-constexpr double kCodeDeviation = 147.8;
-constexpr int kMostCode = 510;
+// A stage's values are multiples of code_unit, with this deviation.
+constexpr double kCodeDeviation = 1255;
 // An exception adds a multiple of this many of the first stage's units.
-constexpr int kExceptionUnit = 64;
+constexpr int kExceptionUnit = 512;
+// Columns of one rate come in blocks of so many, which lie side by side.
+constexpr int64_t kBitshiftColumns = 256;
 
 // New bits of a tile's row.
 constexpr int row_bits(int rate, int64_t row) {
   return static_cast<int>((row + 1) * rate / kBitshiftQuarters - row * rate / kBitshiftQuarters);
 }
-// Bytes of a tile and a column: rows x rate bits.
-constexpr int64_t chunk_bytes(int rate) { return kBitshiftRows * rate / kBitshiftQuarters / 8; }
+// Of a tile and a column rows x rate bits are a whole number of words of 16.
+constexpr int64_t chunk_words(int rate) { return kBitshiftRows * rate / kBitshiftQuarters / 16; }
+constexpr int64_t chunk_bytes(int rate) { return 2 * chunk_words(rate); }
 
 // Where a rate gives some rows no new bits, the value depends on the row as well.
 constexpr uint32_t row_phase(int rate, int64_t row) {
   return rate < kBitshiftQuarters ? static_cast<uint32_t>(row % kBitshiftQuarters) : 0;
 }
-constexpr uint32_t kPhaseStep = 0x9E37, kCodeFactor = 0x83DCD12D;
-// The value of a state: the sum of the four bytes of a product.
-constexpr int32_t code_value(uint32_t state, uint32_t phase) {
-  const uint32_t x = ((state + phase * kPhaseStep) & 0xFFFF) * kCodeFactor;
-  return static_cast<int32_t>((x & 255) + (x >> 8 & 255) + (x >> 16 & 255) + (x >> 24)) - kMostCode;
+constexpr uint32_t kPhaseStep = 0x9E37;
+
+// The bits of a stream that a row sees, its window, are the last 16, the newest lowest. Its state
+// is the lower `memory` of them.
+constexpr uint32_t next_window(uint32_t window, uint32_t bits, int count) {
+  return (window << count | bits) & 0xFFFF;
+}
+constexpr uint32_t state_of(int memory, uint32_t window) { return window & ((1U << memory) - 1); }
+
+// There are two codes. Up to this rate (of a tile) it is the mean of p = a x + b and x p mod 2^16,
+// which take one multiplication less; but it ends at 2.4 deviations. Beyond, of two products mod
+// 2^16 the means of the upper bytes and of the lower ones, added.
+constexpr int kMostLowRate = 8;
+constexpr uint32_t kLowFactor = 0x93AE, kLowAddend = 0x9D2D;
+constexpr uint32_t kHighFactor = 0xD6C5, kOtherHighFactor = 0x9389;
+static_assert(kLowFactor % 2 == 0 && kLowAddend % 2 == 1, "else x p would not take all values");
+constexpr int kMostCode = 511, kMiddleCode = 255;
+
+// The code of a row, 0 .. kMostCode.
+constexpr uint32_t code_of(int memory, int rate, uint32_t window, int64_t row) {
+  if (rate <= kMostLowRate) {
+    // What of the window is not the state falls out at the top.
+    const uint32_t x = window + row_phase(rate, row) * kPhaseStep;
+    const uint32_t p = (x * kLowFactor + kLowAddend) << (16 - memory), q = x * p;
+    return ((p & 0xFFFF) + (q & 0xFFFF) + 1) >> 8;
+  }
+  const uint32_t x = state_of(memory, window);
+  const uint32_t p = x * kHighFactor, q = x * kOtherHighFactor;
+  const auto mean = [](uint32_t a, uint32_t b) { return ((a & 255) + (b & 255) + 1) / 2; };
+  return mean(p, q) + mean(p >> 8, q >> 8);
+}
+// What code_of less kMiddleCode is multiplied by: both codes then have one deviation.
+constexpr int32_t code_unit(int rate) { return rate <= kMostLowRate ? 12 : 17; }
+constexpr int32_t code_value(int memory, int rate, uint32_t window, int64_t row) {
+  return code_unit(rate) *
+         (static_cast<int32_t>(code_of(memory, rate, window, row)) - kMiddleCode);
 }
 
 // One stage of a column. Its rate in a tile is rate + the tile's offset, held to 0 ..
@@ -65,8 +98,9 @@ struct BitshiftRun {
 //
 //   starts | tile 0 | tile 1 | ... | kBitshiftPadding zeros
 //
-// Starts, two bytes each: of each segment of rows and each column the bits before its first row.
-// A tile: a chunk for each column, none where its rate there is 0.
+// Starts, a word of 16 bits each: of each segment of rows and each column the bits before its first
+// row. A tile: of each block of up to kBitshiftColumns of a run's columns the first words of all of
+// them, then the second ones, and so on; none where the rate there is 0.
 class BitshiftLayout {
  public:
   BitshiftLayout() = default;
@@ -88,19 +122,21 @@ class BitshiftLayout {
   int64_t data_bytes() const { return data_bytes_; }
   int64_t bytes() const;  // of memory, without the payload
 
-  // Where in the payload the chunk of a run's first column begins; the others follow.
+  // Where in the payload a run's bits begin.
   int64_t chunk(int64_t tile, size_t run) const {
     return chunks_[static_cast<size_t>(tile) * runs_.size() + run];
   }
   int64_t start(int64_t segment, int64_t column) const {
     return 2 * (segment * static_cast<int64_t>(columns_.size()) + column);
   }
-  // Where the two bytes before a tile lie of a run's first column, and how far the others' are
-  // apart: the end of the last tile above that has any, or the segment's starts.
-  struct History {
-    int64_t begin = 0, step = 2;
+  // Where the words lie of a column of a run in a tile, and the word before the first: the last one
+  // of the tile above that has any, or the segment's start. Those of the block's next column are
+  // two bytes on.
+  struct Words {
+    int64_t before = 0, first = 0;
+    int64_t step = 0;  // from a word to the next
   };
-  History history(int64_t tile, size_t run) const;
+  Words words(int64_t tile, size_t run, int64_t column_of_run) const;
 
  private:
   int64_t rows_ = 0, segment_rows_ = 0, payload_bytes_ = 0, data_bytes_ = 0;
@@ -109,7 +145,7 @@ class BitshiftLayout {
   std::vector<int32_t> offsets_;
   std::vector<int64_t> chunks_;  // tile by tile, of each run
 };
-constexpr int64_t kBitshiftPadding = 32;  // so that vectors may be read where bytes are
+constexpr int64_t kBitshiftPadding = 64;  // so that vectors may be read where bytes are
 
 // A weight beyond what the code reaches: so many of kExceptionUnit are added to its first stage.
 struct BitshiftException {
@@ -119,7 +155,8 @@ struct BitshiftException {
 };
 
 // A matrix of integers as it is stored: what each column's stages say,
-//   Z = (c0 + kExceptionUnit e) kStageRatio + c1.
+//   Z = (c0 + kExceptionUnit e) kStageRatio + c1
+// where c are values.
 struct Bitshift {
   int memory = 0;  // bits of the state; 0: there is no such matrix
   BitshiftLayout layout;
@@ -134,19 +171,18 @@ struct Bitshift {
 
 inline int64_t bitshift_tiles(int64_t rows) { return (rows + kBitshiftRows - 1) / kBitshiftRows; }
 
-// The bits of a stream that a row sees, the newest topmost: 16, of which the upper `memory` are the
-// state.
-constexpr uint32_t next_window(uint32_t window, uint32_t bits, int count) {
-  return (window >> count | bits << (16 - count)) & 0xFFFF;
-}
-
-// The value of a row of a tile, of a chunk at a rate above 0. `history`: the two bytes before it.
-int32_t read_value(int memory, int rate, const uint8_t* history, const uint8_t* chunk, int64_t row);
-// The values of one chunk: those of rows 0 .. values.size() of a tile.
-void read_chunk(int memory, int rate, const uint8_t* history, const uint8_t* chunk,
-                std::span<int32_t> values);
-// Writes a chunk from each row's window after it.
-void write_chunk(int rate, std::span<const uint16_t> windows, uint8_t* chunk);
+// A column's words in a tile, as BitshiftLayout::words has them.
+struct BitshiftWords {
+  const uint8_t* before = nullptr;
+  const uint8_t* first = nullptr;
+  int64_t step = 0;
+};
+// The code of a row of a tile at a rate above 0, less kMiddleCode.
+int32_t read_code(int memory, int rate, const BitshiftWords& words, int64_t row);
+// Those of rows 0 .. codes.size().
+void read_chunk(int memory, int rate, const BitshiftWords& words, std::span<int32_t> codes);
+// Writes a column's words, `step` bytes apart, from each row's window after it.
+void write_chunk(int rate, std::span<const uint16_t> windows, uint8_t* first, int64_t step);
 
 // Z of a tile: its rows x live columns. The reference of all that reads the layout.
 void read_tile(const Bitshift& stream, std::span<const uint8_t> payload, int64_t tile,

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/rng.h"
 
@@ -18,16 +18,22 @@ TEST(Bitshift, RowsTakeTheRate) {
   }
 }
 
-TEST(Bitshift, ValuesAreNearlyGaussian) {
-  double sum = 0, squares = 0;
-  for (uint32_t s = 0; s < 0x10000; ++s) {
-    const double v = code_value(s, 0);
-    ASSERT_LE(std::fabs(v), kMostCode);
-    sum += v;
-    squares += v * v;
+TEST(Bitshift, CodesHaveOneDeviation) {
+  for (const int memory : {12, 14, 16}) {
+    for (const int rate : {7, 8, 9, 24}) {
+      double sum = 0, squares = 0;
+      const uint32_t states = 1U << memory;
+      for (uint32_t s = 0; s < states; ++s) {
+        ASSERT_LE(code_of(memory, rate, s, 0), static_cast<uint32_t>(kMostCode));
+        const double v = code_value(memory, rate, s, 0);
+        sum += v;
+        squares += v * v;
+      }
+      EXPECT_NEAR(sum / states, 0, 0.02 * kCodeDeviation) << memory << " " << rate;
+      EXPECT_NEAR(std::sqrt(squares / states), kCodeDeviation, 0.03 * kCodeDeviation)
+          << memory << " " << rate;
+    }
   }
-  EXPECT_NEAR(sum / 0x10000, 0, 0.05);
-  EXPECT_NEAR(std::sqrt(squares / 0x10000), kCodeDeviation, 0.1);
 }
 
 // Random bits along a column, written and read again tile by tile.
@@ -44,18 +50,24 @@ TEST(Bitshift, ChunksAreReadAsTheyWereWritten) {
             next_window(window, static_cast<uint32_t>(rng.bits()) & ((1U << count) - 1), count);
         windows.push_back(static_cast<uint16_t>(window));
       }
-      std::vector<uint8_t> chunk(static_cast<size_t>(chunk_bytes(rate)));
-      write_chunk(rate, windows, chunk.data());
-      const uint8_t history[2] = {static_cast<uint8_t>(start), static_cast<uint8_t>(start >> 8)};
+      // Words of three columns side by side; this one is the second.
+      std::vector<uint8_t> words(static_cast<size_t>(3 * chunk_bytes(rate)), 0xA5);
+      write_chunk(rate, windows, words.data() + 2, 6);
+      const uint8_t before[2] = {static_cast<uint8_t>(start), static_cast<uint8_t>(start >> 8)};
       std::vector<int32_t> values(kBitshiftRows);
-      read_chunk(memory, rate, history, chunk.data(), values);
+      read_chunk(memory, rate, {.before = before, .first = words.data() + 2, .step = 6}, values);
       for (size_t row = 0; row < values.size(); ++row) {
-        ASSERT_EQ(values[row], code_value(windows[row] >> (16U - static_cast<unsigned>(memory)),
-                                          row_phase(rate, static_cast<int64_t>(row))))
+        ASSERT_EQ(code_unit(rate) * values[row],
+                  code_value(memory, rate, windows[row], static_cast<int64_t>(row)))
             << rate << " " << memory << " " << row;
       }
-      // The end of the chunk is the history of the next.
-      EXPECT_EQ(chunk[chunk.size() - 2] | chunk[chunk.size() - 1] << 8, windows.back());
+      for (size_t i = 0; i < words.size(); ++i) {
+        if (i % 6 / 2 != 1) {
+          ASSERT_EQ(words[i], 0xA5) << "another column's";
+        }
+      }
+      // The last word is before the next tile.
+      EXPECT_EQ(words[words.size() - 4] | words[words.size() - 3] << 8, windows.back());
     }
   }
 }
@@ -74,10 +86,28 @@ TEST(Bitshift, LayoutCountsEveryBit) {
   // The last run's column has no bits in tile 0, bits in tile 1; tile 2 begins a segment.
   const size_t last = layout.runs().size() - 1;
   EXPECT_EQ(layout.rate(layout.runs()[last], 0), 0);
-  EXPECT_EQ(layout.history(1, last).begin, layout.start(0, layout.runs()[last].begin));
-  EXPECT_EQ(layout.history(2, 0).begin, layout.start(1, 0));
-  const auto history = layout.history(1, 0);
-  EXPECT_EQ(history.begin, layout.chunk(0, 0) + chunk_bytes(layout.rate(layout.runs()[0], 0)) - 2);
+  EXPECT_EQ(layout.words(1, last, 0).before, layout.start(0, layout.runs()[last].begin));
+  EXPECT_EQ(layout.words(2, 0, 0).before, layout.start(1, 0));
+  const auto words = layout.words(1, 0, 0);
+  EXPECT_EQ(words.before, layout.chunk(0, 0) + chunk_bytes(layout.rate(layout.runs()[0], 0)) - 2);
+}
+
+// Every word of a tile belongs to one column of it.
+TEST(Bitshift, WordsFillTheTile) {
+  const std::vector<int32_t> levels(300, 6), offsets{0, 2};
+  const BitshiftLayout layout(128, 128, levels, offsets);
+  ASSERT_EQ(layout.runs().size(), 1U);
+  for (int64_t tile = 0; tile < 2; ++tile) {
+    std::vector<int> taken(static_cast<size_t>(300 * (6 + 2 * tile)));
+    for (int64_t i = 0; i < 300; ++i) {
+      const auto words = layout.words(tile, 0, i);
+      for (int64_t j = 0; j < 6 + 2 * tile; ++j)
+        ++taken.at(static_cast<size_t>((words.first - layout.chunk(tile, 0) + j * words.step) / 2));
+      const auto above = layout.words(0, 0, i);
+      EXPECT_EQ(words.before, tile == 0 ? layout.start(0, i) : above.first + 5 * above.step);
+    }
+    EXPECT_EQ(std::ranges::count(taken, 1), std::ssize(taken));
+  }
 }
 
 }  // namespace

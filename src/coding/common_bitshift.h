@@ -6,7 +6,7 @@
 
 namespace watersic {
 
-constexpr int kBitshiftTensorVersion = 4;  // 3 was another one
+constexpr int kBitshiftTensorVersion = 5;  // 3 and 4 were others
 // The payload begins at a multiple of this from the tensor's beginning.
 constexpr size_t kPayloadAlignment = 32;
 constexpr int64_t kMostExceptions = int64_t{1} << 20;

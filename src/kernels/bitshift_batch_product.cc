@@ -25,45 +25,21 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
 
 #else
 
-template <int kRate, int... kGroup>
-HWY_INLINE void UnpackPair(const Decoder<kRate>& decoder, const Column& low, const Column& high,
-                           uint8_t* HWY_RESTRICT to,
-                           std::integer_sequence<int, kGroup...> /*groups*/) {
-  const D8 d;
-  const V16 ones = hn::Set(D16(), int16_t{1});
-  const auto sums = [&](V16 codes) HWY_ATTR { return AddPairs(hn::Zero(D32()), codes, ones); };
-  (hn::StoreU(hn::BitCast(d, hn::Or(sums(decoder.template Codes<kGroup>(low)),
-                                    hn::ShiftLeft<16>(sums(decoder.template Codes<kGroup>(high))))),
-              d, to + kGroup * kBytes),
-   ...);
-}
-
-// Pairs of columns in 16 bits, as PairTotals takes them.
-template <int kRate>
-void Unpack(int memory, const BitshiftBlock& block, const BitshiftChunks& chunks,
-            uint8_t* HWY_RESTRICT units) {
-  const Shifts<kRate> shifts(memory);
-  const Decoder<kRate> decoder(memory, shifts);
-  for (int64_t i = 0; i < block.columns; i += 2) {
-    // An odd last column's partner has an input of 0.
-    const int64_t j = std::min<int64_t>(i + 1, block.columns - 1);
-    UnpackPair(decoder, Column(chunks, i), Column(chunks, j), units + i / 2 * kPairBytes,
-               std::make_integer_sequence<int, kGroups>());
-  }
-}
-
 void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                    int64_t tokens, float* out) {
   std::fill_n(out, tokens * kTileRows, 0.0F);
-  alignas(64) std::array<uint8_t, 2 * kBlockQuads * kPairBytes> units;
+  alignas(64) std::array<uint8_t, kBitshiftColumns / 2 * kPairBytes> units;
+  const Decoder<D8> decoder(M.memory);
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const BitshiftBlock& block = M.blocks[b];
     const BitshiftChunks chunks = M.chunks(tile, block);
     if (chunks.rate == 0) continue;
-    WithRate(chunks.rate,
-             [&]<int kRate>() { Unpack<kRate>(M.memory, block, chunks, units.data()); });
-    ForTokens(x, block, static_cast<int64_t>(b), token, tokens, out,
-              [&]<int kTokens>(const std::array<Token, kTokens>& some) {
+    for (int64_t i = 0; i < block.columns; i += kColumns)
+      DecodePairs(decoder, chunks, i, units.data() + i / 2 * kPairBytes);
+    const auto part = [&](int64_t t) HWY_ATTR {
+      return PartOf(x, block, chunks.rate, static_cast<int64_t>(b), token + t, out + t * kTileRows);
+    };
+    ForTokens(tokens, part, [&]<int kTokens>(const std::array<Token, kTokens>& some) {
                 AddPairsOf<kTokens>((block.columns + 1) / 2, units.data(), some, nullptr);
               });
   }

@@ -24,27 +24,28 @@ void FloatProduct(const BitshiftMatrix& M, int64_t tile, const FloatInputs& x, i
 
 #else
 
-template <int kRate, int... kGroup>
-HWY_INLINE void DecodeColumn(const Decoder<kRate>& decoder, const Column& column,
-                             float* HWY_RESTRICT to,
-                             std::integer_sequence<int, kGroup...> /*groups*/) {
-  const DF d;
-  const V32 least = hn::Set(D32(), -kMostCode);
-  const V16 ones = hn::Set(D16(), int16_t{1});
-  (hn::StoreU(hn::ConvertTo(d, AddPairs(least, decoder.template Codes<kGroup>(column), ones)), d,
-              to + kGroup * kLanes),
-   ...);
-}
-
 // Column after column, 64 rows each.
-template <int kRate>
-void Decode(int memory, const BitshiftBlock& block, const BitshiftChunks& chunks,
+void Decode(const Decoder<D8>& decoder, const BitshiftBlock& block, const BitshiftChunks& chunks,
             float* HWY_RESTRICT values) {
-  const Shifts<kRate> shifts(memory);
-  const Decoder<kRate> decoder(memory, shifts);
-  for (int64_t i = 0; i < block.columns; ++i)
-    DecodeColumn(decoder, Column(chunks, i), values + i * kTileRows,
-                 std::make_integer_sequence<int, kGroups>());
+  const hn::Repartition<uint32_t, D8> du;
+  const DF d;
+  alignas(64) std::array<uint32_t, kLanes * kTileRows> pairs;
+  const auto unit = hn::Set(d, static_cast<float>(code_unit(chunks.rate)));
+  const auto write = [&](hn::Vec<decltype(du)> codes, float* to) HWY_ATTR {
+    const V32 c = hn::Sub(hn::BitCast(D32(), codes), hn::Set(D32(), kMiddleCode));
+    hn::StoreU(hn::Mul(hn::ConvertTo(d, c), unit), d, to);
+  };
+  for (int64_t i = 0; i < block.columns; i += kColumns) {
+    DecodePairs(decoder, chunks, i, reinterpret_cast<uint8_t*>(pairs.data()));
+    for (int64_t pair = 0; pair < kLanes; ++pair) {
+      float* to = values + (i + 2 * pair) * kTileRows;
+      for (int64_t row = 0; row < kTileRows; row += kLanes) {
+        const auto codes = hn::Load(du, pairs.data() + pair * kTileRows + row);
+        write(hn::And(codes, hn::Set(du, 0xFFFF)), to + row);
+        write(hn::ShiftRight<16>(codes), to + kTileRows + row);
+      }
+    }
+  }
 }
 
 HWY_INLINE void AddToTwo(VF w0, VF w1, VF x, VF& total0, VF& total1) {
@@ -80,12 +81,12 @@ void FloatProduct(const BitshiftMatrix& M, int64_t tile, const FloatInputs& x, i
                   int64_t tokens, float* out) {
   constexpr int64_t kTogether = 4;
   std::fill_n(out, tokens * kTileRows, 0.0F);
-  alignas(64) std::array<float, 4 * kBlockQuads * kTileRows> values;
+  alignas(64) std::array<float, kBitshiftColumns * kTileRows> values;
+  const Decoder<D8> decoder(M.memory);
   for (const BitshiftBlock& block : M.blocks) {
     const BitshiftChunks chunks = M.chunks(tile, block);
     if (chunks.rate == 0) continue;
-    WithRate(chunks.rate,
-             [&]<int kRate>() { Decode<kRate>(M.memory, block, chunks, values.data()); });
+    Decode(decoder, block, chunks, values.data());
     const auto z = [&](int64_t t) { return x.z.row(token + t).data() + block.column; };
     int64_t t = 0;
     for (; t + kTogether <= tokens; t += kTogether)

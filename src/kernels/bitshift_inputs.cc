@@ -14,11 +14,11 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 void QuantizeInputs(const BitshiftMatrix& M, const float* x, int64_t token, QuantizedInputs& out) {
   const DI di;
-  float z[4 * kBlockQuads];
-  int16_t q[4 * kBlockQuads];
+  float z[kBitshiftColumns];
+  int16_t q[kBitshiftColumns];
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const BitshiftBlock& block = M.blocks[b];
-    const int64_t count = 4 * int64_t{block.quads()};
+    const int64_t count = block.padded();
     const float largest =
         Scaled(x, M.source.data() + block.column, M.scale.data() + block.column, count, z);
     const float scale = largest / static_cast<float>(kBitshiftInputLimit);
@@ -30,7 +30,7 @@ void QuantizeInputs(const BitshiftMatrix& M, const float* x, int64_t token, Quan
     std::memcpy(out.at(block, token), q, static_cast<size_t>(block.input_bytes()));
     const auto row = static_cast<int64_t>(b);
     out.scale(row, token) = scale;
-    out.offset(row, token) = -kMostCode * hn::GetLane(hn::SumOfLanes(di, sum));
+    out.offset(row, token) = -kMiddleCode * hn::GetLane(hn::SumOfLanes(di, sum));
   }
 }
 

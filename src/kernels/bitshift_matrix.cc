@@ -27,11 +27,10 @@ BitshiftMatrix::BitshiftMatrix(Bitshift stream, std::span<const uint8_t> bits, i
   for (size_t i = 0; i < live.size(); ++i) column_scale[static_cast<size_t>(live[i])] = scales[i];
   tile_bytes = layout.data_bytes() / std::max<int64_t>(1, tiles());
 
-  constexpr int64_t kBlockColumns = 4 * kBlockQuads;
   for (size_t r = 0; r < layout.runs().size(); ++r) {
     const BitshiftRun& run = layout.runs()[r];
-    for (int64_t begin = run.begin; begin < run.end; begin += kBlockColumns) {
-      const int64_t end = std::min(run.end, begin + kBlockColumns);
+    for (int64_t begin = run.begin; begin < run.end; begin += kBitshiftColumns) {
+      const int64_t end = std::min(run.end, begin + kBitshiftColumns);
       blocks.push_back({.run = static_cast<int32_t>(r),
                         .columns = static_cast<int32_t>(end - begin),
                         .first = begin - run.begin,
@@ -43,8 +42,7 @@ BitshiftMatrix::BitshiftMatrix(Bitshift stream, std::span<const uint8_t> bits, i
         source.push_back(live[at]);
         scale.push_back(scales[at] * static_cast<float>(stage_unit(column.stage)));
       }
-      const auto padded =
-          static_cast<size_t>(blocks.back().column + 4 * int64_t{blocks.back().quads()});
+      const auto padded = static_cast<size_t>(blocks.back().column + blocks.back().padded());
       source.resize(padded);
       scale.resize(padded);
       input_bytes += blocks.back().input_bytes();
@@ -65,11 +63,11 @@ BitshiftChunks BitshiftMatrix::chunks(int64_t tile, const BitshiftBlock& block) 
   const auto run = static_cast<size_t>(block.run);
   const int rate = layout.rate(layout.runs()[run], tile);
   if (rate == 0) return {};
-  const BitshiftLayout::History history = layout.history(tile, run);
+  const BitshiftLayout::Words words = layout.words(tile, run, block.first);
   return {.rate = rate,
-          .chunk = payload.data() + layout.chunk(tile, run) + block.first * chunk_bytes(rate),
-          .history = payload.data() + history.begin + block.first * history.step,
-          .history_step = history.step};
+          .words = {.before = payload.data() + words.before,
+                    .first = payload.data() + words.first,
+                    .step = words.step}};
 }
 
 TileExceptions BitshiftMatrix::exceptions_of(int64_t tile) const {

@@ -13,32 +13,33 @@
 
 namespace watersic {
 
-// Columns of one run, as a product goes through them; their inputs share a scale. Inputs come in
-// quads: what fills up the last one is 0.
+// A block of a run's columns, as a product goes through them; their inputs share a scale. Inputs
+// fill whole vectors: what fills up the last one is 0.
 struct BitshiftBlock {
+  static constexpr int64_t kVector = 32;  // columns, of the widest vectors there are
+
   int32_t run = 0;      // of the layout
-  int32_t columns = 0;  // at most 4 * kBlockQuads
+  int32_t columns = 0;  // at most kBitshiftColumns
   int64_t first = 0;    // column of its run
-  int64_t column = 0;   // where its columns begin among all blocks', in quads
+  int64_t column = 0;   // where its columns begin among all blocks'
   int64_t input = 0;    // of a token: where its quantized inputs begin, in bytes
 
-  int quads() const { return (columns + 3) / 4; }
-  int64_t input_bytes() const { return 2 * 4 * int64_t{quads()}; }
+  int64_t padded() const { return (columns + kVector - 1) / kVector * kVector; }
+  int64_t input_bytes() const { return 2 * padded(); }
 };
-// So that sums of products keep to 32 bits.
-constexpr int32_t kBitshiftInputLimit = INT16_MAX;
-static_assert(int64_t{4 * kBlockQuads} * 2 * kMostCode * kBitshiftInputLimit <= INT32_MAX);
-static_assert(kBitshiftRows == kTileRows);
+// So that sums of products keep to 32 bits: inputs have 15.
+constexpr int32_t kBitshiftInputLimit = INT16_MAX / 2;
+static_assert(kBitshiftColumns * kMostCode * kBitshiftInputLimit <= INT32_MAX);
+static_assert(kBitshiftColumns % BitshiftBlock::kVector == 0 && kBitshiftRows == kTileRows);
 
-// Where a block's bits lie in a tile.
+// A block's words in a tile. Those of its next column are two bytes on.
 struct BitshiftChunks {
   int rate = 0;  // 0: it has none
-  const uint8_t* chunk = nullptr;
-  const uint8_t* history = nullptr;
-  int64_t history_step = 0;
+  BitshiftWords words;
 
-  const uint8_t* chunk_of(int64_t i) const { return chunk + i * chunk_bytes(rate); }
-  const uint8_t* history_of(int64_t i) const { return history + i * history_step; }
+  BitshiftWords of(int64_t i) const {
+    return {.before = words.before + 2 * i, .first = words.first + 2 * i, .step = words.step};
+  }
 };
 
 struct BitshiftMatrix {
@@ -59,7 +60,7 @@ struct BitshiftMatrix {
   BitshiftLayout layout;
   std::span<const uint8_t> payload;
 
-  // Columns in quads: the input that each multiplies, its scale with its stage's unit in it.
+  // Of each block's columns: the input that each multiplies, its scale with its stage's unit in it.
   std::vector<int32_t> source;
   std::vector<float> scale;
   std::vector<BitshiftBlock> blocks;

@@ -32,8 +32,8 @@ void bitshift_row(const BitshiftMatrix& M, int64_t output, std::span<float> out)
     for (int64_t i = 0; i < block.columns; ++i) {
       const int stage = M.layout.columns()[static_cast<size_t>(column + i)].stage;
       integers[static_cast<size_t>(M.source[static_cast<size_t>(block.column + i)])] +=
-          stage_unit(stage) *
-          read_value(M.memory, chunks.rate, chunks.history_of(i), chunks.chunk_of(i), row);
+          stage_unit(stage) * code_unit(chunks.rate) *
+          read_code(M.memory, chunks.rate, chunks.of(i), row);
     }
   }
   add_exceptions(M.exceptions_of(tile), row, integers);

@@ -1,4 +1,4 @@
-// What bitshift products are made of, for each target: the codes of a few rows of a column.
+// What bitshift products are made of, for each target: the codes of a row of some columns.
 #if defined(WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_
 #undef WATERSIC_KERNELS_BITSHIFT_UNITS_INL_H_
@@ -9,7 +9,6 @@
 #include <hwy/highway.h>
 
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "kernels/bitshift_matrix.h"
@@ -19,141 +18,138 @@
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
 
-// A group is as many rows as a vector has lanes of 32 bits. The lanes' windows are found in one
-// word, the same for all: 32 bits of the stream, or 64 from which each lane picks its bytes.
-constexpr int kGroups = static_cast<int>(kTileRows / kLanes);
-using DU = hn::Repartition<uint32_t, D8>;
-using VU = hn::Vec<DU>;
+template <class D>
+using Words = hn::Vec<hn::Repartition<uint16_t, D>>;  // of columns side by side
+template <class D>
+using Codes16 = hn::Vec<hn::Repartition<int16_t, D>>;
 
-// Where a window begins among the bits of the history (16) and the chunk.
-constexpr int window_bit(int rate, int64_t row) {
-  return static_cast<int>((row + 1) * rate / kBitshiftQuarters);
+template <class D>
+HWY_INLINE Words<D> ReadWords(D d, const uint8_t* p) {
+  return hn::BitCast(hn::Repartition<uint16_t, D>(), hn::LoadU(d, p));
 }
 
-// Of a group: the word's first byte, of the history and the chunk, and whether 32 bits will do.
-struct Word {
-  int byte = 0;
-  bool narrow = false;
-};
-constexpr Word word_of(int rate, int group) {
-  const int64_t row = group * kLanes;
-  const int first = window_bit(rate, row), end = window_bit(rate, row + kLanes - 1) + 16;
-  const int byte = end <= 32 ? 0 : first / 8;
-  return {.byte = byte, .narrow = end - 8 * byte <= 32};
+// The first bit after a row among those of the word before and the tile's own.
+constexpr int64_t bit_after(int rate, int64_t row) {
+  return 16 + (row + 1) * rate / kBitshiftQuarters;
 }
-constexpr int bit_in_word(int rate, int group, int64_t lane) {
-  return window_bit(rate, group * kLanes + lane) - 8 * word_of(rate, group).byte;
-}
-
-// Of each row of a tile: by how much its bits are to be shifted right, where the state is all of
-// the window, and of wide words which bytes they are.
-struct Places {
-  alignas(32) std::array<uint32_t, kTileRows> shift{};
-  alignas(32) std::array<uint8_t, 4 * kTileRows> bytes{};
-};
-constexpr Places places_of(int rate) {
-  Places places;
-  for (size_t row = 0; row < kTileRows; ++row) {
-    const int group = static_cast<int>(row) / static_cast<int>(kLanes);
-    const int bit = bit_in_word(rate, group, static_cast<int64_t>(row) % kLanes);
-    places.shift[row] = static_cast<uint32_t>(word_of(rate, group).narrow ? bit : bit % 8);
-    for (size_t i = 0; i < 4; ++i)
-      places.bytes[4 * row + i] = static_cast<uint8_t>(static_cast<size_t>(bit / 8) + i);
-  }
-  return places;
-}
-template <int kRate>
-constexpr Places kPlaces = places_of(kRate);
-
-template <class T>
-HWY_INLINE T ReadAs(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof(T));
-  return value;
-}
-
-// A column's chunk, and the history with the chunk's first bytes.
-struct Column {
-  HWY_INLINE Column(const uint8_t* history, const uint8_t* bits)
-      : chunk(bits), head(ReadAs<uint64_t>(bits) << 16 | ReadAs<uint16_t>(history)) {}
-  HWY_INLINE Column(const BitshiftChunks& chunks, int64_t i)
-      : Column(chunks.history_of(i), chunks.chunk_of(i)) {}
-  const uint8_t* chunk;
-  uint64_t head;
-};
 
 // Sums of pairs of bytes.
-HWY_INLINE V16 PairSums(VU v) {
-#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
-  return V16{_mm256_maddubs_epi16(v.raw, _mm256_set1_epi8(1))};
-#elif HWY_ARCH_X86
-  return V16{_mm_maddubs_epi16(v.raw, _mm_set1_epi8(1))};
+#if HWY_ARCH_X86
+HWY_INLINE __m128i PairSumsOf(__m128i v) { return _mm_maddubs_epi16(v, _mm_set1_epi8(1)); }
+#if HWY_MAX_BYTES >= 32
+HWY_INLINE __m256i PairSumsOf(__m256i v) { return _mm256_maddubs_epi16(v, _mm256_set1_epi8(1)); }
+#endif
+#if HWY_MAX_BYTES >= 64
+HWY_INLINE __m512i PairSumsOf(__m512i v) { return _mm512_maddubs_epi16(v, _mm512_set1_epi8(1)); }
+#endif
+template <class D>
+HWY_INLINE Codes16<D> PairSums(D /*d*/, hn::Vec<D> v) {
+  return Codes16<D>{PairSumsOf(v.raw)};
+}
 #elif HWY_ARCH_ARM
-  return V16(vreinterpretq_s16_u16(vpaddlq_u8(vreinterpretq_u8_u32(v.raw))));
+template <class D>
+HWY_INLINE Codes16<D> PairSums(D /*d*/, hn::Vec<D> v) {
+  return Codes16<D>(vreinterpretq_s16_u16(vpaddlq_u8(v.raw)));
+}
 #else
 #error "a target without sums of pairs"
 #endif
+
+// A token's part in a block, of products with codes at a rate.
+HWY_INLINE Token PartOf(const QuantizedInputs& x, const BitshiftBlock& block, int rate, int64_t b,
+                        int64_t token, float* out) {
+  Token part = PartOf(x, block, b, token, out);
+  part.scale *= static_cast<float>(code_unit(rate));
+  return part;
 }
 
-// Of each row by how much its bits are to be shifted right, at a rate and a memory.
-template <int kRate>
-struct Shifts {
-  explicit Shifts(int memory) {
-    const DU d;
-    const auto unseen = hn::Set(d, static_cast<uint32_t>(kMostMemory - memory));
-    for (int64_t row = 0; row < kTileRows; row += kLanes)
-      hn::Store(hn::Add(hn::Load(d, kPlaces<kRate>.shift.data() + row), unseen), d,
-                rows.data() + row);
-  }
-  alignas(32) std::array<uint32_t, kTileRows> rows;
-};
-
-// Decodes columns of one rate. What it has in itself stays in registers.
-template <int kRate>
+// Makes codes of windows: code_of each lane. What it has in itself stays in registers.
+template <class D>
 class Decoder {
  public:
-  Decoder(int memory, const Shifts<kRate>& shifts)
-      : mask_(hn::Set(DU(), (1U << memory) - 1)), shift_(shifts.rows.data()) {}
+  explicit Decoder(int memory)
+      : mask_(Lanes((1U << memory) - 1)),
+        factor_(Lanes(kLowFactor << (16 - memory))),
+        addend_(Lanes(kLowAddend << (16 - memory))) {}
 
-  // Of the lanes' rows the four bytes whose sum is the code, in two pairs in 16 bits.
-  template <int kGroup>
-  HWY_INLINE V16 Codes(const Column& column) const {
-    constexpr Word kWord = word_of(kRate, kGroup);
-    constexpr bool kInChunk = kWord.byte >= 2;
-    constexpr int64_t kRow = kGroup * kLanes;
-    const DU d;
-    const D8 d8;
-    VU v;
-    if constexpr (kWord.narrow) {
-      v = hn::Set(d, kInChunk ? ReadAs<uint32_t>(column.chunk + kWord.byte - 2)
-                              : static_cast<uint32_t>(column.head >> 8 * kWord.byte));
-    } else {
-      const auto word = hn::Set(hn::Repartition<uint64_t, D8>(),
-                                kInChunk ? ReadAs<uint64_t>(column.chunk + kWord.byte - 2)
-                                         : column.head >> 8 * kWord.byte);
-      const auto bytes = hn::Load(d8, kPlaces<kRate>.bytes.data() + 4 * kRow);
-      v = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(d8, word), bytes));
-    }
-    v = hn::And(hn::Shr(v, hn::Load(d, shift_ + kRow)), mask_);
-    if constexpr (kRate < kBitshiftQuarters) {
-      // In 16 bits, as the state is.
-      const hn::Repartition<uint16_t, D8> d16;
-      alignas(32) static constexpr std::array<uint32_t, 8> kPhases = [] {
-        std::array<uint32_t, 8> phases{};
-        for (size_t row = 0; row < phases.size(); ++row)
-          phases[row] = row_phase(kRate, static_cast<int64_t>(row)) * kPhaseStep & 0xFFFF;
-        return phases;
-      }();
-      const auto phases = hn::BitCast(d16, hn::Load(d, kPhases.data()));
-      v = hn::BitCast(d, hn::Add(hn::BitCast(d16, v), phases));
-    }
-    return PairSums(hn::Mul(v, hn::Set(d, kCodeFactor)));
+  HWY_INLINE Codes16<D> Codes(int rate, Words<D> window, int64_t row) const {
+    return rate <= kMostLowRate ? Low(window, row_phase(rate, row)) : High(window);
   }
 
  private:
-  VU mask_;
-  const uint32_t* shift_;
+  using D16u = hn::Repartition<uint16_t, D>;
+  static HWY_INLINE Words<D> Lanes(uint32_t value) {
+    return hn::Set(D16u(), static_cast<uint16_t>(value));
+  }
+
+  HWY_INLINE Codes16<D> Low(Words<D> window, uint32_t phase) const {
+    if (phase != 0) window = hn::Add(window, Lanes(phase * kPhaseStep));
+    const auto p = hn::Add(hn::Mul(window, factor_), addend_);
+    const auto mean = hn::AverageRound(p, hn::Mul(window, p));
+    return hn::BitCast(hn::Repartition<int16_t, D>(), hn::ShiftRight<7>(mean));
+  }
+  HWY_INLINE Codes16<D> High(Words<D> window) const {
+    const D d8;
+    const auto state = hn::And(window, mask_);
+    const auto p = hn::Mul(state, Lanes(kHighFactor));
+    const auto q = hn::Mul(state, Lanes(kOtherHighFactor));
+    return PairSums(d8, hn::AverageRound(hn::BitCast(d8, p), hn::BitCast(d8, q)));
+  }
+
+  Words<D> mask_, factor_, addend_;
 };
+
+// The window after some bits of the second word, 1 to 15.
+template <int kShift, class V>
+HWY_INLINE V Window(V first, V second) {
+#if HWY_TARGET == HWY_AVX3_DL
+  return V{_mm512_shldi_epi16(first.raw, second.raw, kShift)};
+#else
+  return hn::Or(hn::ShiftLeft<kShift>(first), hn::ShiftRight<16 - kShift>(second));
+#endif
+}
+template <class V>
+HWY_INLINE V Window(V first, V second, int shift) {
+  return hn::Or(hn::ShiftLeftSame(first, shift), hn::ShiftRightSame(second, 16 - shift));
+}
+
+// A vector of D8 has so many columns.
+constexpr int64_t kColumns = 2 * kLanes;
+
+// Of kColumns from `column` of a block on a tile's codes, from 0 on: pairs of columns in 16 bits
+// each, 64 rows of a pair side by side. What is beyond the block's columns is arbitrary.
+HWY_INLINE void DecodePairs(const Decoder<D8>& decoder, const BitshiftChunks& chunks,
+                            int64_t column, uint8_t* HWY_RESTRICT to) {
+  constexpr int64_t kPairBytes = 4 * kTileRows;
+  const hn::Repartition<uint32_t, D8> d32;
+  const uint8_t* words = chunks.words.first + 2 * column;
+  const D8 d8;
+  auto first = ReadWords(d8, chunks.words.before + 2 * column), second = ReadWords(d8, words);
+  int64_t at = 1;  // the number of `second`
+  for (int64_t row = 0; row < kTileRows; row += 4) {
+    std::array<V16, 4> codes;
+    for (int64_t r = 0; r < 4; ++r) {
+      const int64_t bit = bit_after(chunks.rate, row + r);
+      if (bit / 16 > at) {
+        first = second;
+        if (at < chunk_words(chunks.rate)) second = ReadWords(d8, words + at * chunks.words.step);
+        ++at;
+      }
+      const auto shift = static_cast<int>(bit % 16);
+      codes[static_cast<size_t>(r)] = decoder.Codes(
+          chunks.rate, shift == 0 ? first : Window(first, second, shift), row + r);
+    }
+    // Four rows of a pair of columns are 16 bytes.
+    alignas(64) std::array<uint32_t, 4 * kLanes> turned;
+    hn::StoreInterleaved4(hn::BitCast(d32, codes[0]), hn::BitCast(d32, codes[1]),
+                          hn::BitCast(d32, codes[2]), hn::BitCast(d32, codes[3]), d32,
+                          turned.data());
+    const hn::FixedTag<uint32_t, 4> d4;
+    for (int64_t pair = 0; pair < kLanes; ++pair)
+      hn::Store(hn::Load(d4, turned.data() + 4 * pair), d4,
+                reinterpret_cast<uint32_t*>(to + pair * kPairBytes + 4 * row));
+  }
+}
 
 // f.operator()<rate>(), where it is above 0.
 template <class F>

@@ -119,14 +119,16 @@ void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x
     WithWidth(block.width,
               [&]<int kWidth>() { Unpack<kWidth>(block, data + block.offset, units.data()); });
     const float* group = Group(M, tile, block);
-    ForTokens(x, block, static_cast<int64_t>(b), token, tokens, out,
-              [&]<int kTokens>(const std::array<Token, kTokens>& some) {
-                if (block.wide) {
-                  AddPairsOf<kTokens>(2 * block.quads, units.data(), some, group);
-                } else {
-                  AddNarrow<kTokens>(block, units.data(), some, group);
-                }
-              });
+    const auto part = [&](int64_t t) HWY_ATTR {
+      return PartOf(x, block, static_cast<int64_t>(b), token + t, out + t * kTileRows);
+    };
+    ForTokens(tokens, part, [&]<int kTokens>(const std::array<Token, kTokens>& some) {
+      if (block.wide) {
+        AddPairsOf<kTokens>(2 * block.quads, units.data(), some, group);
+      } else {
+        AddNarrow<kTokens>(block, units.data(), some, group);
+      }
+    });
   }
 }
 

@@ -66,15 +66,13 @@ HWY_INLINE void AddPairsOf(int64_t pairs, const uint8_t* HWY_RESTRICT units,
   AddPairsOf<kTokens>(pairs, units, tokens, group, std::make_index_sequence<kTokens>());
 }
 
-// Calls f.operator()<count>(their parts in block number b) for all tokens, a few at a time.
-template <class Block, class F>
-HWY_INLINE void ForTokens(const QuantizedInputs& x, const Block& block, int64_t b, int64_t token,
-                          int64_t tokens, float* out, const F& f) {
+// Calls f.operator()<count>(their parts in a block) for all tokens, a few at a time; part(t): that
+// of token t.
+template <class Part, class F>
+HWY_INLINE void ForTokens(int64_t tokens, const Part& part, const F& f) {
   const auto several = [&]<int kTokens>(int64_t first) {
     std::array<Token, kTokens> some;
-    for (int64_t t = 0; t < kTokens; ++t)
-      some[static_cast<size_t>(t)] =
-          PartOf(x, block, b, token + first + t, out + (first + t) * kTileRows);
+    for (int64_t t = 0; t < kTokens; ++t) some[static_cast<size_t>(t)] = part(first + t);
     f.template operator()<kTokens>(some);
   };
   int64_t t = 0;

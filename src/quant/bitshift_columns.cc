@@ -8,15 +8,17 @@
 namespace watersic {
 namespace {
 
-// Beyond this the code has few values.
-constexpr double kReach = 3.3;
+// Beyond this a code has few values.
+double reach_of(int level) {
+  return std::min(level, kMostStageRate) <= kMostLowRate ? 2.3 : 3.3;
+}
 // What an exception takes is worth so much error, in units of what the level leaves.
 constexpr double kExceptionPrice = 45;
 
 // In units of kExceptionUnit: what is taken off a value in deviations of the code.
-int32_t exception_of(double u, double distortion) {
-  const double beyond = std::fabs(u) - kReach;
-  if (beyond <= 0 || beyond * beyond < kExceptionPrice * distortion) return 0;
+int32_t exception_of(double u, int level) {
+  const double beyond = std::fabs(u) - reach_of(level);
+  if (beyond <= 0 || beyond * beyond < kExceptionPrice * level_distortion(level)) return 0;
   return static_cast<int32_t>(
       std::clamp<long>(std::lround(u * kCodeDeviation / kExceptionUnit), -128, 127));
 }
@@ -157,7 +159,7 @@ void BitshiftQuantizer::quantize_segment(int64_t i, int64_t first, int64_t kept,
     };
     take(0);
     for (size_t k = 0; k < y.size(); ++k) {
-      const int32_t e = exception_of(u[k], level_distortion(level(column, first, k)));
+      const int32_t e = exception_of(u[k], level(column, first, k));
       if (e == 0) continue;
       if (static_cast<int64_t>(k) < kept)
         exceptions.push_back(
@@ -212,13 +214,12 @@ void BitshiftQuantizer::code_stage(Stage& stage, int32_t unit, int64_t first, in
       std::ranges::fill(out, 0);
       continue;
     }
-    if (at < kept)
-      write_chunk(rate, some,
-                  payload_.data() + layout.chunk(tile, stage.run) +
-                      (stage.position - run.begin) * chunk_bytes(rate));
+    if (at < kept) {
+      const auto words = layout.words(tile, stage.run, stage.position - run.begin);
+      write_chunk(rate, some, payload_.data() + words.first, words.step);
+    }
     for (size_t k = 0; k < count; ++k)
-      out[k] = unit *
-               code_value(some[k] >> (16 - out_.memory), row_phase(rate, static_cast<int64_t>(k)));
+      out[k] = unit * code_value(out_.memory, rate, some[k], static_cast<int64_t>(k));
   }
   if ((first + kept) % layout.segment_rows() != 0)
     stage.window = windows[static_cast<size_t>(kept - 1)];

@@ -1,5 +1,5 @@
-// How it works. States are numbered by their bits with the oldest first, so that a row of k new
-// bits leads from state p 2^(L-k) + t, whatever p, to the states 2^k t + z. The best of the 2^k
+// How it works. A row of k new bits leads from state p 2^(L-k) + t, whatever p, to the states
+// 2^k t + z. The best of the 2^k
 // ways into each t is found first, then the error of each state's value is added. Costs are 16
 // bits, counted from the least one and held to their range: a path so far behind never wins. Errors
 // are squared in units that are finer for higher rates, whose errors are smaller.
@@ -245,24 +245,24 @@ namespace {
 
 HWY_EXPORT(VectorStep);
 
-uint32_t reversed(uint32_t value, int bits) {
-  uint32_t out = 0;
-  for (int b = 0; b < bits; ++b) out |= (value >> b & 1) << (bits - 1 - b);
-  return out;
-}
-
-// The values of all states in their order here: those of each phase, and the first's in the finer
-// unit.
-struct Codes {
-  std::array<hwy::AlignedFreeUniquePtr<int16_t[]>, kBitshiftQuarters> of_phase;
-  hwy::AlignedFreeUniquePtr<int16_t[]> fine;
-};
-
 int16_t rounded(double u, bool fine) {
   constexpr double kMost = std::numeric_limits<int16_t>::max();
   return static_cast<int16_t>(
       std::lround(std::clamp(std::ldexp(u, unit_bits(fine)), -kMost, kMost)));
 }
+
+// The values of all states: of the low code those of each phase, and the first's in the finer unit;
+// of the high one.
+struct Codes {
+  using Values = hwy::AlignedFreeUniquePtr<int16_t[]>;
+  std::array<Values, kBitshiftQuarters> of_phase;
+  Values low, high;
+
+  const int16_t* of(int rate, int64_t row) const {
+    if (rate > kMostLowRate) return high.get();
+    return is_fine(rate) ? low.get() : of_phase[row_phase(rate, row)].get();
+  }
+};
 
 const Codes& codes_of(int memory) {
   static std::array<std::once_flag, kMostMemory + 1> once;
@@ -270,17 +270,18 @@ const Codes& codes_of(int memory) {
   const auto m = static_cast<size_t>(memory);
   std::call_once(once[m], [&] {
     const size_t states = size_t{1} << memory;
-    const auto values = [&](uint32_t phase, bool fine) {
+    const auto values = [&](int rate, int64_t row) {
       auto out = hwy::AllocateAligned<int16_t>(states);
       for (size_t i = 0; i < states; ++i) {
-        const uint32_t state = reversed(static_cast<uint32_t>(i), memory);
-        out[i] = rounded(code_value(state, phase) / kCodeDeviation, fine);
+        const int32_t value = code_value(memory, rate, static_cast<uint32_t>(i), row);
+        out[i] = rounded(value / kCodeDeviation, is_fine(rate));
       }
       return out;
     };
-    for (uint32_t phase = 0; phase < kBitshiftQuarters; ++phase)
-      codes[m].of_phase[phase] = values(phase, false);
-    codes[m].fine = values(0, true);
+    for (int64_t row = 0; row < kBitshiftQuarters; ++row)
+      codes[m].of_phase[static_cast<size_t>(row)] = values(1, row);
+    codes[m].low = values(kMostLowRate, 0);
+    codes[m].high = values(kMostLowRate + 1, 0);
   });
   return codes[m];
 }
@@ -327,8 +328,7 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
   }
   from.resize(std::max(from.size(), from_begin.back()));
   std::fill_n(cost.get(), states, start == kFree ? uint16_t{0} : kNever);
-  const int drop = 16 - memory;
-  if (start != kFree) cost[reversed(static_cast<uint32_t>(start) >> drop, memory)] = 0;
+  if (start != kFree) cost[state_of(memory, static_cast<uint32_t>(start))] = 0;
   uint16_t least = 0;
   for (size_t row = 0; row < u.size(); ++row) {
     const int rate = rate_of(row);
@@ -339,7 +339,7 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
         .doubled = is_doubled(rate),
         .u = rounded(u[row], is_fine(rate)),
         .least = least,
-        .code = (is_fine(rate) ? codes.fine : codes.of_phase[row_phase(rate, in_tile(row))]).get(),
+        .code = codes.of(rate, in_tile(row)),
         .cost = cost.get(),
         .best = best.get(),
         .from = from.data() + from_begin[row],
@@ -349,18 +349,18 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
   auto state =
       static_cast<uint32_t>(std::min_element(cost.get(), cost.get() + states) - cost.get());
   for (size_t row = u.size(); row-- > 0;) {
-    windows[row] = static_cast<uint16_t>(reversed(state, memory) << drop);
+    windows[row] = static_cast<uint16_t>(state);
     const int rate = rate_of(row), bits = row_bits(rate, in_tile(row));
     if (bits == 0) continue;
     const uint32_t t = state >> bits;
     state = Ways::at(from.data() + from_begin[row], t, bits) << (memory - bits) | t;
   }
   // With a shorter memory a window has bits older than it, which nothing depends on.
-  auto window = start == kFree ? reversed(state, memory) << drop : static_cast<uint32_t>(start);
+  auto window = start == kFree ? state : static_cast<uint32_t>(start);
   const auto begin = static_cast<int>(window);
   for (size_t row = 0; row < u.size(); ++row) {
     const int bits = row_bits(rate_of(row), in_tile(row));
-    window = next_window(window, uint32_t{windows[row]} >> (16 - bits), bits);
+    window = next_window(window, state_of(bits, windows[row]), bits);
     windows[row] = static_cast<uint16_t>(window);
   }
   return begin;

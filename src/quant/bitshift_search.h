@@ -28,8 +28,7 @@ class BitshiftSearch {
   // that window.
   //
   // u is rounded to multiples of 2^-12 and held to |u| < 8, from a bit a row on of 2^-13 and to
-  // |u| < 4; of equally good paths the one that ends in the state whose bits, the oldest first, are
-  // the least is taken.
+  // |u| < 4; of equally good paths the one that ends in the least state is taken.
   int follow(std::span<const float> u, int64_t first, std::span<const int32_t> rates, int start,
              std::span<uint16_t> windows);
 

@@ -31,8 +31,7 @@ void search(benchmark::State& state) {
   }
   double error = 0, energy = 0;
   for (size_t k = 0; k < u.size(); ++k) {
-    const double v = code_value(windows[k] >> (16 - memory),
-                                row_phase(rate, static_cast<int64_t>(k) % kBitshiftRows)) /
+    const double v = code_value(memory, rate, windows[k], static_cast<int64_t>(k) % kBitshiftRows) /
                      kCodeDeviation;
     error += (u[k] - v) * (u[k] - v);
     energy += u[k] * u[k];

@@ -212,6 +212,17 @@ struct Runnable {
   vector<i64> order;  // of the rows; empty: the strands'
 };
 
+i64 runnable_value(int L, i64 r, u64 window, i64 row) {
+  const u64 ones = u64(1) << L;
+  if (r <= 8) {
+    const u64 x = window + (r < 4 ? u64(row % 4) * 0x9E37 : 0);
+    const u64 p = (x * 0x93AE + 0x9D2D) % ones * (65536 / ones), q = x * p % 65536;
+    return 12 * (i64((p + q + 1) / 256) - 255);
+  }
+  const u64 p = window % ones * 0xD6C5 % 65536, q = window % ones * 0x9389 % 65536;
+  return 17 * (i64((p % 256 + q % 256 + 1) / 2 + (p / 256 + q / 256 + 1) / 2) - 255);
+}
+
 // `in` stands behind the scales.
 Runnable runnable(Bits& in, i64 rows, i64 live) {
   const int L = int(in.u(4)) + 8;
@@ -247,37 +258,42 @@ Runnable runnable(Bits& in, i64 rows, i64 live) {
   out.codes.assign(size_t(rows * live), 0);
   vector<u64> window(streams.size());
   for (i64 t = 0; t < tiles; ++t) {
-    for (i64 j = 0; j < n; ++j) {
-      const Stream& stream = streams[size_t(j)];
-      u64& w = window[size_t(j)];
-      if (64 * t % segment == 0) {
-        const i64 start = starts + 2 * (64 * t / segment * n + j);
-        w = byte(start) + 256 * byte(start + 1);
+    for (i64 first = 0, end; first < n; first = end) {  // a block of streams
+      for (end = first; end < n && end < first + 256; ++end)
+        if (streams[size_t(end)].rate != streams[size_t(first)].rate) break;
+      // Blocks are counted from the first stream of their rate.
+      const i64 r = std::clamp<i64>(streams[size_t(first)].rate + offset[size_t(t)], 0, 24);
+      for (i64 j = first; j < end; ++j) {
+        u64& w = window[size_t(j)];
+        if (64 * t % segment == 0) {
+          const i64 start = starts + 2 * (64 * t / segment * n + j);
+          w = byte(start) + 256 * byte(start + 1);
+        }
+        for (i64 row = 0; row < 64; ++row) {
+          for (i64 bit = row * r / 4; bit < (row + 1) * r / 4; ++bit) {
+            const i64 word = at + 2 * (bit / 16 * (end - first) + j - first);
+            w = 2 * w % 65536 + ((byte(word) + 256 * byte(word + 1)) >> (15 - bit % 16)) % 2;
+          }
+          if (r == 0 || 64 * t + row >= rows) continue;
+          const Stream& stream = streams[size_t(j)];
+          out.codes[size_t((64 * t + row) * live + stream.column)] +=
+              (stream.stage ? 1 : 60) * runnable_value(L, r, w, row);
+        }
       }
-      const i64 r = std::clamp<i64>(stream.rate + offset[size_t(t)], 0, 24);
-      for (i64 row = 0; row < 64; ++row) {
-        for (i64 bit = row * r / 4; bit < (row + 1) * r / 4; ++bit)
-          w = w >> 1 | (byte(at + bit / 8) >> bit % 8 & 1) << 15;
-        if (r == 0 || 64 * t + row >= rows) continue;
-        const u64 state = w >> (16 - L), p = r < 4 ? u64(row % 4) : 0;
-        const u64 x = (state + p * 0x9E37) % 65536 * 0x83DCD12D % (u64(1) << 32);
-        const i64 c = i64(x % 256 + x / 256 % 256 + x / 65536 % 256 + x / 16777216) - 510;
-        out.codes[size_t((64 * t + row) * live + stream.column)] += (stream.stage ? 1 : 60) * c;
-      }
-      at += 2 * r;
+      at += 2 * r * (end - first);
     }
   }
-  require(at + 32 == 2 * i64(in.words.size()), "bytes are left over");
+  require(at + 64 == 2 * i64(in.words.size()), "bytes are left over");
   i64 row = 0;
   for (size_t k = 0; k < e_row.size(); ++k)
-    out.codes.at(size_t((row += e_row[k]) * live + e_column[k])) += 3840 * e_value[k];
+    out.codes.at(size_t((row += e_row[k]) * live + e_column[k])) += 30720 * e_value[k];
   return out;
 }
 
 Matrix decode_tensor(const vector<uint16_t>& words) {
   Bits in{words, 0, words.size()};
   const u64 version = in.u(8);
-  require((version >= 1 && version <= 2) || version == 4, "unknown version of the coded tensor");
+  require((version >= 1 && version <= 2) || version == 5, "unknown version of the coded tensor");
   Matrix V;
   V.rows = i64(in.eg(8));
   V.cols = i64(in.eg(8));
@@ -306,7 +322,7 @@ Matrix decode_tensor(const vector<uint16_t>& words) {
   if (V.rows == 0 || live == 0) return V;
 
   vector<i64> codes, order;
-  if (version == 4) {
+  if (version == 5) {
     Runnable r = runnable(in, V.rows, live);
     codes = r.codes;
     order = r.order;

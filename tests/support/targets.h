@@ -6,11 +6,12 @@
 
 namespace watersic {
 
-// Calls body() with each target forced.
+// Calls body() with each target forced. What is not built for one runs as scalar code.
 template <class Body>
 void for_each_target(const Body& body) {
   hwy::SetSupportedTargetsForTest(0);  // or the list below is of a target that is still forced
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+  for (int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1) {
+    const int64_t target = rest & -rest;
     hwy::SetSupportedTargetsForTest(target);
     SCOPED_TRACE(hwy::TargetName(target));
     body();
