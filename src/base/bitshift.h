@@ -76,8 +76,7 @@ constexpr uint32_t code_of(int memory, int rate, uint32_t window, int64_t row) {
 // What code_of less kMiddleCode is multiplied by: both codes then have one deviation.
 constexpr int32_t code_unit(int rate) { return rate <= kMostLowRate ? 12 : 17; }
 constexpr int32_t code_value(int memory, int rate, uint32_t window, int64_t row) {
-  return code_unit(rate) *
-         (static_cast<int32_t>(code_of(memory, rate, window, row)) - kMiddleCode);
+  return code_unit(rate) * (static_cast<int32_t>(code_of(memory, rate, window, row)) - kMiddleCode);
 }
 
 // One stage of a column. Its rate in a tile is rate + the tile's offset, held to 0 ..
@@ -145,7 +144,7 @@ class BitshiftLayout {
   std::vector<int32_t> offsets_;
   std::vector<int64_t> chunks_;  // tile by tile, of each run
 };
-constexpr int64_t kBitshiftPadding = 64;  // so that vectors may be read where bytes are
+constexpr int64_t kBitshiftPadding = 32;  // so that vectors may be read where bytes are
 
 // A weight beyond what the code reaches: so many of kExceptionUnit are added to its first stage.
 struct BitshiftException {

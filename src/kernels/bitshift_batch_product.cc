@@ -29,7 +29,7 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
                    int64_t tokens, float* out) {
   std::fill_n(out, tokens * kTileRows, 0.0F);
   alignas(64) std::array<uint8_t, kBitshiftColumns / 2 * kPairBytes> units;
-  const Decoder<D8> decoder(M.memory);
+  const Decoder decoder(M.memory);
   for (size_t b = 0; b < M.blocks.size(); ++b) {
     const BitshiftBlock& block = M.blocks[b];
     const BitshiftChunks chunks = M.chunks(tile, block);
@@ -40,8 +40,8 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
       return PartOf(x, block, chunks.rate, static_cast<int64_t>(b), token + t, out + t * kTileRows);
     };
     ForTokens(tokens, part, [&]<int kTokens>(const std::array<Token, kTokens>& some) {
-                AddPairsOf<kTokens>((block.columns + 1) / 2, units.data(), some, nullptr);
-              });
+      AddPairsOf<kTokens>((block.columns + 1) / 2, units.data(), some, nullptr);
+    });
   }
 }
 

@@ -25,7 +25,7 @@ void FloatProduct(const BitshiftMatrix& M, int64_t tile, const FloatInputs& x, i
 #else
 
 // Column after column, 64 rows each.
-void Decode(const Decoder<D8>& decoder, const BitshiftBlock& block, const BitshiftChunks& chunks,
+void Decode(const Decoder& decoder, const BitshiftBlock& block, const BitshiftChunks& chunks,
             float* HWY_RESTRICT values) {
   const hn::Repartition<uint32_t, D8> du;
   const DF d;
@@ -82,7 +82,7 @@ void FloatProduct(const BitshiftMatrix& M, int64_t tile, const FloatInputs& x, i
   constexpr int64_t kTogether = 4;
   std::fill_n(out, tokens * kTileRows, 0.0F);
   alignas(64) std::array<float, kBitshiftColumns * kTileRows> values;
-  const Decoder<D8> decoder(M.memory);
+  const Decoder decoder(M.memory);
   for (const BitshiftBlock& block : M.blocks) {
     const BitshiftChunks chunks = M.chunks(tile, block);
     if (chunks.rate == 0) continue;

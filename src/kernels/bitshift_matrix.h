@@ -16,7 +16,7 @@ namespace watersic {
 // A block of a run's columns, as a product goes through them; their inputs share a scale. Inputs
 // fill whole vectors: what fills up the last one is 0.
 struct BitshiftBlock {
-  static constexpr int64_t kVector = 32;  // columns, of the widest vectors there are
+  static constexpr int64_t kVector = 16;  // columns, of the widest vectors there are
 
   int32_t run = 0;      // of the layout
   int32_t columns = 0;  // at most kBitshiftColumns

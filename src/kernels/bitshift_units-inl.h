@@ -18,15 +18,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
 
-template <class D>
-using Words = hn::Vec<hn::Repartition<uint16_t, D>>;  // of columns side by side
-template <class D>
-using Codes16 = hn::Vec<hn::Repartition<int16_t, D>>;
+// A vector has a word of each of so many columns.
+constexpr int64_t kColumns = 2 * kLanes;
+static_assert(BitshiftBlock::kVector % kColumns == 0);
+using DU16 = hn::Repartition<uint16_t, D8>;
+using VU16 = hn::Vec<DU16>;
 
-template <class D>
-HWY_INLINE Words<D> ReadWords(D d, const uint8_t* p) {
-  return hn::BitCast(hn::Repartition<uint16_t, D>(), hn::LoadU(d, p));
-}
+HWY_INLINE VU16 ReadWords(const uint8_t* p) { return hn::BitCast(DU16(), hn::LoadU(D8(), p)); }
 
 // The first bit after a row among those of the word before and the tile's own.
 constexpr int64_t bit_after(int rate, int64_t row) {
@@ -34,26 +32,17 @@ constexpr int64_t bit_after(int rate, int64_t row) {
 }
 
 // Sums of pairs of bytes.
-#if HWY_ARCH_X86
-HWY_INLINE __m128i PairSumsOf(__m128i v) { return _mm_maddubs_epi16(v, _mm_set1_epi8(1)); }
-#if HWY_MAX_BYTES >= 32
-HWY_INLINE __m256i PairSumsOf(__m256i v) { return _mm256_maddubs_epi16(v, _mm256_set1_epi8(1)); }
-#endif
-#if HWY_MAX_BYTES >= 64
-HWY_INLINE __m512i PairSumsOf(__m512i v) { return _mm512_maddubs_epi16(v, _mm512_set1_epi8(1)); }
-#endif
-template <class D>
-HWY_INLINE Codes16<D> PairSums(D /*d*/, hn::Vec<D> v) {
-  return Codes16<D>{PairSumsOf(v.raw)};
-}
+HWY_INLINE V16 PairSums(V8 v) {
+#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
+  return V16{_mm256_maddubs_epi16(v.raw, _mm256_set1_epi8(1))};
+#elif HWY_ARCH_X86
+  return V16{_mm_maddubs_epi16(v.raw, _mm_set1_epi8(1))};
 #elif HWY_ARCH_ARM
-template <class D>
-HWY_INLINE Codes16<D> PairSums(D /*d*/, hn::Vec<D> v) {
-  return Codes16<D>(vreinterpretq_s16_u16(vpaddlq_u8(v.raw)));
-}
+  return V16(vreinterpretq_s16_u16(vpaddlq_u8(v.raw)));
 #else
 #error "a target without sums of pairs"
 #endif
+}
 
 // A token's part in a block, of products with codes at a rate.
 HWY_INLINE Token PartOf(const QuantizedInputs& x, const BitshiftBlock& block, int rate, int64_t b,
@@ -64,7 +53,6 @@ HWY_INLINE Token PartOf(const QuantizedInputs& x, const BitshiftBlock& block, in
 }
 
 // Makes codes of windows: code_of each lane. What it has in itself stays in registers.
-template <class D>
 class Decoder {
  public:
   explicit Decoder(int memory)
@@ -72,59 +60,53 @@ class Decoder {
         factor_(Lanes(kLowFactor << (16 - memory))),
         addend_(Lanes(kLowAddend << (16 - memory))) {}
 
-  HWY_INLINE Codes16<D> Codes(int rate, Words<D> window, int64_t row) const {
+  HWY_INLINE V16 Codes(int rate, VU16 window, int64_t row) const {
     return rate <= kMostLowRate ? Low(window, row_phase(rate, row)) : High(window);
   }
 
  private:
-  using D16u = hn::Repartition<uint16_t, D>;
-  static HWY_INLINE Words<D> Lanes(uint32_t value) {
-    return hn::Set(D16u(), static_cast<uint16_t>(value));
+  static HWY_INLINE VU16 Lanes(uint32_t value) {
+    return hn::Set(DU16(), static_cast<uint16_t>(value));
   }
 
-  HWY_INLINE Codes16<D> Low(Words<D> window, uint32_t phase) const {
+  HWY_INLINE V16 Low(VU16 window, uint32_t phase) const {
     if (phase != 0) window = hn::Add(window, Lanes(phase * kPhaseStep));
-    const auto p = hn::Add(hn::Mul(window, factor_), addend_);
-    const auto mean = hn::AverageRound(p, hn::Mul(window, p));
-    return hn::BitCast(hn::Repartition<int16_t, D>(), hn::ShiftRight<7>(mean));
+    const VU16 p = hn::Add(hn::Mul(window, factor_), addend_);
+    const VU16 mean = hn::AverageRound(p, hn::Mul(window, p));
+    return hn::BitCast(D16(), hn::ShiftRight<7>(mean));
   }
-  HWY_INLINE Codes16<D> High(Words<D> window) const {
-    const D d8;
-    const auto state = hn::And(window, mask_);
-    const auto p = hn::Mul(state, Lanes(kHighFactor));
-    const auto q = hn::Mul(state, Lanes(kOtherHighFactor));
-    return PairSums(d8, hn::AverageRound(hn::BitCast(d8, p), hn::BitCast(d8, q)));
+  HWY_INLINE V16 High(VU16 window) const {
+    const D8 d8;
+    const VU16 state = hn::And(window, mask_);
+    const VU16 p = hn::Mul(state, Lanes(kHighFactor));
+    const VU16 q = hn::Mul(state, Lanes(kOtherHighFactor));
+    return PairSums(hn::AverageRound(hn::BitCast(d8, p), hn::BitCast(d8, q)));
   }
 
-  Words<D> mask_, factor_, addend_;
+  VU16 mask_, factor_, addend_;
 };
 
 // The window after some bits of the second word, 1 to 15.
-template <int kShift, class V>
-HWY_INLINE V Window(V first, V second) {
+template <int kShift>
+HWY_INLINE VU16 Window(VU16 first, VU16 second) {
 #if HWY_TARGET == HWY_AVX3_DL
-  return V{_mm512_shldi_epi16(first.raw, second.raw, kShift)};
+  return VU16{_mm256_shldi_epi16(first.raw, second.raw, kShift)};
 #else
   return hn::Or(hn::ShiftLeft<kShift>(first), hn::ShiftRight<16 - kShift>(second));
 #endif
 }
-template <class V>
-HWY_INLINE V Window(V first, V second, int shift) {
+HWY_INLINE VU16 Window(VU16 first, VU16 second, int shift) {
   return hn::Or(hn::ShiftLeftSame(first, shift), hn::ShiftRightSame(second, 16 - shift));
 }
 
-// A vector of D8 has so many columns.
-constexpr int64_t kColumns = 2 * kLanes;
-
 // Of kColumns from `column` of a block on a tile's codes, from 0 on: pairs of columns in 16 bits
 // each, 64 rows of a pair side by side. What is beyond the block's columns is arbitrary.
-HWY_INLINE void DecodePairs(const Decoder<D8>& decoder, const BitshiftChunks& chunks,
-                            int64_t column, uint8_t* HWY_RESTRICT to) {
+HWY_INLINE void DecodePairs(const Decoder& decoder, const BitshiftChunks& chunks, int64_t column,
+                            uint8_t* HWY_RESTRICT to) {
   constexpr int64_t kPairBytes = 4 * kTileRows;
   const hn::Repartition<uint32_t, D8> d32;
   const uint8_t* words = chunks.words.first + 2 * column;
-  const D8 d8;
-  auto first = ReadWords(d8, chunks.words.before + 2 * column), second = ReadWords(d8, words);
+  VU16 first = ReadWords(chunks.words.before + 2 * column), second = ReadWords(words);
   int64_t at = 1;  // the number of `second`
   for (int64_t row = 0; row < kTileRows; row += 4) {
     std::array<V16, 4> codes;
@@ -132,12 +114,12 @@ HWY_INLINE void DecodePairs(const Decoder<D8>& decoder, const BitshiftChunks& ch
       const int64_t bit = bit_after(chunks.rate, row + r);
       if (bit / 16 > at) {
         first = second;
-        if (at < chunk_words(chunks.rate)) second = ReadWords(d8, words + at * chunks.words.step);
+        if (at < chunk_words(chunks.rate)) second = ReadWords(words + at * chunks.words.step);
         ++at;
       }
       const auto shift = static_cast<int>(bit % 16);
-      codes[static_cast<size_t>(r)] = decoder.Codes(
-          chunks.rate, shift == 0 ? first : Window(first, second, shift), row + r);
+      codes[static_cast<size_t>(r)] =
+          decoder.Codes(chunks.rate, shift == 0 ? first : Window(first, second, shift), row + r);
     }
     // Four rows of a pair of columns are 16 bytes.
     alignas(64) std::array<uint32_t, 4 * kLanes> turned;
@@ -149,14 +131,6 @@ HWY_INLINE void DecodePairs(const Decoder<D8>& decoder, const BitshiftChunks& ch
       hn::Store(hn::Load(d4, turned.data() + 4 * pair), d4,
                 reinterpret_cast<uint32_t*>(to + pair * kPairBytes + 4 * row));
   }
-}
-
-// f.operator()<rate>(), where it is above 0.
-template <class F>
-HWY_INLINE void WithRate(int rate, const F& f) {
-  [&]<int... kRate>(std::integer_sequence<int, kRate...>) {
-    ((rate == kRate + 1 ? f.template operator()<kRate + 1>() : void()), ...);
-  }(std::make_integer_sequence<int, kMostStageRate>());
 }
 
 }  // namespace watersic::HWY_NAMESPACE

@@ -333,17 +333,16 @@ int BitshiftSearch::follow(std::span<const float> u, int64_t first, std::span<co
   for (size_t row = 0; row < u.size(); ++row) {
     const int rate = rate_of(row);
     if (rate == 0) continue;
-    least = HWY_DYNAMIC_DISPATCH(VectorStep)(Step{
-        .states = states,
-        .bits = row_bits(rate, in_tile(row)),
-        .doubled = is_doubled(rate),
-        .u = rounded(u[row], is_fine(rate)),
-        .least = least,
-        .code = codes.of(rate, in_tile(row)),
-        .cost = cost.get(),
-        .best = best.get(),
-        .from = from.data() + from_begin[row],
-        .next = next.get()});
+    least = HWY_DYNAMIC_DISPATCH(VectorStep)(Step{.states = states,
+                                                  .bits = row_bits(rate, in_tile(row)),
+                                                  .doubled = is_doubled(rate),
+                                                  .u = rounded(u[row], is_fine(rate)),
+                                                  .least = least,
+                                                  .code = codes.of(rate, in_tile(row)),
+                                                  .cost = cost.get(),
+                                                  .best = best.get(),
+                                                  .from = from.data() + from_begin[row],
+                                                  .next = next.get()});
     std::swap(cost, next);
   }
   auto state =
