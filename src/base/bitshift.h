@@ -26,7 +26,7 @@ constexpr int kLeastMemory = 8, kMostMemory = 16;
 // A stage's values are multiples of code_unit, with this deviation.
 constexpr double kCodeDeviation = 1255;
 // An exception adds a multiple of this many of the first stage's units.
-constexpr int kExceptionUnit = 512;
+constexpr int kExceptionUnit = 1024;
 // Columns of one rate come in blocks of so many, which lie side by side.
 constexpr int64_t kBitshiftColumns = 256;
 

@@ -67,10 +67,14 @@ Axis Axis::around(double low, double high, int ticks) {
 Axis Axis::logarithmic(double low, double high, int ticks) {
   Axis axis;
   axis.logarithmic_ = true;
-  const double room = std::max(0.06 * std::log(high / low), 0.1);
+  // What is farther out would end beyond the numbers that there are.
+  constexpr double kLeast = 1e-250, kMost = 1e250;
+  low = std::clamp(low, kLeast, kMost);
+  high = std::clamp(high, low, kMost);
+  const double room = std::max(0.06 * (std::log(high) - std::log(low)), 0.1);
   axis.low_ = low * std::exp(-room);
   axis.high_ = high * std::exp(room);
-  const double decades = std::log10(axis.high_ / axis.low_);
+  const double decades = std::log10(axis.high_) - std::log10(axis.low_);
   if (decades < 0.7) {  // too short for powers of ten: equal steps of the value
     axis.add_ticks(nice_step(axis.high_ - axis.low_, ticks));
     return axis;
@@ -106,7 +110,8 @@ Axis Axis::places(const std::vector<std::string>& labels, int ticks) {
 }
 
 double Axis::at(double value) const {
-  if (logarithmic_) return 100 * std::log(value / low_) / std::log(high_ / low_);
+  if (logarithmic_)
+    return 100 * (std::log(value) - std::log(low_)) / (std::log(high_) - std::log(low_));
   return 100 * (value - low_) / (high_ - low_);
 }
 

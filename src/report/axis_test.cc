@@ -72,6 +72,16 @@ TEST(Axis, HoldsAnyRange) {
   }
 }
 
+// Of the ends of what numbers there are something is left out.
+TEST(Axis, LogarithmicOfTheLeastAndTheLargestNumbers) {
+  for (const auto& [low, high] : {std::pair{5e-324, 1.7e308}, {1e300, 1.7e308}, {5e-324, 1e-320}}) {
+    const Axis axis = Axis::logarithmic(low, high, 5);
+    EXPECT_LE(axis.ticks().size(), 13U);
+    EXPECT_TRUE(std::isfinite(axis.at(low)) && std::isfinite(axis.at(high)));
+    EXPECT_LT(axis.low(), axis.high());
+  }
+}
+
 TEST(Axis, LogarithmicWhereValuesArePositiveAndFarApart) {
   EXPECT_TRUE(axis_for({0.001, 0.1}, 4).is_logarithmic());
   EXPECT_FALSE(axis_for({0.0, 0.1}, 4).is_logarithmic());

@@ -286,7 +286,7 @@ Runnable runnable(Bits& in, i64 rows, i64 live) {
   require(at + 32 == 2 * i64(in.words.size()), "bytes are left over");
   i64 row = 0;
   for (size_t k = 0; k < e_row.size(); ++k)
-    out.codes.at(size_t((row += e_row[k]) * live + e_column[k])) += 30720 * e_value[k];
+    out.codes.at(size_t((row += e_row[k]) * live + e_column[k])) += 61440 * e_value[k];
   return out;
 }
 
