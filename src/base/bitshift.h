@@ -54,7 +54,7 @@ constexpr uint32_t state_of(int memory, uint32_t window) { return window & ((1U 
 // There are two codes. Up to this rate (of a tile) it is the mean of p = a x + b and x p mod 2^16,
 // which take one multiplication less; but it ends at 2.4 deviations. Beyond, of two products mod
 // 2^16 the means of the upper bytes and of the lower ones, added.
-constexpr int kMostLowRate = 8;
+constexpr int kMostLowRate = 7;
 constexpr uint32_t kLowFactor = 0x93AE, kLowAddend = 0x9D2D;
 constexpr uint32_t kHighFactor = 0xD6C5, kOtherHighFactor = 0x9389;
 static_assert(kLowFactor % 2 == 0 && kLowAddend % 2 == 1, "else x p would not take all values");

@@ -130,7 +130,7 @@ TEST(BitshiftSearch, IsNearTheLimit) {
   };
   EXPECT_LT(gap(12, 2), 0.06);
   EXPECT_LT(gap(12, 4), 0.10);
-  EXPECT_LT(gap(12, 8), 0.13);
+  EXPECT_LT(gap(12, 8), 0.14);
   EXPECT_LT(gap(12, 12), 0.16);
   EXPECT_LT(gap(12, 16), 0.24);
   EXPECT_LT(gap(12, 20), 0.31);

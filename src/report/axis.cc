@@ -37,8 +37,13 @@ std::string tick_label(double value, double step) {
 
 void Axis::add_ticks(double step) {
   const double first = std::ceil(low_ / step - 1e-9), last = std::floor(high_ / step + 1e-9);
-  for (double k = first; k <= last; ++k)
-    ticks_.push_back({.value = k * step, .label = tick_label(k * step, step)});
+  if (!(first <= last)) return;  // of a range that is no number, too
+  constexpr double kMost = 1000;
+  const auto more = static_cast<int>(std::min(last - first, kMost));
+  for (int i = 0; i <= more; ++i) {
+    const double value = (first + i) * step;
+    ticks_.push_back({.value = value, .label = tick_label(value, step)});
+  }
 }
 
 Axis Axis::linear(double low, double high, int ticks) {
