@@ -51,10 +51,10 @@ constexpr uint32_t next_window(uint32_t window, uint32_t bits, int count) {
 }
 constexpr uint32_t state_of(int memory, uint32_t window) { return window & ((1U << memory) - 1); }
 
-// There are two codes. Up to this rate (of a tile) it is the mean of p = a x + b and x p mod 2^16,
-// which take one multiplication less; but it ends at 2.4 deviations. Beyond, of two products mod
-// 2^16 the means of the upper bytes and of the lower ones, added.
-constexpr int kMostLowRate = 7;
+// There are two codes. Below 1 bit (a tile's rate) it is the mean of p = a x + b and x p mod 2^16,
+// which ends at 2.4 deviations; beyond, of two products mod 2^16 the means of the upper bytes and
+// of the lower ones, added, which ends at 3.3.
+constexpr int kMostLowRate = kBitshiftQuarters - 1;
 constexpr uint32_t kLowFactor = 0x93AE, kLowAddend = 0x9D2D;
 constexpr uint32_t kHighFactor = 0xD6C5, kOtherHighFactor = 0x9389;
 static_assert(kLowFactor % 2 == 0 && kLowAddend % 2 == 1, "else x p would not take all values");

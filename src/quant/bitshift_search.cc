@@ -251,16 +251,14 @@ int16_t rounded(double u, bool fine) {
       std::lround(std::clamp(std::ldexp(u, unit_bits(fine)), -kMost, kMost)));
 }
 
-// The values of all states: of the low code those of each phase, and the first's in the finer unit;
-// of the high one.
+// The values of all states: of the low code those of each phase, and of the high one.
 struct Codes {
   using Values = hwy::AlignedFreeUniquePtr<int16_t[]>;
-  std::array<Values, kBitshiftQuarters> of_phase;
-  Values low, high;
+  std::array<Values, kBitshiftQuarters> low;
+  Values high;
 
   const int16_t* of(int rate, int64_t row) const {
-    if (rate > kMostLowRate) return high.get();
-    return is_fine(rate) ? low.get() : of_phase[row_phase(rate, row)].get();
+    return (rate > kMostLowRate ? high : low[row_phase(rate, row)]).get();
   }
 };
 
@@ -279,8 +277,7 @@ const Codes& codes_of(int memory) {
       return out;
     };
     for (int64_t row = 0; row < kBitshiftQuarters; ++row)
-      codes[m].of_phase[static_cast<size_t>(row)] = values(1, row);
-    codes[m].low = values(kMostLowRate, 0);
+      codes[m].low[static_cast<size_t>(row)] = values(1, row);
     codes[m].high = values(kMostLowRate + 1, 0);
   });
   return codes[m];

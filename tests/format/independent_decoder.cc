@@ -214,7 +214,7 @@ struct Runnable {
 
 i64 runnable_value(int L, i64 r, u64 window, i64 row) {
   const u64 ones = u64(1) << L;
-  if (r <= 7) {
+  if (r <= 3) {
     const u64 x = window + (r < 4 ? u64(row % 4) * 0x9E37 : 0);
     const u64 p = (x * 0x93AE + 0x9D2D) % ones * (65536 / ones), q = x * p % 65536;
     return 12 * (i64((p + q + 1) / 256) - 255);
