@@ -77,9 +77,9 @@ BitshiftLayout::Words BitshiftLayout::words(int64_t tile, size_t run, int64_t co
 int32_t read_code(int memory, int rate, const BitshiftWords& words, int64_t row) {
   const int64_t bit = (row + 1) * rate / kBitshiftQuarters, word = bit / 16;
   const int shift = static_cast<int>(bit % 16);
-  uint32_t window = read_word(word == 0 ? words.before : words.first + (word - 1) * words.step);
+  uint32_t window = read_word(words.at(word));
   if (shift != 0)
-    window = next_window(window, read_word(words.first + word * words.step) >> (16 - shift), shift);
+    window = next_window(window, read_word(words.at(word + 1)) >> (16 - shift), shift);
   return static_cast<int32_t>(code_of(memory, rate, window, row)) - kMiddleCode;
 }
 
@@ -118,11 +118,7 @@ void read_tile(const Bitshift& stream, std::span<const uint8_t> payload, int64_t
     if (rate == 0) continue;
     for (int64_t i = run.begin; i < run.end; ++i) {
       const BitshiftColumn& column = layout.columns()[static_cast<size_t>(i)];
-      const BitshiftLayout::Words at = layout.words(tile, r, i - run.begin);
-      read_chunk(stream.memory, rate,
-                 {.before = payload.data() + at.before,
-                  .first = payload.data() + at.first,
-                  .step = at.step},
+      read_chunk(stream.memory, rate, layout.words(tile, r, i - run.begin).in(payload.data()),
                  std::span(codes).first(static_cast<size_t>(rows)));
       const int32_t unit = stage_unit(column.stage) * code_unit(rate);
       for (int64_t k = 0; k < rows; ++k)

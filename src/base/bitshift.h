@@ -93,6 +93,17 @@ struct BitshiftRun {
   int32_t rate = 0;
 };
 
+// A column's words in a tile: number 0 is the one before the tile's.
+struct BitshiftWords {
+  const uint8_t* before = nullptr;
+  const uint8_t* first = nullptr;
+  int64_t step = 0;
+
+  constexpr const uint8_t* at(int64_t number) const {
+    return number == 0 ? before : first + (number - 1) * step;
+  }
+};
+
 // Which stages there are, in what order, and where their bits lie in the payload:
 //
 //   starts | tile 0 | tile 1 | ... | kBitshiftPadding zeros
@@ -134,6 +145,10 @@ class BitshiftLayout {
   struct Words {
     int64_t before = 0, first = 0;
     int64_t step = 0;  // from a word to the next
+
+    BitshiftWords in(const uint8_t* payload) const {
+      return {.before = payload + before, .first = payload + first, .step = step};
+    }
   };
   Words words(int64_t tile, size_t run, int64_t column_of_run) const;
 
@@ -170,12 +185,6 @@ struct Bitshift {
 
 inline int64_t bitshift_tiles(int64_t rows) { return (rows + kBitshiftRows - 1) / kBitshiftRows; }
 
-// A column's words in a tile, as BitshiftLayout::words has them.
-struct BitshiftWords {
-  const uint8_t* before = nullptr;
-  const uint8_t* first = nullptr;
-  int64_t step = 0;
-};
 // The code of a row of a tile at a rate above 0, less kMiddleCode.
 int32_t read_code(int memory, int rate, const BitshiftWords& words, int64_t row);
 // Those of rows 0 .. codes.size().

@@ -63,11 +63,7 @@ BitshiftChunks BitshiftMatrix::chunks(int64_t tile, const BitshiftBlock& block) 
   const auto run = static_cast<size_t>(block.run);
   const int rate = layout.rate(layout.runs()[run], tile);
   if (rate == 0) return {};
-  const BitshiftLayout::Words words = layout.words(tile, run, block.first);
-  return {.rate = rate,
-          .words = {.before = payload.data() + words.before,
-                    .first = payload.data() + words.first,
-                    .step = words.step}};
+  return {.rate = rate, .words = layout.words(tile, run, block.first).in(payload.data())};
 }
 
 TileExceptions BitshiftMatrix::exceptions_of(int64_t tile) const {

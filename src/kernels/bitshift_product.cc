@@ -54,23 +54,14 @@ HWY_INLINE V32 SumsOfFour(V32 a, V32 b, V32 c, V32 d) {
                  hn::BitCast(d32, hn::InterleaveUpper(d64, ab, cd)));
 }
 
-// Where the words of a block of columns lie: number 0 is the one before the tile's.
-struct WordRows {
-  const uint8_t *before, *first;
-  int64_t step;
-  HWY_INLINE const uint8_t* operator[](int64_t number) const {
-    return number == 0 ? before : first + (number - 1) * step;
-  }
-};
-
 // The codes of a row for some columns.
 template <int kRate, int64_t kRow>
-HWY_INLINE V16 CodesOf(const Decoder& decoder, const WordRows& words, int64_t column) {
+HWY_INLINE V16 CodesOf(const Decoder& decoder, const BitshiftWords& words, int64_t column) {
   constexpr int64_t kBit = bit_after(kRate, kRow);
   constexpr int kShift = kBit % 16;
-  VU16 window = ReadWords(words[kBit / 16 - 1] + 2 * column);
+  VU16 window = ReadWords(words.at(kBit / 16 - 1) + 2 * column);
   if constexpr (kShift != 0)
-    window = Window<kShift>(window, ReadWords(words[kBit / 16] + 2 * column));
+    window = Window<kShift>(window, ReadWords(words.at(kBit / 16) + 2 * column));
   return decoder.Codes(kRate, window, kRow);
 }
 
@@ -78,7 +69,7 @@ HWY_INLINE V16 CodesOf(const Decoder& decoder, const WordRows& words, int64_t co
 template <int kRate, int64_t kRow>
 HWY_INLINE void EightRows(const Decoder& decoder, const BitshiftBlock& block,
                           const BitshiftChunks& chunks, const Token& token) {
-  const WordRows words{chunks.words.before, chunks.words.first, chunks.words.step};
+  const BitshiftWords words = chunks.words;
   const uint8_t* HWY_RESTRICT q = token.q;
   const int64_t share = block.columns * chunk_bytes(kRate) * 8 / kTileRows;
   for (int64_t at = 0; at < share; at += 64)

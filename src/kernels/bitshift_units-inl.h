@@ -9,7 +9,6 @@
 #include <hwy/highway.h>
 
 #include <array>
-#include <utility>
 
 #include "kernels/bitshift_matrix.h"
 #include "kernels/tile_vectors-inl.h"
@@ -103,10 +102,10 @@ HWY_INLINE VU16 Window(VU16 first, VU16 second, int shift) {
 // each, 64 rows of a pair side by side. What is beyond the block's columns is arbitrary.
 HWY_INLINE void DecodePairs(const Decoder& decoder, const BitshiftChunks& chunks, int64_t column,
                             uint8_t* HWY_RESTRICT to) {
-  constexpr int64_t kPairBytes = 4 * kTileRows;
   const hn::Repartition<uint32_t, D8> d32;
-  const uint8_t* words = chunks.words.first + 2 * column;
-  VU16 first = ReadWords(chunks.words.before + 2 * column), second = ReadWords(words);
+  const auto read = [&](int64_t number)
+                        HWY_ATTR { return ReadWords(chunks.words.at(number) + 2 * column); };
+  VU16 first = read(0), second = read(1);
   int64_t at = 1;  // the number of `second`
   for (int64_t row = 0; row < kTileRows; row += 4) {
     std::array<V16, 4> codes;
@@ -114,8 +113,7 @@ HWY_INLINE void DecodePairs(const Decoder& decoder, const BitshiftChunks& chunks
       const int64_t bit = bit_after(chunks.rate, row + r);
       if (bit / 16 > at) {
         first = second;
-        if (at < chunk_words(chunks.rate)) second = ReadWords(words + at * chunks.words.step);
-        ++at;
+        if (++at <= chunk_words(chunks.rate)) second = read(at);
       }
       const auto shift = static_cast<int>(bit % 16);
       codes[static_cast<size_t>(r)] =

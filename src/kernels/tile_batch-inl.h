@@ -24,9 +24,6 @@ using Totals = std::array<V32, kUnits * kTokens>;
 template <int kTokens>
 using Quantized = std::array<const uint8_t*, kTokens>;  // inputs of each token
 
-// A pair of columns in 16 bits, unit after unit.
-constexpr int64_t kPairBytes = kTileUnits * kUnitBytes;
-
 HWY_INLINE void AddToTwo(V16 w0, V16 w1, V16 x, V32& total0, V32& total1) {
   total0 = AddPairs(total0, w0, x);
   total1 = AddPairs(total1, w1, x);

@@ -36,6 +36,8 @@ using VF = hn::Vec<DF>;
 constexpr int64_t kBytes = HWY_MAX_BYTES < kUnitBytes ? HWY_MAX_BYTES : kUnitBytes;
 constexpr int64_t kHalves = kUnitBytes / kBytes;
 constexpr int64_t kLanes = kBytes / 4;  // rows
+// A pair of columns in 16 bits, unit after unit.
+constexpr int64_t kPairBytes = kTileUnits * kUnitBytes;
 
 // The same four bytes of quantized inputs in every lane.
 HWY_INLINE V32 Inputs(const uint8_t* q) {

@@ -9,7 +9,7 @@ namespace watersic {
 namespace {
 
 // Beyond this a code has few values.
-double reach_of(int level) { return std::min(level, kMostStageRate) <= kMostLowRate ? 2.3 : 3.3; }
+double reach_of(int level) { return level <= kMostLowRate ? 2.3 : 3.3; }
 // What an exception takes is worth so much error, in units of what the level leaves.
 constexpr double kExceptionPrice = 45;
 

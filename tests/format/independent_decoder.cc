@@ -214,8 +214,8 @@ struct Runnable {
 
 i64 runnable_value(int L, i64 r, u64 window, i64 row) {
   const u64 ones = u64(1) << L;
-  if (r <= 3) {
-    const u64 x = window + (r < 4 ? u64(row % 4) * 0x9E37 : 0);
+  if (r < 4) {
+    const u64 x = window + u64(row % 4) * 0x9E37;
     const u64 p = (x * 0x93AE + 0x9D2D) % ones * (65536 / ones), q = x * p % 65536;
     return 12 * (i64((p + q + 1) / 256) - 255);
   }
@@ -261,7 +261,6 @@ Runnable runnable(Bits& in, i64 rows, i64 live) {
     for (i64 first = 0, end; first < n; first = end) {  // a block of streams
       for (end = first; end < n && end < first + 256; ++end)
         if (streams[size_t(end)].rate != streams[size_t(first)].rate) break;
-      // Blocks are counted from the first stream of their rate.
       const i64 r = std::clamp<i64>(streams[size_t(first)].rate + offset[size_t(t)], 0, 24);
       for (i64 j = first; j < end; ++j) {
         u64& w = window[size_t(j)];
