@@ -35,20 +35,15 @@ const std::vector<BitshiftMatrix>& matrices_of(const Shape& shape) {
 }
 
 int register_all() {
-  // Products of one token have code for a target that nothing else is built for.
-  std::vector<int64_t> targets = hwy::SupportedAndGeneratedTargets();
-  if ((hwy::SupportedTargets() & HWY_AVX3_DL) != 0) targets.insert(targets.begin(), HWY_AVX3_DL);
   const auto add = [&](const std::string& name, const Shape& shape, int64_t tokens,
                        InputPrecision precision) {
-    register_for_targets(
-        "bitshift/" + name + "/" + std::to_string(shape.rate) + "quarters",
-        [=](benchmark::State& state, int64_t target) {
-          time_products(state, target, matrices_of(shape), tokens,
-                        [=](auto& pool, const auto& M, const auto& X, auto Y) {
-                          bitshift_multiply(pool, M, X, precision, {}, 0, Y);
-                        });
-        },
-        tokens == 1 ? targets : hwy::SupportedAndGeneratedTargets());
+    register_for_targets("bitshift/" + name + "/" + std::to_string(shape.rate) + "quarters",
+                         [=](benchmark::State& state, int64_t target) {
+                           time_products(state, target, matrices_of(shape), tokens,
+                                         [=](auto& pool, const auto& M, const auto& X, auto Y) {
+                                           bitshift_multiply(pool, M, X, precision, {}, 0, Y);
+                                         });
+                         });
   };
   for (int rate = 1; rate <= kMostStageRate; ++rate) {
     add("cache", {rate, 512, 1024, 1}, 1, InputPrecision::kInt8);

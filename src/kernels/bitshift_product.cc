@@ -1,7 +1,6 @@
 // Products for one token: codes are made of the bits as they come from memory.
 // Vectors without a size at compile time cannot stand in arrays.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
-#define HWY_WANT_AVX3_DL
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/bitshift_product.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
@@ -27,19 +26,6 @@ void ProductOfOne(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& 
 #else
 
 constexpr int64_t kAhead = 4096;  // bytes: of what is fetched before the hardware foresees it
-
-HWY_INLINE V32 Added(V32 total, V16 codes, V16 x) {
-#if HWY_TARGET == HWY_AVX3_DL
-  // Highway lets GCC know of fewer instructions than this target has.
-  asm("vpdpwssd %2, %1, %0" : "+v"(total.raw) : "v"(codes.raw), "v"(x.raw));
-  return total;
-#else
-  // It is the product that is pinned (Pin): GCC copies a pinned sum once more.
-  V32 p = AddPairs(hn::Zero(D32()), codes, x);
-  Pin(p);
-  return hn::Add(total, p);
-#endif
-}
 
 // In each block of 128 bits: lane i is the sum of vector i's.
 HWY_INLINE V32 SumsOfFour(V32 a, V32 b, V32 c, V32 d) {
@@ -77,14 +63,14 @@ HWY_INLINE void EightRows(const Decoder& decoder, const BitshiftBlock& block,
   V32 t0 = hn::Zero(D32()), t1 = t0, t2 = t0, t3 = t0, t4 = t0, t5 = t0, t6 = t0, t7 = t0;
   for (int64_t i = 0; i < block.columns; i += kColumns) {
     const auto x = hn::BitCast(D16(), hn::LoadU(D8(), q + 2 * i));
-    t0 = Added(t0, CodesOf<kRate, kRow>(decoder, words, i), x);
-    t1 = Added(t1, CodesOf<kRate, kRow + 1>(decoder, words, i), x);
-    t2 = Added(t2, CodesOf<kRate, kRow + 2>(decoder, words, i), x);
-    t3 = Added(t3, CodesOf<kRate, kRow + 3>(decoder, words, i), x);
-    t4 = Added(t4, CodesOf<kRate, kRow + 4>(decoder, words, i), x);
-    t5 = Added(t5, CodesOf<kRate, kRow + 5>(decoder, words, i), x);
-    t6 = Added(t6, CodesOf<kRate, kRow + 6>(decoder, words, i), x);
-    t7 = Added(t7, CodesOf<kRate, kRow + 7>(decoder, words, i), x);
+    t0 = AddPairs(t0, CodesOf<kRate, kRow>(decoder, words, i), x);
+    t1 = AddPairs(t1, CodesOf<kRate, kRow + 1>(decoder, words, i), x);
+    t2 = AddPairs(t2, CodesOf<kRate, kRow + 2>(decoder, words, i), x);
+    t3 = AddPairs(t3, CodesOf<kRate, kRow + 3>(decoder, words, i), x);
+    t4 = AddPairs(t4, CodesOf<kRate, kRow + 4>(decoder, words, i), x);
+    t5 = AddPairs(t5, CodesOf<kRate, kRow + 5>(decoder, words, i), x);
+    t6 = AddPairs(t6, CodesOf<kRate, kRow + 6>(decoder, words, i), x);
+    t7 = AddPairs(t7, CodesOf<kRate, kRow + 7>(decoder, words, i), x);
   }
   const V32 low = SumsOfFour(t0, t1, t2, t3), high = SumsOfFour(t4, t5, t6, t7);
   if constexpr (kLanes == 4) {

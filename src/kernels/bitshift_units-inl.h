@@ -88,11 +88,7 @@ class Decoder {
 // The window after some bits of the second word, 1 to 15.
 template <int kShift>
 HWY_INLINE VU16 Window(VU16 first, VU16 second) {
-#if HWY_TARGET == HWY_AVX3_DL
-  return VU16{_mm256_shldi_epi16(first.raw, second.raw, kShift)};
-#else
   return hn::Or(hn::ShiftLeft<kShift>(first), hn::ShiftRight<16 - kShift>(second));
-#endif
 }
 HWY_INLINE VU16 Window(VU16 first, VU16 second, int shift) {
   return hn::Or(hn::ShiftLeftSame(first, shift), hn::ShiftRightSame(second, 16 - shift));

@@ -84,9 +84,7 @@ HWY_INLINE Sums AddProducts(Sums sums, V8 w, V8 x) {
 #error "a target without products of bytes"
 #endif
 }
-HWY_INLINE V32 Widened(Sums sums) {
-  return AddPairs(hn::Zero(D32()), sums, hn::Set(D16(), int16_t{1}));
-}
+HWY_INLINE V32 Widened(Sums sums) { return PairProducts(sums, hn::Set(D16(), int16_t{1})); }
 // Quads whose pairs of products fit into 16 bits.
 HWY_INLINE int SafeQuads(const PackedBlock& block) {
   return INT16_MAX / (2 * block.limit() * ((1 << block.width) - 1));

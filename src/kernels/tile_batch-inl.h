@@ -27,8 +27,6 @@ using Quantized = std::array<const uint8_t*, kTokens>;  // inputs of each token
 HWY_INLINE void AddToTwo(V16 w0, V16 w1, V16 x, V32& total0, V32& total1) {
   total0 = AddPairs(total0, w0, x);
   total1 = AddPairs(total1, w1, x);
-  Pin(total0);
-  Pin(total1);
 }
 
 // Adds a block's part of all rows; `units`: its pairs. Without loops over the totals, which would

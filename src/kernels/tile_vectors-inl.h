@@ -46,23 +46,16 @@ HWY_INLINE V32 Inputs(const uint8_t* q) {
   return hn::Set(D32(), four);
 }
 
-// sums + products of pairs in 16 bits, pair by pair.
-HWY_INLINE V32 AddPairs(V32 sums, V16 w, V16 x) {
-#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
-  return hn::Add(sums, V32{_mm256_madd_epi16(w.raw, x.raw)});
-#elif HWY_ARCH_X86
-  return hn::Add(sums, V32{_mm_madd_epi16(w.raw, x.raw)});
-#elif HWY_ARCH_ARM
-  const int32x4_t low = vmull_s16(vget_low_s16(w.raw), vget_low_s16(x.raw));
-  const int32x4_t high = vmull_s16(vget_high_s16(w.raw), vget_high_s16(x.raw));
-  return hn::Add(sums, V32(vpaddq_s32(low, high)));
+// sum += addend, in the register where the sum is: GCC would put off the additions of a loop to its
+// end, and run out of registers, or copy each sum once more.
+HWY_INLINE void AddInPlace(V32& sum, V32 addend) {
+#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32 && HWY_COMPILER_GCC
+  asm("vpaddd %1, %0, %0" : "+v"(sum.raw) : "v"(addend.raw));
 #else
-#error "a target without products of pairs"
+  sum = hn::Add(sum, addend);
 #endif
 }
-
-// Keeps a sum in its register. GCC would put off the additions of a loop to its end, and run out of
-// registers.
+// Keeps a sum in a register, at the price of a copy: for other sums.
 template <class V>
 HWY_INLINE void Pin(V& sum) {
 #if HWY_ARCH_X86 && HWY_COMPILER_GCC
@@ -70,6 +63,25 @@ HWY_INLINE void Pin(V& sum) {
 #else
   (void)sum;
 #endif
+}
+
+// Sums of the products of pairs in 16 bits.
+HWY_INLINE V32 PairProducts(V16 w, V16 x) {
+#if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32
+  return V32{_mm256_madd_epi16(w.raw, x.raw)};
+#elif HWY_ARCH_X86
+  return V32{_mm_madd_epi16(w.raw, x.raw)};
+#elif HWY_ARCH_ARM
+  const int32x4_t low = vmull_s16(vget_low_s16(w.raw), vget_low_s16(x.raw));
+  const int32x4_t high = vmull_s16(vget_high_s16(w.raw), vget_high_s16(x.raw));
+  return V32(vpaddq_s32(low, high));
+#else
+#error "a target without products of pairs"
+#endif
+}
+HWY_INLINE V32 AddPairs(V32 sums, V16 w, V16 x) {
+  AddInPlace(sums, PairProducts(w, x));
+  return sums;
 }
 
 // A token's part in a block.

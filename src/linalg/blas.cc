@@ -107,6 +107,20 @@ void add_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S, c
   }
 }
 
+// What is above the diagonal, from that tile below it; in blocks of whole cache lines.
+template <class T>
+void mirror(MatrixView<T> S, const Tile& tile) {
+  constexpr int64_t kBlock = 16;
+  const int64_t bottom = tile.row + tile.rows, right = tile.col + tile.cols;
+  for (int64_t i0 = tile.row; i0 < bottom; i0 += kBlock) {
+    for (int64_t j0 = tile.col; j0 < right; j0 += kBlock) {
+      for (int64_t j = j0; j < std::min(j0 + kBlock, right); ++j)
+        for (int64_t i = std::max(i0, j + 1); i < std::min(i0 + kBlock, bottom); ++i)
+          S(j, i) = S(i, j);
+    }
+  }
+}
+
 template <class T, class Sum>
 void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S, TileShare share = {}) {
   const int64_t n = X.cols();
@@ -117,8 +131,7 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S, Tile
     if (!share.has(index)) return;
     const Tile tile = gram_tile(n, index);
     add_tile<T>(X, X, S, tile);
-    for (int64_t i = tile.row; i < tile.row + tile.rows; ++i)
-      for (int64_t j = tile.col; j < std::min(i, tile.col + tile.cols); ++j) S(j, i) = S(i, j);
+    mirror(S, tile);
   });
 }
 

@@ -39,10 +39,8 @@ void time_products(benchmark::State& state, int64_t target,
 
 // One for each target: time(state, target).
 template <class Time>
-void register_for_targets(
-    const std::string& name, const Time& time,
-    const std::vector<int64_t>& targets = hwy::SupportedAndGeneratedTargets()) {
-  for (const int64_t target : targets)
+void register_for_targets(const std::string& name, const Time& time) {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets())
     benchmark::RegisterBenchmark((name + "/" + hwy::TargetName(target)).c_str(),
                                  [=](benchmark::State& state) { time(state, target); })
         ->Unit(benchmark::kMicrosecond);

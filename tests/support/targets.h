@@ -6,12 +6,11 @@
 
 namespace watersic {
 
-// Calls body() with each target forced. What is not built for one runs as scalar code.
+// Calls body() with each target forced.
 template <class Body>
 void for_each_target(const Body& body) {
   hwy::SetSupportedTargetsForTest(0);  // or the list below is of a target that is still forced
-  for (int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1) {
-    const int64_t target = rest & -rest;
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);
     SCOPED_TRACE(hwy::TargetName(target));
     body();
