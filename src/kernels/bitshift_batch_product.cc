@@ -1,6 +1,7 @@
 // Products for several tokens: a block is decoded once for all of them, into the cache.
 // Vectors without a size at compile time cannot stand in arrays.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#define HWY_WANT_AVX3_DL
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/bitshift_batch_product.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
@@ -25,6 +26,8 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
 
 #else
 
+constexpr int kTogether = HWY_TARGET <= HWY_AVX3 ? 8 : 4;  // AVX-512 has twice the registers
+
 void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs& x, int64_t token,
                    int64_t tokens, float* out) {
   std::fill_n(out, tokens * kTileRows, 0.0F);
@@ -39,7 +42,7 @@ void ProductOfMany(const BitshiftMatrix& M, int64_t tile, const QuantizedInputs&
     const auto part = [&](int64_t t) HWY_ATTR {
       return PartOf(x, block, chunks.rate, static_cast<int64_t>(b), token + t, out + t * kTileRows);
     };
-    ForTokens(tokens, part, [&]<int kTokens>(const std::array<Token, kTokens>& some) {
+    ForTokens<kTogether>(tokens, part, [&]<int kTokens>(const std::array<Token, kTokens>& some) {
       AddPairsOf<kTokens>((block.columns + 1) / 2, units.data(), some, nullptr);
     });
   }

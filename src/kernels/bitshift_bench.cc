@@ -1,5 +1,6 @@
 // Weights a second of products in the bitshift layout, from cache and from memory, by rate and
 // target.
+#define HWY_WANT_AVX3_DL  // to list it: products are built for it
 #include <string>
 
 #include "kernels/bitshift_multiply.h"

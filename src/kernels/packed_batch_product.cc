@@ -122,7 +122,7 @@ void ProductOfMany(const PackedMatrix& M, int64_t tile, const QuantizedInputs& x
     const auto part = [&](int64_t t) HWY_ATTR {
       return PartOf(x, block, static_cast<int64_t>(b), token + t, out + t * kTileRows);
     };
-    ForTokens(tokens, part, [&]<int kTokens>(const std::array<Token, kTokens>& some) {
+    ForTokens<4>(tokens, part, [&]<int kTokens>(const std::array<Token, kTokens>& some) {
       if (block.wide) {
         AddPairsOf<kTokens>(2 * block.quads, units.data(), some, group);
       } else {

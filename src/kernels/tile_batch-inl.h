@@ -15,9 +15,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace watersic::HWY_NAMESPACE {
 
-// Two units for up to four tokens: their sums are in registers.
+// Two units for a few tokens: their sums are in registers.
 constexpr size_t kUnits = 2;
-constexpr int64_t kTogether = 4;
 template <int kTokens>
 using Totals = std::array<V32, kUnits * kTokens>;
 
@@ -61,18 +60,21 @@ HWY_INLINE void AddPairsOf(int64_t pairs, const uint8_t* HWY_RESTRICT units,
   AddPairsOf<kTokens>(pairs, units, tokens, group, std::make_index_sequence<kTokens>());
 }
 
-// Calls f.operator()<count>(their parts in a block) for all tokens, a few at a time; part(t): that
-// of token t.
-template <class Part, class F>
+// Calls f.operator()<count>(their parts in a block) for all tokens, at most kMost at a time, four
+// or eight; part(t): that of token t.
+template <int kMost, class Part, class F>
 HWY_INLINE void ForTokens(int64_t tokens, const Part& part, const F& f) {
-  const auto several = [&]<int kTokens>(int64_t first) {
-    std::array<Token, kTokens> some;
-    for (int64_t t = 0; t < kTokens; ++t) some[static_cast<size_t>(t)] = part(first + t);
-    f.template operator()<kTokens>(some);
-  };
   int64_t t = 0;
-  for (; t + kTogether <= tokens; t += kTogether) several.template operator()<kTogether>(t);
-  for (; t < tokens; ++t) several.template operator()<1>(t);
+  const auto several = [&]<int kTokens>() {
+    for (; t + kTokens <= tokens; t += kTokens) {
+      std::array<Token, kTokens> some;
+      for (int64_t i = 0; i < kTokens; ++i) some[static_cast<size_t>(i)] = part(t + i);
+      f.template operator()<kTokens>(some);
+    }
+  };
+  if constexpr (kMost > 4) several.template operator()<kMost>();
+  several.template operator()<4>();
+  several.template operator()<1>();
 }
 
 }  // namespace watersic::HWY_NAMESPACE

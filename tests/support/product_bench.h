@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/tiles.h"
+#include "support/force_target.h"
 #include "support/packed_samples.h"
 #include "watersic/matrix.h"
 
@@ -23,12 +24,12 @@ void time_products(benchmark::State& state, int64_t target,
   const Matrix<float> X = normal_matrix(tokens, columns, 2);
   Matrix<float> Y(tokens, rows);
   ThreadPool pool(1);
-  hwy::SetSupportedTargetsForTest(target);
+  force_target(target);
   while (state.KeepRunning()) {
     for (const TiledMatrix& M : matrices) multiply(pool, M, X, Y.view());
     benchmark::DoNotOptimize(Y.data());
   }
-  hwy::SetSupportedTargetsForTest(0);
+  force_target(0);
   const double passes =
       static_cast<double>(state.iterations()) * static_cast<double>(matrices.size());
   state.counters["weights"] = benchmark::Counter(

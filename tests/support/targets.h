@@ -2,20 +2,22 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
+
+#include "support/force_target.h"
 
 namespace watersic {
 
 // Calls body() with each target forced.
 template <class Body>
 void for_each_target(const Body& body) {
-  hwy::SetSupportedTargetsForTest(0);  // or the list below is of a target that is still forced
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
+  force_target(0);  // or the list below is of a target that is still forced
+  for (int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1) {
+    const int64_t target = rest & -rest;
+    force_target(target);
     SCOPED_TRACE(hwy::TargetName(target));
     body();
   }
-  hwy::SetSupportedTargetsForTest(0);
+  force_target(0);
 }
 
 }  // namespace watersic
