@@ -52,36 +52,63 @@ HWY_INLINE V16 CodesOf(const Decoder& decoder, const BitshiftWords& words, int64
   return decoder.Codes(kRate, window, kRow);
 }
 
-// Rows [kRow, kRow + 8) of a block. A variable for each sum: arrays of them end up in memory.
+// Of eight rows. A variable for each: arrays of them end up in memory.
+struct EightSums {
+  V32 a, b, c, d, e, f, g, h;
+};
+
+// Adds kColumns from `column` of rows [kRow, kRow + 8).
 template <int kRate, int64_t kRow>
-HWY_INLINE void EightRows(const Decoder& decoder, const BitshiftBlock& block,
-                          const BitshiftChunks& chunks, const Token& token) {
-  const BitshiftWords words = chunks.words;
-  const uint8_t* HWY_RESTRICT q = token.q;
-  const int64_t share = block.columns * chunk_bytes(kRate) * 8 / kTileRows;
-  for (int64_t at = 0; at < share; at += 64)
-    __builtin_prefetch(words.first + kAhead + kRow / 8 * share + at);
-  V32 t0 = hn::Zero(D32()), t1 = t0, t2 = t0, t3 = t0, t4 = t0, t5 = t0, t6 = t0, t7 = t0;
-  for (int64_t i = 0; i < block.columns; i += kColumns) {
-    const auto x = hn::BitCast(D16(), hn::LoadU(D8(), q + 2 * i));
-    t0 = AddPairs(t0, CodesOf<kRate, kRow>(decoder, words, i), x);
-    t1 = AddPairs(t1, CodesOf<kRate, kRow + 1>(decoder, words, i), x);
-    t2 = AddPairs(t2, CodesOf<kRate, kRow + 2>(decoder, words, i), x);
-    t3 = AddPairs(t3, CodesOf<kRate, kRow + 3>(decoder, words, i), x);
-    t4 = AddPairs(t4, CodesOf<kRate, kRow + 4>(decoder, words, i), x);
-    t5 = AddPairs(t5, CodesOf<kRate, kRow + 5>(decoder, words, i), x);
-    t6 = AddPairs(t6, CodesOf<kRate, kRow + 6>(decoder, words, i), x);
-    t7 = AddPairs(t7, CodesOf<kRate, kRow + 7>(decoder, words, i), x);
-  }
-  const V32 low = SumsOfFour(t0, t1, t2, t3), high = SumsOfFour(t4, t5, t6, t7);
+HWY_INLINE void AddColumns(const Decoder& decoder, const BitshiftWords& words, int64_t column,
+                           V16 x, EightSums& sums) {
+  sums.a = AddPairs(sums.a, CodesOf<kRate, kRow>(decoder, words, column), x);
+  sums.b = AddPairs(sums.b, CodesOf<kRate, kRow + 1>(decoder, words, column), x);
+  sums.c = AddPairs(sums.c, CodesOf<kRate, kRow + 2>(decoder, words, column), x);
+  sums.d = AddPairs(sums.d, CodesOf<kRate, kRow + 3>(decoder, words, column), x);
+  sums.e = AddPairs(sums.e, CodesOf<kRate, kRow + 4>(decoder, words, column), x);
+  sums.f = AddPairs(sums.f, CodesOf<kRate, kRow + 5>(decoder, words, column), x);
+  sums.g = AddPairs(sums.g, CodesOf<kRate, kRow + 6>(decoder, words, column), x);
+  sums.h = AddPairs(sums.h, CodesOf<kRate, kRow + 7>(decoder, words, column), x);
+}
+
+// Of rows [row, row + 8).
+HWY_INLINE void AddTo(const Token& token, int64_t row, const EightSums& sums) {
+  const V32 low = SumsOfFour(sums.a, sums.b, sums.c, sums.d),
+            high = SumsOfFour(sums.e, sums.f, sums.g, sums.h);
   if constexpr (kLanes == 4) {
-    AddTo(token, kRow, low, nullptr);
-    AddTo(token, kRow + 4, high, nullptr);
+    AddTo(token, row, low, nullptr);
+    AddTo(token, row + 4, high, nullptr);
   } else {
     const D32 d;
-    AddTo(token, kRow,
+    AddTo(token, row,
           hn::Add(hn::ConcatLowerLower(d, high, low), hn::ConcatUpperUpper(d, high, low)), nullptr);
   }
+}
+
+// As many rows at a time as there are registers for: what begins and ends them takes as long as
+// some columns.
+constexpr int64_t kTogether = HWY_TARGET <= HWY_AVX3 ? 16 : 8;
+
+// Rows [kRow, kRow + kTogether) of a block.
+template <int kRate, int64_t kRow>
+HWY_INLINE void SomeRows(const Decoder& decoder, const BitshiftBlock& block,
+                         const BitshiftChunks& chunks, const Token& token) {
+  const BitshiftWords words = chunks.words;
+  const uint8_t* HWY_RESTRICT q = token.q;
+  constexpr int64_t kShare = kColumns * kTogether * kRate / kBitshiftQuarters / 8;  // bytes
+  const uint8_t* ahead =
+      words.first + kAhead + kRow * block.columns * kRate / kBitshiftQuarters / 8;
+  const V32 zero = hn::Zero(D32());
+  EightSums first{zero, zero, zero, zero, zero, zero, zero, zero}, second = first;
+  for (int64_t i = 0; i < block.columns; i += kColumns) {
+    for (int64_t at = 0; at < kShare; at += 64) __builtin_prefetch(ahead + at);
+    ahead += kShare;
+    const auto x = hn::BitCast(D16(), hn::LoadU(D8(), q + 2 * i));
+    AddColumns<kRate, kRow>(decoder, words, i, x, first);
+    if constexpr (kTogether > 8) AddColumns<kRate, kRow + 8>(decoder, words, i, x, second);
+  }
+  AddTo(token, kRow, first);
+  if constexpr (kTogether > 8) AddTo(token, kRow + 8, second);
 }
 
 // All rows of a block at a rate above 0.
@@ -89,9 +116,9 @@ using Product = void (*)(const Decoder&, const BitshiftBlock&, const BitshiftChu
 template <int kRate>
 void AllRows(const Decoder& decoder, const BitshiftBlock& block, const BitshiftChunks& chunks,
              const Token& token) {
-  [&]<size_t... kEight>(std::index_sequence<kEight...>) HWY_ATTR {
-    (EightRows<kRate, 8 * static_cast<int64_t>(kEight)>(decoder, block, chunks, token), ...);
-  }(std::make_index_sequence<kTileRows / 8>());
+  [&]<size_t... kPart>(std::index_sequence<kPart...>) HWY_ATTR {
+    (SomeRows<kRate, kTogether* static_cast<int64_t>(kPart)>(decoder, block, chunks, token), ...);
+  }(std::make_index_sequence<kTileRows / kTogether>());
 }
 template <size_t... kRate>
 constexpr std::array<Product, sizeof...(kRate)> products(std::index_sequence<kRate...> /*rates*/) {
