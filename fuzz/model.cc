@@ -2,6 +2,7 @@
 // run (runtime/open_model.h). The file's own form is fuzz_container's.
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "coding/enc_tensor.h"
 #include "container/write_container.h"

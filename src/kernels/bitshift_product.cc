@@ -1,7 +1,7 @@
 // Products for one token: codes are made of the bits as they come from memory.
 // Vectors without a size at compile time cannot stand in arrays.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
-#define HWY_WANT_AVX3_DL
+#define HWY_WANT_AVX3_DL  // for VNNI (AddPairs)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/bitshift_product.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target

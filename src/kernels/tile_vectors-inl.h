@@ -51,6 +51,8 @@ HWY_INLINE V32 Inputs(const uint8_t* q) {
 HWY_INLINE void AddInPlace(V32& sum, V32 addend) {
 #if HWY_ARCH_X86 && HWY_MAX_BYTES >= 32 && HWY_COMPILER_GCC
   asm("vpaddd %1, %0, %0" : "+v"(sum.raw) : "v"(addend.raw));
+#elif HWY_ARCH_X86 && HWY_COMPILER_GCC
+  asm("paddd %1, %0" : "+x"(sum.raw) : "x"(addend.raw));
 #else
   sum = hn::Add(sum, addend);
 #endif
