@@ -117,7 +117,7 @@ template <int kRate>
 void AllRows(const Decoder& decoder, const BitshiftBlock& block, const BitshiftChunks& chunks,
              const Token& token) {
   [&]<size_t... kPart>(std::index_sequence<kPart...>) HWY_ATTR {
-    (SomeRows<kRate, kTogether* static_cast<int64_t>(kPart)>(decoder, block, chunks, token), ...);
+    (SomeRows<kRate, static_cast<int64_t>(kPart) * kTogether>(decoder, block, chunks, token), ...);
   }(std::make_index_sequence<kTileRows / kTogether>());
 }
 template <size_t... kRate>
