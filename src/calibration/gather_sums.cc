@@ -16,27 +16,23 @@ void gather(const Communicator& ranks, Matrix<T>& S, int64_t count, bool symmetr
     for (int64_t t = rank; t < count; t += ranks.size())
       size += static_cast<size_t>(tile_of(t).rows * tile_of(t).cols);
     std::vector<T> values(size);
-    // body(the row's place in `values`, the row, its tile, its number)
+    // body(the row's place in `values`, the row, its length)
     const auto each_row = [&](const auto& body) {
       T* at = values.data();
       for (int64_t t = rank; t < count; t += ranks.size()) {
         const Tile tile = tile_of(t);
         for (int64_t i = tile.row; i < tile.row + tile.rows; ++i, at += tile.cols)
-          body(at, &S(i, tile.col), tile, i);
+          body(at, &S(i, tile.col), tile.cols);
       }
     };
     const bool mine = rank == ranks.rank();
     if (mine)
-      each_row([](T* packed, const T* row, const Tile& tile, int64_t) {
-        std::copy_n(row, tile.cols, packed);
-      });
+      each_row([](T* packed, const T* row, int64_t length) { std::copy_n(row, length, packed); });
     broadcast<T>(ranks, rank, values);
     if (mine) continue;
-    each_row([&](const T* packed, T* row, const Tile& tile, int64_t i) {
-      std::copy_n(packed, tile.cols, row);
-      if (symmetric)
-        for (int64_t j = tile.col; j < std::min(i, tile.col + tile.cols); ++j) S(j, i) = S(i, j);
-    });
+    each_row([](const T* packed, T* row, int64_t length) { std::copy_n(packed, length, row); });
+    for (int64_t t = rank; symmetric && t < count; t += ranks.size())
+      mirror_tile(S.view(), tile_of(t));
   }
 }
 

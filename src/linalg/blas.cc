@@ -107,9 +107,9 @@ void add_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S, c
   }
 }
 
-// What is above the diagonal, from that tile below it; in blocks of whole cache lines.
+// In blocks of whole cache lines.
 template <class T>
-void mirror(MatrixView<T> S, const Tile& tile) {
+void mirror_blocks(MatrixView<T> S, const Tile& tile) {
   constexpr int64_t kBlock = 16;
   const int64_t bottom = tile.row + tile.rows, right = tile.col + tile.cols;
   for (int64_t i0 = tile.row; i0 < bottom; i0 += kBlock) {
@@ -131,7 +131,7 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S, Tile
     if (!share.has(index)) return;
     const Tile tile = gram_tile(n, index);
     add_tile<T>(X, X, S, tile);
-    mirror(S, tile);
+    mirror_blocks(S, tile);
   });
 }
 
@@ -236,6 +236,8 @@ Tile gram_tile(int64_t n, int64_t tile) {
   const auto [i, j] = lower_tile(tile);
   return {i, j, std::min(kPanel, n - i), std::min(kPanel, n - j)};
 }
+void mirror_tile(MatrixView<float> S, const Tile& tile) { mirror_blocks(S, tile); }
+void mirror_tile(MatrixView<double> S, const Tile& tile) { mirror_blocks(S, tile); }
 int64_t cross_tiles(int64_t m, int64_t n) { return tile_count(m, kPanel) * tile_count(n, kPanel); }
 Tile cross_tile(int64_t m, int64_t n, int64_t tile) {
   const int64_t across = tile_count(n, kPanel), i = tile / across * kPanel,

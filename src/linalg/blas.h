@@ -35,6 +35,9 @@ struct Tile {
 };
 int64_t gram_tiles(int64_t n);
 Tile gram_tile(int64_t n, int64_t tile);
+// Fills what is above the diagonal from that tile below it.
+void mirror_tile(MatrixView<float> S, const Tile& tile);
+void mirror_tile(MatrixView<double> S, const Tile& tile);
 int64_t cross_tiles(int64_t m, int64_t n);
 Tile cross_tile(int64_t m, int64_t n, int64_t tile);
 
