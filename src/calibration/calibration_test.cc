@@ -7,6 +7,7 @@
 #include "calibration/chance.h"
 #include "calibration/stage_moments.h"
 #include "calibration/windows.h"
+#include "linalg/blas.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -105,6 +106,31 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
   expect_moment(out.weighted.drift_contrast, lost, t.Xq, signed_p);
   expect_moment(out.lost_contrast, t.R, t.Xq, signed_p);
   EXPECT_NEAR(out.capture_error, 0.01, 0.001);
+}
+
+// l told as l + W x' comes to the same, with weights of tokens and without.
+TEST(StageMoments, WhatIsLostMayComeWithTheLayersOutputs) {
+  ThreadPool pool(2);
+  const Tokens t = make_tokens(700);
+  Rng rng(2);
+  Matrix<float> W(5, 9);
+  for (float& w : W.values()) w = static_cast<float>(rng.normal());
+  Matrix<float> Y = t.R;  // R + X' W^T
+  gemm(pool, Op::kNone, Op::kTranspose, 1.0F, t.Xq, W, 1.0F, Y.view());
+  for (const bool weighted : {false, true}) {
+    const std::span<const float> p =
+        weighted ? std::span<const float>(t.p) : std::span<const float>();
+    StageMoments plain(false), with(false);
+    plain.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = p, .lost = t.R});
+    with.add(pool, {.X = t.X, .X_quantized = t.Xq, .p = p, .lost = Y});
+    const StageStatistics expected = plain.take(pool), found = with.take(pool, W);
+    for (const auto& [a, b] : {std::pair{&expected.lost, &found.lost},
+                               {&expected.lost_contrast, &found.lost_contrast}}) {
+      ASSERT_EQ(a->rows(), 5);
+      for (size_t i = 0; i < a->values().size(); ++i)
+        EXPECT_NEAR(a->values()[i], b->values()[i], 5e-6) << weighted << " " << i;
+    }
+  }
 }
 
 // Of independent inputs all correlations are chance; of inputs that are alike in both halves none.

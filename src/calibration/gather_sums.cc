@@ -42,13 +42,17 @@ void gather_symmetric(const Communicator& ranks, Matrix<T>& S) {
   gather(ranks, S, gram_tiles(n), true, [n](int64_t t) { return gram_tile(n, t); });
 }
 
+template <class T>
+void gather_all(const Communicator& ranks, Matrix<T>& S) {
+  const int64_t m = S.rows(), n = S.cols();
+  gather(ranks, S, cross_tiles(m, n), false, [m, n](int64_t t) { return cross_tile(m, n, t); });
+}
+
 }  // namespace
 
 void gather_gram(const Communicator& ranks, Matrix<float>& S) { gather_symmetric(ranks, S); }
 void gather_gram(const Communicator& ranks, Matrix<double>& S) { gather_symmetric(ranks, S); }
-void gather_cross(const Communicator& ranks, Matrix<float>& S) {
-  const int64_t m = S.rows(), n = S.cols();
-  gather(ranks, S, cross_tiles(m, n), false, [m, n](int64_t t) { return cross_tile(m, n, t); });
-}
+void gather_cross(const Communicator& ranks, Matrix<float>& S) { gather_all(ranks, S); }
+void gather_cross(const Communicator& ranks, Matrix<double>& S) { gather_all(ranks, S); }
 
 }  // namespace watersic

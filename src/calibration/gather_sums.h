@@ -14,5 +14,6 @@ void gather_gram(const Communicator& ranks, Matrix<float>& S);
 void gather_gram(const Communicator& ranks, Matrix<double>& S);
 // What add_cross summed.
 void gather_cross(const Communicator& ranks, Matrix<float>& S);
+void gather_cross(const Communicator& ranks, Matrix<double>& S);
 
 }  // namespace watersic

@@ -42,6 +42,22 @@ void combine(ThreadPool& pool, double factor, double factor_of_S, Moments& first
   combine(pool, static_cast<float>(factor), first.drift, second.drift, &first.drift_contrast);
 }
 
+// out -= W S
+void subtract_product(ThreadPool& pool, MatrixView<const float> W, const Matrix<double>& S,
+                      Matrix<double>& out) {
+  Matrix<double> wide(W.rows(), W.cols());
+  pool.parallel_for(W.rows(), [&](int64_t i) { std::ranges::copy(W.row(i), wide.row(i).begin()); });
+  gemm(pool, Op::kNone, Op::kNone, -1.0, wide, S, 1.0, out.view());
+}
+
+Matrix<float> narrowed(ThreadPool& pool, const Matrix<double>& A) {
+  Matrix<float> out(A.rows(), A.cols());
+  pool.parallel_for(A.rows(), [&](int64_t i) {
+    for (int64_t j = 0; j < A.cols(); ++j) out(i, j) = static_cast<float>(A(i, j));
+  });
+  return out;
+}
+
 MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_t count) {
   return X.rows() == 0 ? X : X.block(first, 0, count, X.cols());
 }
@@ -61,9 +77,10 @@ void StageMoments::add_gram_to(ThreadPool& pool, MatrixView<const float> X,
   add_gram(pool, X, S, share_of(ranks_));
 }
 
+template <class Sum>
 void StageMoments::add_cross_to(ThreadPool& pool, MatrixView<const float> X,
-                                MatrixView<const float> Y, Matrix<float>& S) const {
-  if (S.empty()) S = Matrix<float>(X.cols(), Y.cols());
+                                MatrixView<const float> Y, Matrix<Sum>& S) const {
+  if (S.empty()) S = Matrix<Sum>(X.cols(), Y.cols());
   add_cross(pool, X, Y, S, share_of(ranks_));
 }
 
@@ -77,21 +94,22 @@ void StageMoments::add_drift(ThreadPool& pool, MatrixView<const float> X,
   add_cross_to(pool, difference, Xq, drift);
 }
 
-void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half) {
-  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, lost = batch.lost;
+void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half,
+                            Matrix<double>& lost) {
+  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, l = batch.lost;
   const bool two = Xq.rows() > 0, weighted = !batch.p.empty();
   StageStatistics &first = halves_[0], &with_S = two ? first : half;
   const bool whole = !weighted || unweighted_ == Unweighted::kAll;
-  if (whole || (unweighted_ == Unweighted::kS && tokens_ < kTokensOfS)) {
+  if (whole || (unweighted_ == Unweighted::kS && tokens_ < tokens_of_S(X.cols()))) {
     add_gram_to(pool, X, (weighted ? first : with_S).plain.S);
-    tokens_of_S_ += X.rows();
+    tokens_in_S_ += X.rows();
   }
   if (whole && two) {
     add_gram_to(pool, Xq, half.plain.S_quantized);
     add_drift(pool, X, Xq, half.plain.drift);
   }
   if (!weighted) {
-    if (lost.rows() > 0) add_cross_to(pool, lost, Xq, half.lost);
+    if (l.rows() > 0) add_cross_to(pool, l, Xq, lost);
     return;
   }
   Matrix<float> some;  // one at a time
@@ -102,8 +120,7 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStat
   if (drift_)
     add_drift(pool, some = weighted_rows(pool, X, batch.p), weighted_quantized,
               half.weighted.drift);
-  if (lost.rows() > 0)
-    add_cross_to(pool, weighted_rows(pool, lost, batch.p), weighted_quantized, half.lost);
+  if (l.rows() > 0) add_cross_to(pool, weighted_rows(pool, l, batch.p), weighted_quantized, lost);
 }
 
 void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
@@ -120,7 +137,7 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
               .X_quantized = rows_of(Xq, row, rows),
               .p = p,
               .lost = rows_of(batch.lost, row, rows)},
-             halves_[h]);
+             halves_[h], lost_[h]);
   }
   tokens_ += X.rows();
   std::vector<std::pair<double, double>> sums(static_cast<size_t>(Xq.rows()));
@@ -138,10 +155,10 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
   }
 }
 
-StageStatistics StageMoments::take(ThreadPool& pool) {
+StageStatistics StageMoments::take(ThreadPool& pool, MatrixView<const float> W) {
   assert(tokens_ > 0);
   const double factor = 1.0 / static_cast<double>(tokens_),
-               factor_of_S = 1.0 / static_cast<double>(std::max<int64_t>(1, tokens_of_S_));
+               factor_of_S = 1.0 / static_cast<double>(std::max<int64_t>(1, tokens_in_S_));
   auto& [first, second] = halves_;
   for (StageStatistics* half : {&first, &second}) {
     for (Moments* moments : {&half->plain, &half->weighted}) {
@@ -149,13 +166,21 @@ StageStatistics StageMoments::take(ThreadPool& pool) {
       gather_gram(ranks_, moments->S_quantized);
       gather_cross(ranks_, moments->drift);
     }
-    gather_cross(ranks_, half->lost);
   }
+  for (Matrix<double>& lost : lost_) gather_cross(ranks_, lost);
   combine(pool, factor, factor_of_S, first.plain, second.plain);
   combine(pool, factor, factor, first.weighted, second.weighted);
-  combine(pool, static_cast<float>(factor), first.lost, second.lost, &first.lost_contrast);
+  Matrix<double> contrast;
+  combine(pool, factor, lost_[0], lost_[1], &contrast);
+  if (W.rows() > 0) {
+    subtract_product(pool, W, first.used().S_quantized, lost_[0]);
+    if (!contrast.empty()) subtract_product(pool, W, first.used().metric_contrast, contrast);
+  }
+  first.lost = narrowed(pool, lost_[0]);
+  first.lost_contrast = narrowed(pool, contrast);
+  lost_ = {};
   first.capture_error = energy_ > 0 ? error_ / energy_ : 0;
-  tokens_ = tokens_of_S_ = 0;
+  tokens_ = tokens_in_S_ = 0;
   error_ = energy_ = 0;
   second = {};
   return std::exchange(first, StageStatistics());

@@ -2,6 +2,7 @@
 // in the one quantized so far (docs/algorithm.md, "Inside a model").
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -16,7 +17,7 @@ namespace watersic {
 // is empty where there is one model only. What is to be mended is summed in float32: its chance is
 // far above its rounding.
 struct Moments {
-  Matrix<double> S;            // E[x x^T]; see StageMoments::kTokensOfS
+  Matrix<double> S;            // E[x x^T]; see tokens_of_S
   Matrix<double> S_quantized;  // E[x' x'^T]
   Matrix<float> drift;         // E[(x - x') x'^T]
   // Of half of the tokens less the other half (calibration/chance.h): of S_quantized, or of S where
@@ -33,9 +34,12 @@ struct Moments {
 // Where tokens are weighted, the moments that are wanted of them without weights.
 enum class Unweighted {
   kNone,
-  kS,    // S, of the first kTokensOfS tokens: for reports, and to tell dead inputs
+  kS,    // S, of the first tokens_of_S tokens: for reports, and to tell dead inputs
   kAll,  // as with weights
 };
+
+// Of so many tokens, where S is for that alone and of n inputs.
+constexpr int64_t tokens_of_S(int64_t n) { return std::clamp<int64_t>(3 * n, 4096, 16384); }
 
 struct StageStatistics {
   Moments plain;
@@ -57,14 +61,13 @@ struct StageStatistics {
 struct StageBatch {
   MatrixView<const float> X, X_quantized;  // tokens x n
   std::span<const float> p;                // a weight for each token
-  MatrixView<const float> lost;            // l: tokens x outputs
+  MatrixView<const float> lost;            // l, or l + W x': tokens x outputs
 };
 
-// Sums over batches: products in float32, sums of S in float64. Ranks share the tiles of the sums:
-// each adds all batches, in their order.
+// Sums over batches: products in float32, sums of S and of l in float64. Ranks share the tiles of
+// the sums: each adds all batches, in their order.
 class StageMoments {
  public:
-  static constexpr int64_t kTokensOfS = 16384;
   // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'.
   explicit StageMoments(bool drift, Unweighted unweighted = Unweighted::kAll,
                         const Communicator& ranks = one_rank())
@@ -73,23 +76,27 @@ class StageMoments {
   // Each batch's first rows go to one half of the tokens, its last to the other.
   void add(ThreadPool& pool, const StageBatch& batch);
   int64_t tokens() const { return tokens_; }
-  // Leaves the accumulator empty, since its matrices are large.
-  StageStatistics take(ThreadPool& pool);
+  // Leaves the accumulator empty, since its matrices are large. W (outputs x n): what came as lost
+  // was l + W x'.
+  StageStatistics take(ThreadPool& pool, MatrixView<const float> W = {});
 
  private:
   void add_gram_to(ThreadPool& pool, MatrixView<const float> X, Matrix<double>& S) const;
+  template <class Sum>
   void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-                    Matrix<float>& S) const;
-  void add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half);
+                    Matrix<Sum>& S) const;
+  void add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half,
+                Matrix<double>& lost);
   void add_drift(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
                  Matrix<float>& drift) const;
 
   bool drift_;
   Unweighted unweighted_;
   const Communicator& ranks_;
-  int64_t tokens_ = 0, tokens_of_S_ = 0;  // the latter of plain S
+  int64_t tokens_ = 0, tokens_in_S_ = 0;  // the latter of plain S
   double error_ = 0, energy_ = 0;
   std::array<StageStatistics, 2> halves_;  // what has no contrast is in the first
+  std::array<Matrix<double>, 2> lost_;     // of l, by half
 };
 
 }  // namespace watersic

@@ -57,6 +57,14 @@ void trsm_tile(CBLAS_TRANSPOSE op, int m, int n, const double* L, int ldl, doubl
   cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, op, CblasNonUnit, m, n, 1, L, ldl, X, ldx);
 }
 
+// C = A^T A on and below the diagonal.
+void syrk_tile(int n, int k, const float* A, int lda, float* C, int ldc) {
+  cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, n, k, 1, A, lda, 0, C, ldc);
+}
+void syrk_tile(int n, int k, const double* A, int lda, double* C, int ldc) {
+  cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, n, k, 1, A, lda, 0, C, ldc);
+}
+
 template <class T>
 void tiled_gemm(ThreadPool& pool, Op op_a, Op op_b, T alpha, MatrixView<const T> A,
                 MatrixView<const T> B, T beta, MatrixView<T> C) {
@@ -89,19 +97,26 @@ void tiled_solve(ThreadPool& pool, Op op, MatrixView<const T> L, MatrixView<T> X
   });
 }
 
-// That tile of S += X^T Y, the products summed in T over kGramRows rows, then as S is.
+// That tile of S += X^T Y, the products summed in T over kGramRows rows, then as S is. `lower`: it
+// lies on the diagonal, Y is X, and what is above the diagonal is left alone.
 template <class T, class Sum>
-void add_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S, const Tile& tile) {
+void add_tile(MatrixView<const T> X, MatrixView<const T> Y, MatrixView<Sum> S, const Tile& tile,
+              bool lower = false) {
   const auto [i, j, height, width] = tile;
   std::vector<T> sum(static_cast<size_t>(height * width));
   for (int64_t k = 0; k < X.rows(); k += kGramRows) {
     const int64_t count = std::min(kGramRows, X.rows() - k);
-    gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(count), T{1},
-              X.data() + k * X.stride() + i, narrow(X.stride()), Y.data() + k * Y.stride() + j,
-              narrow(Y.stride()), T{0}, sum.data(), narrow(width));
+    const T* x = X.data() + k * X.stride() + i;
+    if (lower) {
+      syrk_tile(narrow(height), narrow(count), x, narrow(X.stride()), sum.data(), narrow(width));
+    } else {
+      gemm_tile(CblasTrans, CblasNoTrans, narrow(height), narrow(width), narrow(count), T{1}, x,
+                narrow(X.stride()), Y.data() + k * Y.stride() + j, narrow(Y.stride()), T{0},
+                sum.data(), narrow(width));
+    }
     for (int64_t r = 0; r < height; ++r) {
       Sum* s = S.data() + (i + r) * S.stride() + j;
-      for (int64_t c = 0; c < width; ++c)
+      for (int64_t c = 0; c < (lower ? r + 1 : width); ++c)
         s[c] += static_cast<Sum>(sum[static_cast<size_t>(r * width + c)]);
     }
   }
@@ -130,8 +145,18 @@ void tiled_gram(ThreadPool& pool, MatrixView<const T> X, MatrixView<Sum> S, Tile
   pool.parallel_for(gram_tiles(n), [&](int64_t index) {
     if (!share.has(index)) return;
     const Tile tile = gram_tile(n, index);
-    add_tile<T>(X, X, S, tile);
+    add_tile<T>(X, X, S, tile, tile.row == tile.col);
     mirror_blocks(S, tile);
+  });
+}
+
+template <class Sum>
+void tiled_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+                 MatrixView<Sum> S, TileShare share) {
+  assert(X.rows() == Y.rows() && S.rows() == X.cols() && S.cols() == Y.cols());
+  one_blas_thread();
+  pool.parallel_for(cross_tiles(X.cols(), Y.cols()), [&](int64_t index) {
+    if (share.has(index)) add_tile<float>(X, Y, S, cross_tile(X.cols(), Y.cols(), index));
   });
 }
 
@@ -257,11 +282,11 @@ void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S, 
 
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
                MatrixView<float> S, TileShare share) {
-  assert(X.rows() == Y.rows() && S.rows() == X.cols() && S.cols() == Y.cols());
-  one_blas_thread();
-  pool.parallel_for(cross_tiles(X.cols(), Y.cols()), [&](int64_t index) {
-    if (share.has(index)) add_tile<float>(X, Y, S, cross_tile(X.cols(), Y.cols(), index));
-  });
+  tiled_cross(pool, X, Y, S, share);
+}
+void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+               MatrixView<double> S, TileShare share) {
+  tiled_cross(pool, X, Y, S, share);
 }
 
 void multiply_lower(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> L,

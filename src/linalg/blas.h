@@ -51,9 +51,11 @@ void add_gram(ThreadPool& pool, MatrixView<const double> X, MatrixView<double> S
 void add_gram(ThreadPool& pool, MatrixView<const float> X, MatrixView<float> S,
               TileShare share = {});
 
-// S += X^T Y for X (k x m), Y (k x n), S m x n; summed in float32.
+// S += X^T Y for X (k x m), Y (k x n), S m x n; summed in float32, or as add_gram does.
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
                MatrixView<float> S, TileShare share = {});
+void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+               MatrixView<double> S, TileShare share = {});
 
 // Y = (X L)^T for lower triangular L (n x n), X m x n, Y n x m: half of what a product takes.
 void multiply_lower(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> L,

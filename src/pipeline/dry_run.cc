@@ -69,10 +69,8 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
     const auto a = static_cast<double>(layer.site.rows), n = static_cast<double>(layer.site.cols);
     const Capture input = layer.site.input;
     const bool early = input == Capture::kQkv;
-    // The original's forward pass, and for its attention's weights another; the quantized's.
-    double passes = 1;
-    if (early && attended) passes += 1;
-    if (two) passes += 1;
+    // The original's forward pass; the quantized's.
+    const double passes = two ? 2 : 1;
     if (tokens > 0) work.narrow += passes * 2 * a * n * tokens;
     if (early) work.narrow += points * 2 * a * n * std::min(tokens, 8192.0);
     work.narrow += judged * 6 * a * n;
@@ -88,14 +86,14 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
       // S' (or S), S of some tokens for reports, and the drift: of inputs, or of outputs with what
       // they would have been.
       const double some =
-          std::min(tokens, static_cast<double>(StageMoments::kTokensOfS)) * (two ? 1 : 0);
+          std::min(tokens, static_cast<double>(tokens_of_S(layer.site.cols))) * (two ? 1 : 0);
       const bool of_outputs = input == Capture::kO || input == Capture::kDown;
       double moments = n * n * (tokens + some);
       if (two)
         moments += (of_outputs ? 4 * static_cast<double>(config.hidden) : 2 * n) * n * tokens;
       if (early && attended && *model.mixing) moments *= 2;
       work.narrow += moments;
-      if (early) work.narrow += (two ? 4 : 2) * attention;
+      if (early) work.narrow += (two ? 3 : 2) * attention;
       seen = input;
     }
     if (layer.keep) continue;

@@ -13,6 +13,18 @@
 #include "watersic/error.h"
 
 namespace watersic {
+namespace {
+
+// The layer that reads what is captured there and adds to the stream: kO or kDown.
+Linear output_of(Capture stage) { return stage == Capture::kO ? kOutput : kDown; }
+
+void add_bias(const DenseLayer& layer, MatrixView<float> X) {
+  if (layer.bias.empty()) return;
+  for (int64_t i = 0; i < X.rows(); ++i)
+    for (int64_t j = 0; j < X.cols(); ++j) X(i, j) += layer.bias[static_cast<size_t>(j)];
+}
+
+}  // namespace
 
 Streams::Streams(const Context& context, const ModelConfig& config, int64_t windows, int64_t length,
                  const EmbedFn& embed, bool two, const std::filesystem::path& scratch, bool spill)
@@ -58,6 +70,7 @@ void Streams::for_each_round(const RoundFn& own, const RoundFn& after) {
 
 void Streams::forget() {
   kept_.clear();
+  kept_originals_.clear();
   scratch_.clear();
 }
 
@@ -84,12 +97,11 @@ void Streams::begin_block(BlockWeights original) {
 }
 
 Matrix<float> Streams::input_of(Capture stage, const BlockWeights& weights,
-                                MatrixView<const float> X, std::vector<float>* received) {
+                                MatrixView<const float> X) {
   if (stage == Capture::kQkv || stage == Capture::kO) {
     Matrix<float> A = attention_input(pool_, config_, weights, X);
-    if (stage == Capture::kQkv && received == nullptr) return A;
-    Matrix<float> H = attention(pool_, config_, rope_, weights, length_, A, received);
-    return stage == Capture::kQkv ? std::move(A) : std::move(H);
+    if (stage == Capture::kQkv) return A;
+    return attention(pool_, config_, rope_, weights, length_, A);
   }
   Matrix<float> M = mlp_input(pool_, config_, weights, X);
   if (stage == Capture::kGateUp) return M;
@@ -111,6 +123,21 @@ Matrix<float> Streams::quantized_input(Capture stage, size_t round) {
   return out;
 }
 
+// Who attends to whom is found by the mixing that makes o's input, which is kept for o.
+Matrix<float> Streams::original_input(Capture stage, size_t round, std::vector<float>* received) {
+  const Matrix<float>& X = X_[round];
+  if (stage == Capture::kO && round < kept_originals_.size()) {
+    Matrix<float> out(X.rows(), config_.query_size());
+    scratch_.get(kept_originals_[round], out.values());
+    return out;
+  }
+  Matrix<float> input = input_of(stage, original_, X);
+  if (received == nullptr) return input;
+  const Matrix<float> mixed = attention(pool_, config_, rope_, original_, length_, input, received);
+  if (keeps_) kept_originals_.push_back(scratch_.put(mixed.values()));
+  return input;
+}
+
 Streams::Seen Streams::look(Capture stage, size_t round, const StageWanted& wanted,
                             Matrix<float> input, std::vector<float> received) {
   const Matrix<float>& X = X_[round];
@@ -129,15 +156,25 @@ Streams::Seen Streams::look(Capture stage, size_t round, const StageWanted& want
   return seen;
 }
 
+// Whether W x' is left to StageMoments::take, one product with S' in place of one a token: in
+// float64, with the two halves of the tokens.
+bool Streams::product_is_late(Linear added) const {
+  return batches_.tokens() >= 8 * original_.linear[added].inputs();
+}
+
 // With r + W x the stream as it becomes, l = r + W x - (r' + W x'), or without the residual
-// r + W x - (r + W x').
+// r + W x - (r + W x'). Or l + W x'.
 Matrix<float> Streams::add_output(Linear added, size_t round, const StageWanted& wanted,
                                   const Seen& seen) {
   Matrix<float>& X = X_[round];
   Matrix<float> lost;
   if (two_ && wanted.drift) {
     lost = wanted.residual ? Xq_[round] : X;
-    add_linear(pool_, original_, added, length_, seen.quantized, lost);
+    if (product_is_late(added)) {
+      add_bias(original_.linear[added], lost);
+    } else {
+      add_linear(pool_, original_, added, length_, seen.quantized, lost);
+    }
   }
   add_linear(pool_, original_, added, length_, seen.input, X);
   pool_.parallel_for(lost.rows(), [&](int64_t i) {
@@ -165,7 +202,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
   // q, k, v read the stream and add nothing to it, and so do gate and up.
   const bool adds = stage == Capture::kO || stage == Capture::kDown;
   next_inputs_.clear();
-  if (adds || stage == Capture::kQkv) forget();
+  if (stage == Capture::kQkv || stage == Capture::kDown) forget();
   if (moments == nullptr && !adds && (!two_ || stage == Capture::kQkv)) return;
   Seen seen;
   const auto own = [&](size_t round) {
@@ -173,8 +210,8 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
     if (moments == nullptr && !adds) return;
     std::vector<float> received;
     Matrix<float>& X = X_[round];
-    Matrix<float> input = input_of(stage, original_, X, wanted.attention ? &received : nullptr);
-    const Linear added = stage == Capture::kO ? kOutput : kDown;
+    Matrix<float> input = original_input(stage, round, wanted.attention ? &received : nullptr);
+    const Linear added = output_of(stage);
     if (moments == nullptr) {
       add_linear(pool_, original_, added, length_, input, X);
       return;
@@ -195,7 +232,9 @@ StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
   StageMoments moments(wanted.drift && !of_outputs, wanted.unweighted, context_.ranks());
   visit(stage, wanted, &moments);
   release(stage);
-  return moments.take(pool_);
+  if (!of_outputs || !two_ || !wanted.drift || !product_is_late(output_of(stage)))
+    return moments.take(pool_);
+  return moments.take(pool_, original_.linear[output_of(stage)].weight);
 }
 
 void Streams::pass(Capture stage) {
@@ -237,7 +276,7 @@ double Streams::next_input_error(Capture stage, int64_t tokens) {
   Matrix<double> sums(batches_.rounds() * ranks.size(), 2);
   for_each_round([&](size_t round) {
     if (batches_.own(static_cast<int64_t>(round))->row >= tokens) return;
-    if (round == next_inputs_.size()) next_inputs_.push_back(input_of(next, original_, X_[round]));
+    if (round == next_inputs_.size()) next_inputs_.push_back(original_input(next, round, nullptr));
     const Matrix<float>& u = next_inputs_[round];
     const Matrix<float> uq = input_of(next, quantized_, Xq_[round]);
     double error = 0, energy = 0;

@@ -92,11 +92,12 @@ class Streams {
   // Of the round's batches in order: from the rank that has it to all, and there to the moments.
   void add(size_t round, Seen& own, StageMoments& moments);
   // The input of a stage's layers, from the stream as it stands at that stage.
-  Matrix<float> input_of(Capture stage, const BlockWeights& weights, MatrixView<const float> X,
-                         std::vector<float>* received = nullptr);
+  Matrix<float> input_of(Capture stage, const BlockWeights& weights, MatrixView<const float> X);
+  Matrix<float> original_input(Capture stage, size_t round, std::vector<float>* received);
   void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
   Seen look(Capture stage, size_t round, const StageWanted& wanted, Matrix<float> input,
             std::vector<float> received);
+  bool product_is_late(Linear added) const;
   // The original's stream gets o's or down's output; l of the batch, where that is wanted.
   Matrix<float> add_output(Linear added, size_t round, const StageWanted& wanted, const Seen& seen);
   void bring_up_to(Capture stage, size_t round);
@@ -115,10 +116,11 @@ class Streams {
   TokenBatches batches_;
   RoundMatrices X_, Xq_;
   BlockWeights original_, quantized_;
-  // By round, of the stage whose statistics were taken last: where its quantized input is kept.
+  // By round: where the quantized input of the stage whose statistics were taken last is kept, and
+  // the original's of o.
   ScratchFile scratch_;
   bool keeps_ = false;
-  std::vector<int64_t> kept_;
+  std::vector<int64_t> kept_, kept_originals_;
   std::vector<Matrix<float>> next_inputs_;  // u of next_input_error, by round, until the next stage
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "checkpoint/checkpoint.h"
+#include "linalg/blas.h"
 #include "model/forward.h"
 #include "support/small_checkpoint.h"
 
@@ -21,9 +22,13 @@ class StreamsTest : public testing::Test {
     write_small_checkpoint(pool_, folder_ / "model");
     config_ = load_config(folder_ / "model");
     source_ = std::make_unique<CheckpointSource>(folder_ / "model");
+    X_ = random_rows(kTokens);
+  }
+  Matrix<float> random_rows(int64_t tokens) const {
     Rng rng(3);
-    X_ = Matrix<float>(kTokens, config_.hidden);
-    for (float& x : X_.values()) x = static_cast<float>(rng.normal());
+    Matrix<float> out(tokens, config_.hidden);
+    for (float& x : out.values()) x = static_cast<float>(rng.normal());
+    return out;
   }
   // Streams that begin with X.
   static Streams::EmbedFn from(const Matrix<float>& X) {
@@ -74,18 +79,22 @@ class StreamsTest : public testing::Test {
 
 // |A - mean of left^T right|, relative.
 template <class T>
-double difference(const Matrix<T>& A, const Matrix<float>& left, const Matrix<float>& right) {
-  double error = 0, size = 0;
+double difference(ThreadPool& pool, const Matrix<T>& A, const Matrix<float>& left,
+                  const Matrix<float>& right) {
+  const auto wide = [](const Matrix<float>& M) {
+    Matrix<double> out(M.rows(), M.cols());
+    std::ranges::copy(M.values(), out.values().begin());
+    return out;
+  };
+  Matrix<double> expected(left.cols(), right.cols());
+  gemm(pool, Op::kTranspose, Op::kNone, 1.0 / static_cast<double>(left.rows()), wide(left),
+       wide(right), 0.0, expected.view());
   EXPECT_EQ(A.rows(), left.cols());
   EXPECT_EQ(A.cols(), right.cols());
-  for (int64_t i = 0; i < A.rows(); ++i) {
-    for (int64_t j = 0; j < A.cols(); ++j) {
-      double sum = 0;
-      for (int64_t k = 0; k < left.rows(); ++k)
-        sum += static_cast<double>(left(k, i)) * right(k, j) / static_cast<double>(left.rows());
-      error += (A(i, j) - sum) * (A(i, j) - sum);
-      size += sum * sum;
-    }
+  double error = 0, size = 0;
+  for (size_t i = 0; i < A.values().size(); ++i) {
+    error += std::pow(static_cast<double>(A.values()[i]) - expected.values()[i], 2);
+    size += expected.values()[i] * expected.values()[i];
   }
   return std::sqrt(error / size);
 }
@@ -96,12 +105,17 @@ Matrix<float> minus(const Matrix<float>& A, const Matrix<float>& B) {
   return out;
 }
 
-TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
+class StreamsOfTwo : public StreamsTest, public testing::WithParamInterface<int64_t> {};
+// With many W x' is left to the sums.
+INSTANTIATE_TEST_SUITE_P(Windows, StreamsOfTwo, testing::Values(5, 48));
+
+TEST_P(StreamsOfTwo, StatisticsAreThoseOfTheTwoModels) {
   constexpr double kClose = 1e-4;
   const Capture stages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
   const TestFolder folder("streams");
-  Streams streams(pool_, config_, kWindows, kLength, from(X_), true, folder / "out");
-  Matrix<float> X = X_, Xq = X_;
+  const int64_t windows = GetParam();
+  Matrix<float> X = random_rows(windows * kLength), Xq = X;
+  Streams streams(pool_, config_, windows, kLength, from(X), true, folder / "out");
   for (int64_t index = 0; index < 2; ++index) {
     const BlockWeights original = block(index), quantized = damaged(index);
     const Trace x = trace(original, X), xq = trace(quantized, Xq);
@@ -111,8 +125,8 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
       const bool adds = stage == Capture::kO || stage == Capture::kDown;
       const bool residual = adds && index == 1;
       const StageStatistics out = streams.statistics(stage, {.drift = true, .residual = residual});
-      EXPECT_LT(difference(out.plain.S, x.input[point], x.input[point]), kClose);
-      EXPECT_LT(difference(out.plain.S_quantized, xq.input[point], xq.input[point]), kClose);
+      EXPECT_LT(difference(pool_, out.plain.S, x.input[point], x.input[point]), kClose);
+      EXPECT_LT(difference(pool_, out.plain.S_quantized, xq.input[point], xq.input[point]), kClose);
       if (adds) {
         EXPECT_TRUE(out.plain.drift.empty());
         const bool o = stage == Capture::kO;
@@ -121,13 +135,13 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
         Matrix<float> is = r, would = residual ? rq : r;
         for (const auto& [input, to] : {std::pair{&x, &is}, {&xq, &would}})
           add_linear(pool_, original, o ? kOutput : kDown, kLength, input->input[point], *to);
-        EXPECT_LT(difference(out.lost, minus(is, would), xq.input[point]), kClose);
+        EXPECT_LT(difference(pool_, out.lost, minus(is, would), xq.input[point]), kClose);
       } else if (index == 0 && stage == Capture::kQkv) {  // x = x'
         for (const double value : out.plain.drift.values()) EXPECT_EQ(value, 0);
       } else {
-        EXPECT_LT(
-            difference(out.plain.drift, minus(x.input[point], xq.input[point]), xq.input[point]),
-            kClose);
+        EXPECT_LT(difference(pool_, out.plain.drift, minus(x.input[point], xq.input[point]),
+                             xq.input[point]),
+                  kClose);
       }
       EXPECT_EQ(out.capture_error == 0, index == 0 && stage == Capture::kQkv);
       // The stage's layers come into place when it is done, and not before.
@@ -141,7 +155,8 @@ TEST_F(StreamsTest, StatisticsAreThoseOfTheTwoModels) {
           error += std::pow(static_cast<double>(uq.values()[i]) - u.values()[i], 2);
           energy += std::pow(static_cast<double>(u.values()[i]), 2);
         }
-        EXPECT_NEAR(streams.next_input_error(stage, kTokens) / (error / energy), 1, kClose);
+        EXPECT_NEAR(streams.next_input_error(stage, windows * kLength) / (error / energy), 1,
+                    kClose);
       }
     }
     streams.end_block();
@@ -219,8 +234,8 @@ TEST_F(StreamsTest, TokensAreWeightedByTheAttentionTheyGet) {
   Matrix<float> weighted = A;
   for (int64_t i = 0; i < kTokens; ++i)
     for (float& value : weighted.row(i)) value *= received[static_cast<size_t>(i)];
-  EXPECT_LT(difference(out.weighted.S, weighted, A), 1e-5);
-  EXPECT_LT(difference(out.plain.S, A, A), 1e-5);
+  EXPECT_LT(difference(pool_, out.weighted.S, weighted, A), 1e-5);
+  EXPECT_LT(difference(pool_, out.plain.S, A, A), 1e-5);
 
   // And by weights of their own, which the last window does not have.
   std::vector<float> own(static_cast<size_t>(kTokens - kLength));
@@ -230,7 +245,8 @@ TEST_F(StreamsTest, TokensAreWeightedByTheAttentionTheyGet) {
   }
   streams.begin_block(weights);
   EXPECT_LT(
-      difference(streams.statistics(Capture::kQkv, {.attention = true, .tokens = own}).weighted.S,
+      difference(pool_,
+                 streams.statistics(Capture::kQkv, {.attention = true, .tokens = own}).weighted.S,
                  weighted, A),
       1e-5);
 }
