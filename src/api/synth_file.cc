@@ -17,6 +17,7 @@
 #include "container/write_container.h"
 #include "io/text.h"
 #include "model/config.h"
+#include "quant/bitshift_plan.h"
 #include "watersic/error.h"
 #include "watersic/model.h"
 #include "watersic/version.h"
@@ -88,12 +89,15 @@ QuantizedTensor random_runnable(int64_t rows, int64_t cols, int64_t strands, dou
   QuantizedTensor q{.rows = rows, .cols = cols, .strands = strands};
   Bitshift& b = q.bitshift;
   b.memory = kMostMemory;
-  std::vector<double> column_scales, row_scales;
+  std::vector<double> column_scales, row_scales, spreads;
   for (int64_t j = 0; j < cols; ++j) {
     const double rate = std::max(0.0, bits + kColumnOctaves * rng.normal());
-    b.levels.push_back(static_cast<int32_t>(std::lround(kBitshiftQuarters * rate)));
+    const auto level =
+        std::min<int>(static_cast<int>(std::lround(kBitshiftQuarters * rate)), kMostLevel);
+    spreads.push_back(std::sqrt(1 / level_distortion(level) - 1));  // over noise of 1
     column_scales.push_back(spread / (kCodeDeviation * stage_unit(0)));
   }
+  b.levels = levels_at(spreads, 1);
   b.offsets.resize(static_cast<size_t>(bitshift_tiles(rows)));
   b.layout = BitshiftLayout(rows, bitshift_tiles(rows) * kBitshiftRows, b.levels, b.offsets);
   q.payload.resize(static_cast<size_t>(b.layout.payload_bytes()));

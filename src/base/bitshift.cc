@@ -39,6 +39,8 @@ BitshiftLayout::BitshiftLayout(int64_t rows, int64_t segment_rows, std::span<con
   int64_t at = aligned(start(segments, 0));
   const int64_t first = at;
   for (int64_t t = 0; t < tiles(); ++t) {
+    const int64_t segment = t * kBitshiftRows / segment_rows;
+    segments_.push_back({segment * segment_rows / kBitshiftRows, start(segment, 0)});
     for (const BitshiftRun& run : runs_) {
       chunks_.push_back(at);
       at += (run.end - run.begin) * chunk_bytes(rate(run, t));
@@ -49,7 +51,8 @@ BitshiftLayout::BitshiftLayout(int64_t rows, int64_t segment_rows, std::span<con
 }
 
 int64_t BitshiftLayout::bytes() const {
-  return bytes_of(columns_) + bytes_of(runs_) + bytes_of(offsets_) + bytes_of(chunks_);
+  return bytes_of(columns_) + bytes_of(runs_) + bytes_of(offsets_) + bytes_of(chunks_) +
+         bytes_of(segments_);
 }
 
 int BitshiftLayout::rate(const BitshiftRun& run, int64_t tile) const {
@@ -65,12 +68,11 @@ BitshiftLayout::Words BitshiftLayout::words(int64_t tile, size_t run, int64_t co
            2 * (number * columns + column - block);
   };
   Words out{.first = word(tile, 0), .step = 2 * columns};
-  const int64_t segment = tile * kBitshiftRows / segment_rows_;
-  const int64_t top = segment * segment_rows_ / kBitshiftRows;
+  const auto [top, starts] = segments_[static_cast<size_t>(tile)];
   int64_t above = tile - 1;
   while (above >= top && rate(r, above) == 0) --above;
-  out.before = above >= top ? word(above, chunk_words(rate(r, above)) - 1)
-                            : start(segment, r.begin + column);
+  out.before =
+      above >= top ? word(above, chunk_words(rate(r, above)) - 1) : starts + 2 * (r.begin + column);
   return out;
 }
 

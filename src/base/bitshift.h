@@ -29,6 +29,9 @@ constexpr double kCodeDeviation = 1255;
 constexpr int kExceptionUnit = 1024;
 // Columns of one rate come in blocks of so many, which lie side by side.
 constexpr int64_t kBitshiftColumns = 256;
+// Of which a product takes so many at a time.
+constexpr int64_t kBitshiftVector = 16;
+static_assert(kBitshiftColumns % kBitshiftVector == 0);
 
 // New bits of a tile's row.
 constexpr int row_bits(int rate, int64_t row) {
@@ -158,6 +161,11 @@ class BitshiftLayout {
   std::vector<BitshiftRun> runs_;
   std::vector<int32_t> offsets_;
   std::vector<int64_t> chunks_;  // tile by tile, of each run
+  // Of a tile its segment's first one, and where the segment's starts lie.
+  struct Segment {
+    int64_t top = 0, start = 0;
+  };
+  std::vector<Segment> segments_;  // of each tile
 };
 constexpr int64_t kBitshiftPadding = 32;  // so that vectors may be read where bytes are
 

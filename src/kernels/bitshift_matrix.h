@@ -16,21 +16,21 @@ namespace watersic {
 // A block of a run's columns, as a product goes through them; their inputs share a scale. Inputs
 // fill whole vectors: what fills up the last one is 0.
 struct BitshiftBlock {
-  static constexpr int64_t kVector = 16;  // columns, of the widest vectors there are
-
   int32_t run = 0;      // of the layout
   int32_t columns = 0;  // at most kBitshiftColumns
   int64_t first = 0;    // column of its run
   int64_t column = 0;   // where its columns begin among all blocks'
   int64_t input = 0;    // of a token: where its quantized inputs begin, in bytes
 
-  int64_t padded() const { return (columns + kVector - 1) / kVector * kVector; }
+  int64_t padded() const {
+    return (columns + kBitshiftVector - 1) / kBitshiftVector * kBitshiftVector;
+  }
   int64_t input_bytes() const { return 2 * padded(); }
 };
 // So that sums of products keep to 32 bits: inputs have 15.
 constexpr int32_t kBitshiftInputLimit = INT16_MAX / 2;
 static_assert(kBitshiftColumns * kMostCode * kBitshiftInputLimit <= INT32_MAX);
-static_assert(kBitshiftColumns % BitshiftBlock::kVector == 0 && kBitshiftRows == kTileRows);
+static_assert(kBitshiftRows == kTileRows);
 
 // A block's words in a tile. Those of its next column are two bytes on.
 struct BitshiftChunks {

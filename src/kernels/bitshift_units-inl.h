@@ -19,7 +19,7 @@ namespace watersic::HWY_NAMESPACE {
 
 // A vector has a word of each of so many columns.
 constexpr int64_t kColumns = 2 * kLanes;
-static_assert(BitshiftBlock::kVector % kColumns == 0);
+static_assert(kBitshiftVector % kColumns == 0);
 using DU16 = hn::Repartition<uint16_t, D8>;
 using VU16 = hn::Vec<DU16>;
 

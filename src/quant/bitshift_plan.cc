@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 namespace watersic {
 namespace {
@@ -30,6 +32,62 @@ std::vector<double> tile_logs(std::span<const double> row_spread) {
     out.push_back(0.5 * std::log2(std::max(square / static_cast<double>(rows), 1e-24)));
   }
   return out;
+}
+
+// log2 of what a level leaves.
+double left_by(int32_t level) {
+  static const std::vector<double> known = [] {
+    std::vector<double> out;
+    for (int of = 0; of <= kMostLevel; ++of) out.push_back(std::log2(level_distortion(of)));
+    return out;
+  }();
+  return known[static_cast<size_t>(level)];
+}
+
+int32_t nearest_level(double spread, double water, double wanted) {
+  int32_t best = 0;
+  for (int32_t level = 1; level <= kMostLevel; ++level)
+    if (is_level(level) && std::fabs(left_by(level) - wanted) < std::fabs(left_by(best) - wanted))
+      best = level;
+  // Where others are worth no bit, wider rows may be.
+  if (best == 0 && spread > 0) {
+    const double least = std::exp2(-left_by(1) / 2) - 1;  // of s^2 / water, for a level of 1
+    const double behind = 0.5 * kBitshiftQuarters * std::log2(least * water / (spread * spread));
+    best = 1 - static_cast<int32_t>(std::ceil(std::clamp(behind, 1.0, 2.0 * kMostLevel)));
+  }
+  return best;
+}
+
+// Makes the columns of a level a multiple of what a product takes at a time, as long as none gets
+// farther than kFarthest from what is wanted of it: those nearest to the next level go over to it,
+// or its nearest come.
+void fill_vectors(std::span<const double> wanted, std::span<int32_t> levels) {
+  constexpr double kFarthest = 0.5;  // as far as two levels are apart
+  std::vector<size_t> order(levels.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, std::less(), [&](size_t i) { return wanted[i]; });
+  const auto fits = [&](size_t at, int32_t level) {
+    return std::fabs(left_by(level) - wanted[order[at]]) <= kFarthest;
+  };
+  size_t begin = 0;
+  while (begin < order.size() && levels[order[begin]] > 0) {
+    const int32_t level = levels[order[begin]];
+    size_t end = begin;
+    while (end < order.size() && levels[order[end]] == level) ++end;
+    const size_t beyond = (end - begin) % kBitshiftVector, fewer = end - beyond,
+                 more = fewer + kBitshiftVector;
+    const int32_t next = end < order.size() ? levels[order[end]] : -1;
+    const bool may_give = next >= 0 && fits(fewer, next),
+               may_take = more <= order.size() && fits(more - 1, level);
+    if (beyond == 0 || (!may_give && !may_take)) {
+      begin = end;
+      continue;
+    }
+    const bool gives = may_give && (!may_take || 2 * beyond < kBitshiftVector);
+    for (size_t at = fewer; at < end && gives; ++at) levels[order[at]] = next;
+    for (size_t at = end; at < more && !gives; ++at) levels[order[at]] = level;
+    begin = gives ? fewer : more;
+  }
 }
 
 }  // namespace
@@ -65,35 +123,19 @@ double uneven_bits(std::span<const double> row_spread) {
 }
 
 std::vector<int32_t> levels_at(std::span<const double> spread, double water) {
-  // log2 of what a level leaves.
-  static const std::vector<double> left = [] {
-    std::vector<double> out;
-    for (int level = 0; level <= kMostLevel; ++level)
-      out.push_back(std::log2(level_distortion(level)));
-    return out;
-  }();
+  std::vector<double> wanted;  // log2 of what should be left of each column
   std::vector<int32_t> out;
   for (const double s : spread) {
-    const double wanted = std::log2(water / (s * s + water));
-    int32_t best = 0;
-    for (int32_t level = 1; level <= kMostLevel; ++level)
-      if (is_level(level) && std::fabs(left[static_cast<size_t>(level)] - wanted) <
-                                 std::fabs(left[static_cast<size_t>(best)] - wanted))
-        best = level;
-    // Where others are worth no bit, wider rows may be.
-    if (best == 0 && s > 0) {
-      const double least = std::exp2(-left[1] / 2) - 1;  // of s^2 / water, for a level of 1
-      const double behind = 0.5 * kBitshiftQuarters * std::log2(least * water / (s * s));
-      best = 1 - static_cast<int32_t>(std::ceil(std::clamp(behind, 1.0, 2.0 * kMostLevel)));
-    }
-    out.push_back(best);
+    wanted.push_back(std::log2(water / (s * s + water)));
+    out.push_back(nearest_level(s, water, wanted.back()));
   }
+  fill_vectors(wanted, out);
   return out;
 }
 
 void allocate(BitshiftPlan& plan, int64_t rows, int64_t bytes) {
-  const auto size = [&](const std::vector<int32_t>& levels) {
-    return BitshiftLayout(rows, plan.segment_rows, levels, plan.offsets).payload_bytes();
+  const auto fits = [&](const std::vector<int32_t>& levels) {
+    return BitshiftLayout(rows, plan.segment_rows, levels, plan.offsets).payload_bytes() <= bytes;
   };
   double largest = 0;
   for (const double s : plan.spread) largest = std::max(largest, s * s);
@@ -101,10 +143,26 @@ void allocate(BitshiftPlan& plan, int64_t rows, int64_t bytes) {
   double high = std::log2(std::max(largest, 1e-300)) + 2.0 * kMostLevel, low = high - 200;
   for (int i = 0; i < 60; ++i) {
     const double middle = (low + high) / 2;
-    (size(levels_at(plan.spread, std::exp2(middle))) > bytes ? low : high) = middle;
+    (fits(levels_at(plan.spread, std::exp2(middle))) ? high : low) = middle;
   }
   plan.water = std::exp2(high);
   plan.levels = levels_at(plan.spread, plan.water);
+  // At the next lower level several columns at once would have more bits: as many have as can.
+  const std::vector<int32_t> more = levels_at(plan.spread, std::exp2(low));
+  std::vector<size_t> differ;
+  for (size_t i = 0; i < more.size(); ++i)
+    if (more[i] > plan.levels[i]) differ.push_back(i);
+  const auto with = [&](size_t count) {
+    std::vector<int32_t> levels = plan.levels;
+    for (size_t k = 0; k < count; ++k) levels[differ[k]] = more[differ[k]];
+    return levels;
+  };
+  size_t some = 0, all = differ.size() + 1;  // `some` fit, `all` don't
+  while (all - some > 1) {
+    const size_t middle = (some + all) / 2;
+    (fits(with(middle)) ? some : all) = middle;
+  }
+  plan.levels = with(some);
 }
 
 }  // namespace watersic

@@ -38,7 +38,8 @@ std::vector<int32_t> tile_offsets(std::span<const double> row_spread);
 // What it costs that the rows of a tile share a rate, in bits a weight.
 double uneven_bits(std::span<const double> row_spread);
 
-// The levels of columns of these spreads.
+// The levels of columns of these spreads; of each level a multiple of kBitshiftVector columns, as
+// far as that costs next to nothing.
 std::vector<int32_t> levels_at(std::span<const double> spread, double water);
 
 // Sets levels and water so that the payload is as large as it can be within `bytes`.
