@@ -55,27 +55,6 @@ int64_t BitshiftLayout::bytes() const {
          bytes_of(segments_);
 }
 
-int BitshiftLayout::rate(const BitshiftRun& run, int64_t tile) const {
-  return std::clamp(run.rate + offsets_[static_cast<size_t>(tile)], 0, kMostStageRate);
-}
-
-BitshiftLayout::Words BitshiftLayout::words(int64_t tile, size_t run, int64_t column) const {
-  const BitshiftRun& r = runs_[run];
-  const int64_t block = column / kBitshiftColumns * kBitshiftColumns;
-  const int64_t columns = std::min(kBitshiftColumns, r.end - r.begin - block);
-  const auto word = [&](int64_t t, int64_t number) {
-    return chunk(t, run) + block * chunk_bytes(rate(r, t)) +
-           2 * (number * columns + column - block);
-  };
-  Words out{.first = word(tile, 0), .step = 2 * columns};
-  const auto [top, starts] = segments_[static_cast<size_t>(tile)];
-  int64_t above = tile - 1;
-  while (above >= top && rate(r, above) == 0) --above;
-  out.before =
-      above >= top ? word(above, chunk_words(rate(r, above)) - 1) : starts + 2 * (r.begin + column);
-  return out;
-}
-
 int32_t read_code(int memory, int rate, const BitshiftWords& words, int64_t row) {
   const int64_t bit = (row + 1) * rate / kBitshiftQuarters, word = bit / 16;
   const int shift = static_cast<int>(bit % 16);

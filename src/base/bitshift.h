@@ -5,6 +5,7 @@
 // without tables.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -167,6 +168,28 @@ class BitshiftLayout {
   };
   std::vector<Segment> segments_;  // of each tile
 };
+
+inline int BitshiftLayout::rate(const BitshiftRun& run, int64_t tile) const {
+  return std::clamp(run.rate + offsets_[static_cast<size_t>(tile)], 0, kMostStageRate);
+}
+
+inline BitshiftLayout::Words BitshiftLayout::words(int64_t tile, size_t run, int64_t column) const {
+  const BitshiftRun& r = runs_[run];
+  const int64_t block = column / kBitshiftColumns * kBitshiftColumns;
+  const int64_t columns = std::min(kBitshiftColumns, r.end - r.begin - block);
+  const auto word = [&](int64_t t, int64_t number) {
+    return chunk(t, run) + block * chunk_bytes(rate(r, t)) +
+           2 * (number * columns + column - block);
+  };
+  Words out{.first = word(tile, 0), .step = 2 * columns};
+  const auto [top, starts] = segments_[static_cast<size_t>(tile)];
+  int64_t above = tile - 1;
+  while (above >= top && rate(r, above) == 0) --above;
+  out.before =
+      above >= top ? word(above, chunk_words(rate(r, above)) - 1) : starts + 2 * (r.begin + column);
+  return out;
+}
+
 constexpr int64_t kBitshiftPadding = 32;  // so that vectors may be read where bytes are
 
 // A weight beyond what the code reaches: so many of kExceptionUnit are added to its first stage.

@@ -59,13 +59,6 @@ BitshiftMatrix::BitshiftMatrix(Bitshift stream, std::span<const uint8_t> bits, i
   exception_begin.push_back(static_cast<int64_t>(exceptions.size()));
 }
 
-BitshiftChunks BitshiftMatrix::chunks(int64_t tile, const BitshiftBlock& block) const {
-  const auto run = static_cast<size_t>(block.run);
-  const int rate = layout.rate(layout.runs()[run], tile);
-  if (rate == 0) return {};
-  return {.rate = rate, .words = layout.words(tile, run, block.first).in(payload.data())};
-}
-
 TileExceptions BitshiftMatrix::exceptions_of(int64_t tile) const {
   return {.values = tile_part(exceptions, exception_begin, tile),
           .column_scale = column_scale.data()};

@@ -81,7 +81,12 @@ struct BitshiftMatrix {
                             : position[static_cast<size_t>(output)];
   }
   int64_t tiles() const { return layout.tiles(); }
-  BitshiftChunks chunks(int64_t tile, const BitshiftBlock& block) const;
+  BitshiftChunks chunks(int64_t tile, const BitshiftBlock& block) const {
+    const auto run = static_cast<size_t>(block.run);
+    const int rate = layout.rate(layout.runs()[run], tile);
+    if (rate == 0) return {};
+    return {.rate = rate, .words = layout.words(tile, run, block.first).in(payload.data())};
+  }
   TileExceptions exceptions_of(int64_t tile) const;
   int64_t bytes() const;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "linalg/blas.h"
+#include "quant/half_products.h"
 #include "quant/means.h"
 #include "quant/slabs.h"
 
@@ -15,7 +16,6 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
   // E S in float64, since the loop has made E such that most of it cancels.
   const Matrix<float> narrow_G = across ? narrow(pool, G) : Matrix<float>();
   const int64_t slab = across ? a : kWideRows;
-  constexpr int64_t kCols = 1024;
   Distortions out;
   for (int64_t lo = 0; lo < a; lo += slab) {
     const int64_t rows = std::min(slab, a - lo);
@@ -31,11 +31,9 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
       out.plain += quadratic_trace(pool, E, problem.S);
       continue;
     }
-    for (int64_t left = 0; left < n; left += kCols) {
-      const int64_t cols = std::min(kCols, n - left);
+    half_products<double>(pool, E, problem.S, [&](int64_t left, const Matrix<double>& ES) {
+      const int64_t cols = ES.cols();
       const MatrixView<const double> some = E.view().block(0, left, rows, cols);
-      Matrix<double> ES(rows, cols);
-      gemm(pool, Op::kNone, Op::kNone, 1.0, E, problem.S.block(0, left, n, cols), 0.0, ES);
       Matrix<float> GE(across ? a : 0, cols);
       if (across) gemm(pool, Op::kNone, Op::kNone, 1.0F, narrow_G, narrow(pool, some), 0.0F, GE);
       std::vector<Distortions> sums(static_cast<size_t>(rows));
@@ -51,7 +49,7 @@ Distortions distortions(ThreadPool& pool, const LayerProblem& problem, const Val
         out.plain += sum.plain;
         out.weighted += sum.weighted;
       }
-    }
+    });
   }
   const auto weights = static_cast<double>(std::max<int64_t>(1, problem.W.size()));
   const double mean = weighted ? mean_diagonal(G) : 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "linalg/blas.h"
+#include "quant/half_products.h"
 #include "quant/slabs.h"
 
 namespace watersic {
@@ -96,21 +97,20 @@ class Rescaler {
     RowForms forms{std::vector<double>(static_cast<size_t>(a_)),
                    std::vector<double>(static_cast<size_t>(a_))};
     for (int64_t lo = 0; lo < a_; lo += kWideRows) {
-      Matrix<float> M(std::min(kWideRows, a_ - lo), n_), MS(M.rows(), n_);
+      Matrix<float> M(std::min(kWideRows, a_ - lo), n_);
       pool_.parallel_for(M.rows(), [&](int64_t k) {
-        for (int64_t i = 0; i < n_; ++i)
-          M(k, i) = static_cast<float>(gamma[static_cast<size_t>(i)] * value(lo + k, i));
-      });
-      gemm(pool_, Op::kNone, Op::kNone, 1.0F, M, S_, 0.0F, MS);
-      pool_.parallel_for(M.rows(), [&](int64_t k) {
-        double p = 0, q = 0;
+        double& p = forms.p[static_cast<size_t>(lo + k)];
         for (int64_t i = 0; i < n_; ++i) {
-          const double m = M(k, i);
-          p += m * static_cast<double>(C_(lo + k, i));
-          q += m * static_cast<double>(MS(k, i));
+          M(k, i) = static_cast<float>(gamma[static_cast<size_t>(i)] * value(lo + k, i));
+          p += static_cast<double>(M(k, i)) * static_cast<double>(C_(lo + k, i));
         }
-        forms.p[static_cast<size_t>(lo + k)] = p;
-        forms.q[static_cast<size_t>(lo + k)] = q;
+      });
+      half_products<float>(pool_, M, S_, [&](int64_t left, const Matrix<float>& MS) {
+        pool_.parallel_for(M.rows(), [&](int64_t k) {
+          double& q = forms.q[static_cast<size_t>(lo + k)];
+          for (int64_t i = 0; i < MS.cols(); ++i)
+            q += static_cast<double>(M(k, left + i)) * static_cast<double>(MS(k, i));
+        });
       });
     }
     return forms;
