@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 #include "pipeline/column_weights.h"
 #include "pipeline/plan.h"
@@ -74,6 +76,31 @@ double layer_cost(MatrixView<const float> W, std::span<const double> pivots, dou
                            thinned(std::move(parts.columns), kRowParts), bits);
 }
 
+// What turning saves in the layers of a stage.
+double stage_gain(ThreadPool& pool, StageStatistics statistics, const BlockWeights& block,
+                  const Rotation& rotation, const ModelConfig& config, const ModelBasis& other,
+                  Capture stage, double bits) {
+  const Matrix<float> Q = turn_of(stage, config, block, rotation);
+  std::vector<double> turned_pivots;
+  if (!Q.empty()) {
+    const Moments& plain = statistics.plain;
+    StageStatistics there;
+    there.plain.S = turned(pool, Q, plain.S);
+    if (!plain.metric_contrast.empty())
+      there.plain.metric_contrast = turned(pool, Q, plain.metric_contrast);
+    turned_pivots = pivots_of(pool, std::move(there));
+  }
+  const std::vector<double> pivots = pivots_of(pool, std::move(statistics));
+  if (Q.empty()) turned_pivots = pivots;
+  double gain = 0;
+  for (const LinearSite& site : linear_sites(config, block.block)) {
+    if (site.input != stage) continue;
+    gain += layer_cost(block.linear[site.linear].weight, pivots, bits) -
+            layer_cost(other.weights().matrix(site.name), turned_pivots, bits);
+  }
+  return gain;
+}
+
 }  // namespace
 
 SavedBasis settle_basis(const Context& context, const ModelConfig& config,
@@ -138,33 +165,27 @@ double basis_gain(const Context& context, const ModelConfig& config, const Weigh
   Streams streams(context, config, static_cast<int64_t>(windows.size()),
                   static_cast<int64_t>(windows.front().size()), embed_by(config, source, windows),
                   false);
-  double gain = 0, weights = 0;
+  // Of each stage of each block, by the rank whose it is.
+  std::vector<double> gains(static_cast<size_t>(config.blocks) * std::size(kStages));
+  double weights = 0;
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
-    const BlockWeights turned_block = load_block(pool, other.config(), other.weights(), block);
     for (const Capture stage : kStages) {
       StageStatistics statistics = streams.statistics(stage, {});
-      const Matrix<float> Q = turn_of(stage, config, streams.original(), basis.rotation);
-      std::vector<double> turned_pivots;
-      if (!Q.empty()) {
-        const Moments& plain = statistics.plain;
-        StageStatistics there;
-        there.plain.S = turned(pool, Q, plain.S);
-        if (!plain.metric_contrast.empty())
-          there.plain.metric_contrast = turned(pool, Q, plain.metric_contrast);
-        turned_pivots = pivots_of(pool, std::move(there));
-      }
-      const std::vector<double> pivots = pivots_of(pool, std::move(statistics));
-      if (Q.empty()) turned_pivots = pivots;
-      for (const LinearSite& site : linear_sites(config, block)) {
-        if (site.input != stage) continue;
-        gain += layer_cost(streams.original().linear[site.linear].weight, pivots, bits) -
-                layer_cost(turned_block.linear[site.linear].weight, turned_pivots, bits);
-        weights += static_cast<double>(site.rows * site.cols);
-      }
+      const size_t at =
+          static_cast<size_t>(block) * std::size(kStages) + static_cast<size_t>(stage);
+      const bool own = stage_owner(context.ranks(), block, stage) == context.ranks().rank();
+      if (own)
+        gains[at] = stage_gain(pool, std::move(statistics), streams.original(), basis.rotation,
+                               config, other, stage, bits);
+      for (const LinearSite& site : linear_sites(config, block))
+        if (site.input == stage) weights += static_cast<double>(site.rows * site.cols);
     }
     streams.end_block();
   }
+  context.ranks().merge(gains);
+  double gain = 0;
+  for (const double x : gains) gain += x;
   return weights > 0 ? gain / weights : 0;
 }
 

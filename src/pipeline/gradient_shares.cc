@@ -98,9 +98,7 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
   std::vector<LayerSensitivity> out;
   std::vector<LayerParts> parts;
   const Communicator& ranks = context.ranks();
-  const auto owner = [&](size_t layer) {
-    return static_cast<int>(layer % static_cast<size_t>(ranks.size()));
-  };
+  std::vector<int> owners;  // of each layer
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
     const TokenWeights& weights = gradients.token_weights(block);
@@ -109,13 +107,18 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
           stage,
           {.tokens = weighted ? weights[static_cast<size_t>(stage)] : std::span<const float>(),
            .unweighted = Unweighted::kNone});
-      statistics.shrink(pool);
-      const std::vector<double> inputs = column_weights(pool, statistics.used().metric());
+      const int owner = stage_owner(ranks, block, stage);
+      std::vector<double> inputs;
+      if (owner == ranks.rank()) {
+        statistics.shrink(pool);
+        inputs = column_weights(pool, statistics.used().metric());
+      }
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
         context.check_if_alone();
         parts.emplace_back();
-        if (owner(out.size()) == ranks.rank()) {
+        owners.push_back(owner);
+        if (owner == ranks.rank()) {
           parts.back() =
               parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
                        gradients.metric(pool, block, layer.site.linear), layer.site.heads);
@@ -128,8 +131,8 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
   }
   const size_t layers = out.size();
   for (size_t layer = 0; layer < layers; ++layer) {
-    share(ranks, owner(layer), parts[layer].inputs);
-    share(ranks, owner(layer), parts[layer].outputs);
+    share(ranks, owners[layer], parts[layer].inputs);
+    share(ranks, owners[layer], parts[layer].outputs);
   }
   std::vector<double> floors(sharing.floors.begin(), sharing.floors.end());
   for (const OpenMatrix& matrix : sharing.open) {
