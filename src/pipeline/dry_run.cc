@@ -21,6 +21,7 @@
 #include "pipeline/output_gradients.h"
 #include "pipeline/plan.h"
 #include "pipeline/principal_axes.h"
+#include "pipeline/streams.h"
 #include "quant/layer.h"
 #include "watersic/quantize.h"
 
@@ -89,8 +90,17 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
           std::min(tokens, static_cast<double>(tokens_of_S(layer.site.cols))) * (two ? 1 : 0);
       const bool of_outputs = input == Capture::kO || input == Capture::kDown;
       double moments = n * n * (tokens + some);
-      if (two)
-        moments += (of_outputs ? 4 * static_cast<double>(config.hidden) : 2 * n) * n * tokens;
+      if (two && of_outputs) {
+        const auto outputs = static_cast<double>(config.hidden);
+        moments += 2 * outputs * n * tokens;
+        if (Streams::product_is_late(plan.calibration_tokens, layer.site.cols)) {
+          work.wide += 4 * outputs * n * n;
+        } else {
+          moments += 2 * outputs * n * tokens;
+        }
+      } else if (two) {
+        moments += 2 * n * n * tokens;
+      }
       if (early && attended && *model.mixing) moments *= 2;
       work.narrow += moments;
       if (early) work.narrow += (two ? 3 : 2) * attention;
@@ -100,8 +110,8 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
     // The loop over all, once or twice, the target, the rescalers, the signal; the distortion and
     // two factors.
     const double drafts = early ? points : 0;
-    work.narrow += (18 + 12 * drafts) * a * n * n;
-    work.wide += 2 * a * n * n + (1 + drafts) * n * n * n * 2 / 3;
+    work.narrow += (15 + 11 * drafts) * a * n * n;
+    work.wide += a * n * n + (1 + drafts) * n * n * n * 2 / 3;
     if (metric && a <= static_cast<double>(OutputGradients::kMostRows))
       work.narrow += 2 * a * a * n;
     work.weights += a * n;
@@ -113,8 +123,7 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
 Work embedding_work(const EmbeddingPlan& matrix) {
   const auto a = static_cast<double>(matrix.rows), n = static_cast<double>(matrix.cols);
   const double fitted = std::min(a, static_cast<double>(LayerQuantizer::kRescaledRows));
-  return {
-      .narrow = (7 * a + 8 * fitted) * n * n, .wide = 2 * a * n * n + n * n * n, .weights = a * n};
+  return {.narrow = (6 * a + 7 * fitted) * n * n, .wide = a * n * n + n * n * n, .weights = a * n};
 }
 
 // Two forward passes with the moments of the inputs where the basis is open, else one over more

@@ -156,12 +156,6 @@ Streams::Seen Streams::look(Capture stage, size_t round, const StageWanted& want
   return seen;
 }
 
-// Whether W x' is left to StageMoments::take, one product with S' in place of one a token: in
-// float64, with the two halves of the tokens.
-bool Streams::product_is_late(Linear added) const {
-  return batches_.tokens() >= 8 * original_.linear[added].inputs();
-}
-
 // With r + W x the stream as it becomes, l = r + W x - (r' + W x'), or without the residual
 // r + W x - (r + W x'). Or l + W x'.
 Matrix<float> Streams::add_output(Linear added, size_t round, const StageWanted& wanted,

@@ -57,6 +57,9 @@ class Streams {
   void set_quantized_input(const EmbedFn& embed);
 
   bool two() const { return two_; }
+  // Whether W x' of what a layer's outputs have lost is one product with S' in place of one for
+  // each token: in float64, with the two halves of the tokens.
+  static bool product_is_late(int64_t tokens, int64_t inputs) { return tokens >= 8 * inputs; }
 
   void begin_block(BlockWeights original);
   const BlockWeights& original() const { return original_; }
@@ -97,7 +100,9 @@ class Streams {
   void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
   Seen look(Capture stage, size_t round, const StageWanted& wanted, Matrix<float> input,
             std::vector<float> received);
-  bool product_is_late(Linear added) const;
+  bool product_is_late(Linear added) const {
+    return product_is_late(batches_.tokens(), original_.linear[added].inputs());
+  }
   // The original's stream gets o's or down's output; l of the batch, where that is wanted.
   Matrix<float> add_output(Linear added, size_t round, const StageWanted& wanted, const Seen& seen);
   void bring_up_to(Capture stage, size_t round);
