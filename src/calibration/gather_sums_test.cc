@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "calibration/stage_moments.h"
 #include "support/thread_ranks.h"
 
 namespace watersic {
@@ -37,6 +38,30 @@ TEST(GatherSums, AreThoseOfOneRank) {
         EXPECT_TRUE(std::ranges::equal(C.values(), cross.values()));
       });
     }
+  }
+}
+
+// Each rank takes its tiles of W S' from its tiles of what came as l + W x'.
+TEST(GatherSums, WhatIsLostIsThatOfOneRank) {
+  Rng rng(2);
+  Matrix<float> X(700, 300), Y(700, 520), W(520, 300);
+  for (Matrix<float>* matrix : {&X, &Y, &W})
+    for (float& x : matrix->values()) x = static_cast<float>(rng.normal());
+  const auto lost = [&](const Communicator& ranks, ThreadPool& pool) {
+    StageMoments moments(false, Unweighted::kAll, ranks);
+    moments.add(pool, {.X = X, .X_quantized = X, .p = {}, .lost = Y});
+    return moments.take(pool, W);
+  };
+  ThreadPool alone(2);
+  const StageStatistics expected = lost(one_rank(), alone);
+  for (const int size : {2, 3}) {
+    ThreadRanks::run(size, [&](const Communicator& ranks) {
+      ThreadPool pool(1);
+      const StageStatistics found = lost(ranks, pool);
+      EXPECT_TRUE(std::ranges::equal(found.lost.values(), expected.lost.values()));
+      EXPECT_TRUE(
+          std::ranges::equal(found.lost_contrast.values(), expected.lost_contrast.values()));
+    });
   }
 }
 

@@ -42,12 +42,10 @@ void combine(ThreadPool& pool, double factor, double factor_of_S, Moments& first
   combine(pool, static_cast<float>(factor), first.drift, second.drift, &first.drift_contrast);
 }
 
-// out -= W S
-void subtract_product(ThreadPool& pool, MatrixView<const float> W, const Matrix<double>& S,
-                      Matrix<double>& out) {
-  Matrix<double> wide(W.rows(), W.cols());
-  pool.parallel_for(W.rows(), [&](int64_t i) { std::ranges::copy(W.row(i), wide.row(i).begin()); });
-  gemm(pool, Op::kNone, Op::kNone, -1.0, wide, S, 1.0, out.view());
+Matrix<double> widened(ThreadPool& pool, MatrixView<const float> A) {
+  Matrix<double> out(A.rows(), A.cols());
+  pool.parallel_for(A.rows(), [&](int64_t i) { std::ranges::copy(A.row(i), out.row(i).begin()); });
+  return out;
 }
 
 Matrix<float> narrowed(ThreadPool& pool, const Matrix<double>& A) {
@@ -167,15 +165,17 @@ StageStatistics StageMoments::take(ThreadPool& pool, MatrixView<const float> W) 
       gather_cross(ranks_, moments->drift);
     }
   }
-  for (Matrix<double>& lost : lost_) gather_cross(ranks_, lost);
+  const Matrix<double> wide = widened(pool, W);
+  for (size_t h = 0; h < lost_.size(); ++h) {
+    if (!wide.empty() && !lost_[h].empty())
+      subtract_product(pool, wide, halves_[h].used().S_quantized, lost_[h].view(),
+                       share_of(ranks_));
+    gather_cross(ranks_, lost_[h]);
+  }
   combine(pool, factor, factor_of_S, first.plain, second.plain);
   combine(pool, factor, factor, first.weighted, second.weighted);
   Matrix<double> contrast;
   combine(pool, factor, lost_[0], lost_[1], &contrast);
-  if (W.rows() > 0) {
-    subtract_product(pool, W, first.used().S_quantized, lost_[0]);
-    if (!contrast.empty()) subtract_product(pool, W, first.used().metric_contrast, contrast);
-  }
   first.lost = narrowed(pool, lost_[0]);
   first.lost_contrast = narrowed(pool, contrast);
   lost_ = {};

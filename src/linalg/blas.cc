@@ -289,6 +289,20 @@ void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const flo
   tiled_cross(pool, X, Y, S, share);
 }
 
+void subtract_product(ThreadPool& pool, MatrixView<const double> A, MatrixView<const double> B,
+                      MatrixView<double> S, TileShare share) {
+  const int64_t m = S.rows(), n = S.cols(), k = A.cols();
+  assert(A.rows() == m && B.rows() == k && B.cols() == n);
+  one_blas_thread();
+  pool.parallel_for(cross_tiles(m, n), [&](int64_t index) {
+    if (!share.has(index)) return;
+    const auto [i, j, height, width] = cross_tile(m, n, index);
+    gemm_tile(CblasNoTrans, CblasNoTrans, narrow(height), narrow(width), narrow(k), -1.0,
+              A.data() + i * A.stride(), narrow(A.stride()), B.data() + j, narrow(B.stride()), 1.0,
+              S.data() + i * S.stride() + j, narrow(S.stride()));
+  });
+}
+
 void multiply_lower(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> L,
                     MatrixView<float> Y) {
   const int64_t n = L.rows(), m = X.rows();

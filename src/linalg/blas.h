@@ -57,6 +57,10 @@ void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const flo
 void add_cross(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
                MatrixView<double> S, TileShare share = {});
 
+// S -= A B for A (m x k), B (k x n), S m x n, by the tiles of add_cross.
+void subtract_product(ThreadPool& pool, MatrixView<const double> A, MatrixView<const double> B,
+                      MatrixView<double> S, TileShare share = {});
+
 // Y = (X L)^T for lower triangular L (n x n), X m x n, Y n x m: half of what a product takes.
 void multiply_lower(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> L,
                     MatrixView<float> Y);
