@@ -5,18 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/rng.h"
+#include "support/random_matrix.h"
 
 namespace watersic {
 namespace {
-
-template <class T>
-Matrix<T> random_matrix(int64_t rows, int64_t cols, uint64_t seed) {
-  Rng rng(seed);
-  Matrix<T> A(rows, cols);
-  for (T& x : A.values()) x = static_cast<T>(rng.normal());
-  return A;
-}
 
 Matrix<double> naive_product(MatrixView<const double> A, MatrixView<const double> B,
                              bool transpose_b) {

@@ -4,22 +4,14 @@
 
 #include <cmath>
 
-#include "base/rng.h"
+#include "support/random_matrix.h"
 
 namespace watersic {
 namespace {
 
 template <class T>
-Matrix<T> random(int64_t rows, int64_t cols, uint64_t seed) {
-  Rng rng(seed);
-  Matrix<T> out(rows, cols);
-  for (T& x : out.values()) x = static_cast<T>(rng.normal());
-  return out;
-}
-
-template <class T>
 Matrix<T> symmetric(int64_t n, uint64_t seed) {
-  Matrix<T> out = random<T>(n, n, seed);
+  Matrix<T> out = random_matrix<T>(n, n, seed);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < i; ++j) out(j, i) = out(i, j);
   return out;
@@ -30,7 +22,7 @@ void expect_forms(double tolerance) {
   ThreadPool pool(2);
   for (const int64_t n : {1, 3, 511, 512, 513, 1100}) {
     const int64_t m = 7;
-    const Matrix<T> X = random<T>(m, n, 1), S = symmetric<T>(n, 2);
+    const Matrix<T> X = random_matrix<T>(m, n, 1), S = symmetric<T>(n, 2);
     const Matrix<T> G = symmetric<T>(m, 3);
     Matrix<T> XS(m, n), GX(m, n);
     gemm(pool, Op::kNone, Op::kNone, T{1}, X, S, T{0}, XS.view());
