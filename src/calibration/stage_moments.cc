@@ -48,14 +48,6 @@ Matrix<double> widened(ThreadPool& pool, MatrixView<const float> A) {
   return out;
 }
 
-Matrix<float> narrowed(ThreadPool& pool, const Matrix<double>& A) {
-  Matrix<float> out(A.rows(), A.cols());
-  pool.parallel_for(A.rows(), [&](int64_t i) {
-    for (int64_t j = 0; j < A.cols(); ++j) out(i, j) = static_cast<float>(A(i, j));
-  });
-  return out;
-}
-
 MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_t count) {
   return X.rows() == 0 ? X : X.block(first, 0, count, X.cols());
 }
@@ -176,8 +168,8 @@ StageStatistics StageMoments::take(ThreadPool& pool, MatrixView<const float> W) 
   combine(pool, factor, factor, first.weighted, second.weighted);
   Matrix<double> contrast;
   combine(pool, factor, lost_[0], lost_[1], &contrast);
-  first.lost = narrowed(pool, lost_[0]);
-  first.lost_contrast = narrowed(pool, contrast);
+  first.lost = narrow(pool, lost_[0]);
+  first.lost_contrast = narrow(pool, contrast);
   lost_ = {};
   first.capture_error = energy_ > 0 ? error_ / energy_ : 0;
   tokens_ = tokens_in_S_ = 0;

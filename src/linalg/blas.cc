@@ -328,6 +328,14 @@ void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, Matri
 int64_t cholesky(ThreadPool& pool, MatrixView<double> A) { return paneled_cholesky(pool, A); }
 int64_t cholesky(ThreadPool& pool, MatrixView<float> A) { return paneled_cholesky(pool, A); }
 
+Matrix<float> narrow(ThreadPool& pool, MatrixView<const double> M) {
+  Matrix<float> out(M.rows(), M.cols());
+  pool.parallel_for(M.rows(), [&](int64_t i) {
+    for (int64_t j = 0; j < M.cols(); ++j) out(i, j) = static_cast<float>(M(i, j));
+  });
+  return out;
+}
+
 double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<const double> S) {
   return trace_by_tiles(pool, E, S);
 }

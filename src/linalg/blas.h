@@ -74,6 +74,9 @@ int64_t cholesky(ThreadPool& pool, MatrixView<float> A);
 void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const double> L, MatrixView<double> X);
 void solve_right_lower(ThreadPool& pool, Op op, MatrixView<const float> L, MatrixView<float> X);
 
+// The same numbers in float32.
+Matrix<float> narrow(ThreadPool& pool, MatrixView<const double> M);
+
 // tr(E S E^T) for E (a x n) and symmetric S (n x n). With E in float32 so is E^T E.
 double quadratic_trace(ThreadPool& pool, MatrixView<const double> E, MatrixView<const double> S);
 double quadratic_trace(ThreadPool& pool, MatrixView<const float> E, MatrixView<const double> S);

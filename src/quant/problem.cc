@@ -59,13 +59,6 @@ MatrixView<const T> view_of(ThreadPool& pool, MatrixView<const T> S, const LiveS
 Matrix<double> live_block(ThreadPool& pool, MatrixView<const double> S, const LiveSet& columns) {
   return block_of(pool, S, columns);
 }
-Matrix<float> narrow(ThreadPool& pool, MatrixView<const double> M) {
-  Matrix<float> out(M.rows(), M.cols());
-  pool.parallel_for(M.rows(), [&](int64_t i) {
-    for (int64_t j = 0; j < M.cols(); ++j) out(i, j) = static_cast<float>(M(i, j));
-  });
-  return out;
-}
 MatrixView<const double> live_view(ThreadPool& pool, MatrixView<const double> S,
                                    const LiveSet& columns, Matrix<double>& room) {
   return view_of(pool, S, columns, room);

@@ -74,8 +74,6 @@ struct QuantizedLayer {
 // The live columns of W, and the live rows and columns of S.
 Matrix<float> live_columns(MatrixView<const float> W, const LiveSet& columns);
 Matrix<double> live_block(ThreadPool& pool, MatrixView<const double> S, const LiveSet& columns);
-// As float32.
-Matrix<float> narrow(ThreadPool& pool, MatrixView<const double> M);
 // The same: S itself where that is all of it in its order, else made in `room`.
 MatrixView<const double> live_view(ThreadPool& pool, MatrixView<const double> S,
                                    const LiveSet& columns, Matrix<double>& room);
