@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "calibration/chance.h"
-#include "calibration/gather_sums.h"
 
 namespace watersic {
 namespace {
@@ -36,10 +35,17 @@ void combine(ThreadPool& pool, T factor, Matrix<T>& first, Matrix<T>& second, Ma
   if (two) *contrast = std::move(second);
 }
 
-void combine(ThreadPool& pool, double factor, double factor_of_S, Moments& first, Moments& second) {
-  combine(pool, factor_of_S, first.S, second.S, &first.metric_contrast);
+void combine(ThreadPool& pool, double factor, Moments& first, Moments& second) {
+  combine(pool, factor, first.S, second.S, &first.metric_contrast);
   combine(pool, factor, first.S_quantized, second.S_quantized, &first.metric_contrast);
   combine(pool, static_cast<float>(factor), first.drift, second.drift, &first.drift_contrast);
+}
+
+Matrix<double> times(ThreadPool& pool, double factor, Matrix<double> A) {
+  pool.parallel_for(A.rows(), [&](int64_t i) {
+    for (double& x : A.row(i)) x *= factor;
+  });
+  return A;
 }
 
 Matrix<double> widened(ThreadPool& pool, MatrixView<const float> A) {
@@ -52,84 +58,21 @@ MatrixView<const float> rows_of(MatrixView<const float> X, int64_t first, int64_
   return X.rows() == 0 ? X : X.block(first, 0, count, X.cols());
 }
 
-}  // namespace
-
-void StageStatistics::shrink(ThreadPool& pool) {
-  Moments& moments = weighted.empty() ? plain : weighted;
-  if (!moments.metric_contrast.empty())
-    shrink_correlations(pool, moments.metric_contrast, moments.metric());
-  moments.metric_contrast = {};
-}
-
-void StageMoments::add_gram_to(ThreadPool& pool, MatrixView<const float> X,
-                               Matrix<double>& S) const {
+void add_gram_to(ThreadPool& pool, MatrixView<const float> X, TileShare share, Matrix<double>& S) {
   if (S.empty()) S = Matrix<double>(X.cols(), X.cols());
-  add_gram(pool, X, S, share_of(ranks_));
+  add_gram(pool, X, S, share);
 }
 
 template <class Sum>
-void StageMoments::add_cross_to(ThreadPool& pool, MatrixView<const float> X,
-                                MatrixView<const float> Y, Matrix<Sum>& S) const {
+void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
+                  TileShare share, Matrix<Sum>& S) {
   if (S.empty()) S = Matrix<Sum>(X.cols(), Y.cols());
-  add_cross(pool, X, Y, S, share_of(ranks_));
+  add_cross(pool, X, Y, S, share);
 }
 
-void StageMoments::add_drift(ThreadPool& pool, MatrixView<const float> X,
-                             MatrixView<const float> Xq, Matrix<float>& drift) const {
-  if (!drift_ || Xq.rows() == 0) return;
-  Matrix<float> difference(X.rows(), X.cols());
-  pool.parallel_for(X.rows(), [&](int64_t i) {
-    for (int64_t j = 0; j < X.cols(); ++j) difference(i, j) = X(i, j) - Xq(i, j);
-  });
-  add_cross_to(pool, difference, Xq, drift);
-}
-
-void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half,
-                            Matrix<double>& lost) {
-  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, l = batch.lost;
-  const bool two = Xq.rows() > 0, weighted = !batch.p.empty();
-  StageStatistics &first = halves_[0], &with_S = two ? first : half;
-  const bool whole = !weighted || unweighted_ == Unweighted::kAll;
-  if (whole || (unweighted_ == Unweighted::kS && tokens_ < tokens_of_S(X.cols()))) {
-    add_gram_to(pool, X, (weighted ? first : with_S).plain.S);
-    tokens_in_S_ += X.rows();
-  }
-  if (whole && two) {
-    add_gram_to(pool, Xq, half.plain.S_quantized);
-    add_drift(pool, X, Xq, half.plain.drift);
-  }
-  if (!weighted) {
-    if (l.rows() > 0) add_cross_to(pool, l, Xq, lost);
-    return;
-  }
-  Matrix<float> some;  // one at a time
-  if (whole || !two) add_gram_to(pool, some = weighted_rows(pool, X, batch.p), with_S.weighted.S);
-  if (!two) return;
-  const Matrix<float> weighted_quantized = weighted_rows(pool, Xq, batch.p);
-  add_gram_to(pool, weighted_quantized, half.weighted.S_quantized);
-  if (drift_)
-    add_drift(pool, some = weighted_rows(pool, X, batch.p), weighted_quantized,
-              half.weighted.drift);
-  if (l.rows() > 0) add_cross_to(pool, weighted_rows(pool, l, batch.p), weighted_quantized, lost);
-}
-
-void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
-  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized;
-  const int64_t middle = (X.rows() + 1) / 2;
-  for (size_t h = 0; h < halves_.size(); ++h) {
-    const int64_t row = h == 0 ? 0 : middle, rows = h == 0 ? middle : X.rows() - middle;
-    if (rows == 0) continue;
-    const auto p = batch.p.empty()
-                       ? batch.p
-                       : batch.p.subspan(static_cast<size_t>(row), static_cast<size_t>(rows));
-    add_half(pool,
-             {.X = rows_of(X, row, rows),
-              .X_quantized = rows_of(Xq, row, rows),
-              .p = p,
-              .lost = rows_of(batch.lost, row, rows)},
-             halves_[h], lost_[h]);
-  }
-  tokens_ += X.rows();
+// |x' - x|^2 and |x|^2 over all tokens, row by row.
+std::pair<double, double> error_and_energy(ThreadPool& pool, MatrixView<const float> X,
+                                           MatrixView<const float> Xq) {
   std::vector<std::pair<double, double>> sums(static_cast<size_t>(Xq.rows()));
   pool.parallel_for(Xq.rows(), [&](int64_t i) {
     auto& [error, energy] = sums[static_cast<size_t>(i)];
@@ -139,43 +82,136 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
       energy += x * x;
     }
   });
+  std::pair<double, double> all;
   for (const auto& [error, energy] : sums) {
-    error_ += error;
-    energy_ += energy;
+    all.first += error;
+    all.second += energy;
+  }
+  return all;
+}
+
+}  // namespace
+
+void StageStatistics::shrink(ThreadPool& pool) {
+  Moments& moments = weighted.empty() ? plain : weighted;
+  if (!moments.metric_contrast.empty())
+    shrink_correlations(pool, moments.metric_contrast, moments.metric());
+  moments.metric_contrast = {};
+}
+
+bool StageMoments::all_hear(int64_t row, int64_t n) const {
+  if (!wanted_.weighted) return wanted_.two;
+  return wanted_.unweighted == Unweighted::kAll ||
+         (wanted_.unweighted == Unweighted::kS && row < tokens_of_S(n));
+}
+
+void StageMoments::add_drift(ThreadPool& pool, MatrixView<const float> X,
+                             MatrixView<const float> Xq, Matrix<float>& drift) const {
+  if (!wanted_.drift) return;
+  Matrix<float> difference(X.rows(), X.cols());
+  pool.parallel_for(X.rows(), [&](int64_t i) {
+    for (int64_t j = 0; j < X.cols(); ++j) difference(i, j) = X(i, j) - Xq(i, j);
+  });
+  add_cross_to(pool, difference, Xq, halves_.share(), drift);
+}
+
+void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, HalfSums& half) const {
+  const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, l = batch.lost;
+  const TileShare share = halves_.share();
+  Moments &plain = half.of.plain, &weighted = half.of.weighted;
+  half.tokens += static_cast<double>(X.rows());
+  if (wanted_.two) {
+    const auto [error, energy] = error_and_energy(pool, X, Xq);
+    half.error += error;
+    half.energy += energy;
+  }
+  if (!wanted_.weighted || wanted_.unweighted == Unweighted::kAll) {
+    if (wanted_.two) {
+      add_gram_to(pool, Xq, share, plain.S_quantized);
+      add_drift(pool, X, Xq, plain.drift);
+    } else if (!wanted_.weighted) {
+      add_gram_to(pool, X, share, plain.S);
+    }
+  }
+  if (!wanted_.weighted) {
+    if (l.rows() > 0) add_cross_to(pool, l, Xq, share, half.lost);
+    return;
+  }
+  if (!wanted_.two) {
+    add_gram_to(pool, weighted_rows(pool, X, batch.p), share, weighted.S);
+    return;
+  }
+  const Matrix<float> weighted_quantized = weighted_rows(pool, Xq, batch.p);
+  add_gram_to(pool, weighted_quantized, share, weighted.S_quantized);
+  if (wanted_.drift)
+    add_drift(pool, weighted_rows(pool, X, batch.p), weighted_quantized, weighted.drift);
+  if (l.rows() > 0)
+    add_cross_to(pool, weighted_rows(pool, l, batch.p), weighted_quantized, share, half.lost);
+}
+
+void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
+  if (all_hear(batch.row, batch.X.cols())) {
+    add_gram_to(pool, batch.X, halves_.share_of_all(), S_);
+    tokens_in_S_ += batch.X.rows();
+    if (wanted_.two && wanted_.weighted && wanted_.unweighted == Unweighted::kAll)
+      add_gram_to(pool, weighted_rows(pool, batch.X, batch.p), halves_.share_of_all(),
+                  weighted_S_);
+  }
+  for (int h = 0; h < 2; ++h) {
+    const auto [row, rows] = rows_in(h, batch.half, batch.X.rows());
+    if (rows == 0 || !halves_.has(h)) continue;
+    const auto p = batch.p.empty()
+                       ? batch.p
+                       : batch.p.subspan(static_cast<size_t>(row), static_cast<size_t>(rows));
+    add_half(pool,
+             {.X = rows_of(batch.X, row, rows),
+              .X_quantized = rows_of(batch.X_quantized, row, rows),
+              .p = p,
+              .lost = rows_of(batch.lost, row, rows)},
+             sums_[static_cast<size_t>(h)]);
   }
 }
 
+void StageMoments::gather(ThreadPool& pool, int h, MatrixView<const float> W) {
+  HalfSums& half = sums_[static_cast<size_t>(h)];
+  double counts[] = {half.tokens, half.error, half.energy};
+  halves_.gather(h, counts);
+  half.tokens = counts[0];
+  half.error = counts[1];
+  half.energy = counts[2];
+  for (Moments* moments : {&half.of.plain, &half.of.weighted}) {
+    halves_.gather_gram(h, moments->S);
+    halves_.gather_gram(h, moments->S_quantized);
+    halves_.gather_cross(h, moments->drift);
+  }
+  if (W.rows() > 0 && !half.lost.empty())
+    subtract_product(pool, widened(pool, W), half.of.used().S_quantized, half.lost.view(),
+                     halves_.share());
+  halves_.gather_cross(h, half.lost);
+}
+
 StageStatistics StageMoments::take(ThreadPool& pool, MatrixView<const float> W) {
-  assert(tokens_ > 0);
-  const double factor = 1.0 / static_cast<double>(tokens_),
-               factor_of_S = 1.0 / static_cast<double>(std::max<int64_t>(1, tokens_in_S_));
-  auto& [first, second] = halves_;
-  for (StageStatistics* half : {&first, &second}) {
-    for (Moments* moments : {&half->plain, &half->weighted}) {
-      gather_gram(ranks_, moments->S);
-      gather_gram(ranks_, moments->S_quantized);
-      gather_cross(ranks_, moments->drift);
-    }
-  }
-  const Matrix<double> wide = widened(pool, W);
-  for (size_t h = 0; h < lost_.size(); ++h) {
-    if (!wide.empty() && !lost_[h].empty())
-      subtract_product(pool, wide, halves_[h].used().S_quantized, lost_[h].view(),
-                       share_of(ranks_));
-    gather_cross(ranks_, lost_[h]);
-  }
-  combine(pool, factor, factor_of_S, first.plain, second.plain);
-  combine(pool, factor, factor, first.weighted, second.weighted);
+  for (int h = 0; h < 2; ++h) gather(pool, h, W);
+  auto& [first, second] = sums_;
+  assert(first.tokens > 0);
+  const double factor = 1 / (first.tokens + second.tokens);
+  combine(pool, factor, first.of.plain, second.of.plain);
+  combine(pool, factor, first.of.weighted, second.of.weighted);
+  for (Matrix<double>* S : {&S_, &weighted_S_}) halves_.gather_gram(*S);
+  if (tokens_in_S_ > 0)
+    first.of.plain.S = times(pool, 1 / static_cast<double>(tokens_in_S_), std::move(S_));
+  if (!weighted_S_.empty()) first.of.weighted.S = times(pool, factor, std::move(weighted_S_));
   Matrix<double> contrast;
-  combine(pool, factor, lost_[0], lost_[1], &contrast);
-  first.lost = narrow(pool, lost_[0]);
-  first.lost_contrast = narrow(pool, contrast);
-  lost_ = {};
-  first.capture_error = energy_ > 0 ? error_ / energy_ : 0;
-  tokens_ = tokens_in_S_ = 0;
-  error_ = energy_ = 0;
-  second = {};
-  return std::exchange(first, StageStatistics());
+  combine(pool, factor, first.lost, second.lost, &contrast);
+  first.of.lost = narrow(pool, first.lost);
+  first.of.lost_contrast = narrow(pool, contrast);
+  const double energy = first.energy + second.energy;
+  first.of.capture_error = energy > 0 ? (first.error + second.error) / energy : 0;
+  StageStatistics out = std::move(first.of);
+  sums_ = {};
+  S_ = weighted_S_ = {};
+  tokens_in_S_ = 0;
+  return out;
 }
 
 }  // namespace watersic

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/threads.h"
+#include "calibration/halves.h"
 #include "dist/communicator.h"
 #include "watersic/matrix.h"
 
@@ -57,46 +58,58 @@ struct StageStatistics {
   void shrink(ThreadPool& pool);
 };
 
-// One batch of tokens. Only X must be there.
+// One batch of tokens. Of what is not wanted nothing need be there.
 struct StageBatch {
   MatrixView<const float> X, X_quantized;  // tokens x n
   std::span<const float> p;                // a weight for each token
   MatrixView<const float> lost;            // l, or l + W x': tokens x outputs
+  int64_t row = 0;                         // of its first among all tokens
+  Half half = Half::kBoth;
 };
 
-// Sums over batches: products in float32, sums of S and of l in float64. Ranks share the tiles of
-// the sums: each adds all batches, in their order.
+struct MomentsWanted {
+  bool two = false;       // of x' as well
+  bool weighted = false;  // of tokens with weights
+  bool drift = false;     // E[(x - x') x'^T], where there is an x'
+  Unweighted unweighted = Unweighted::kAll;
+};
+
+// Sums over batches: products in float32, sums of S and of l in float64. What tells chance is of
+// halves, which ranks share as calibration/halves.h says. The rest all make together: S, where S'
+// is the metric.
 class StageMoments {
  public:
-  // drift: whether E[(x - x') x'^T] is wanted of the batches that have an X'.
-  explicit StageMoments(bool drift, Unweighted unweighted = Unweighted::kAll,
-                        const Communicator& ranks = one_rank())
-      : drift_(drift), unweighted_(unweighted), ranks_(ranks) {}
+  explicit StageMoments(const MomentsWanted& wanted, const Communicator& ranks = one_rank())
+      : wanted_(wanted), halves_(ranks) {}
 
-  // Each batch's first rows go to one half of the tokens, its last to the other.
+  // Whether all ranks must hear X and the weights of a batch that begins there, of n inputs; of what
+  // else there is those of its half.
+  bool all_hear(int64_t row, int64_t n) const;
+  // By all who hear of it, in the order of the batches.
   void add(ThreadPool& pool, const StageBatch& batch);
-  int64_t tokens() const { return tokens_; }
-  // Leaves the accumulator empty, since its matrices are large. W (outputs x n): what came as lost
-  // was l + W x'.
+  // By all ranks. Leaves the accumulator empty, since its matrices are large. W (outputs x n): what
+  // came as lost was l + W x'.
   StageStatistics take(ThreadPool& pool, MatrixView<const float> W = {});
 
+  const Halves& halves() const { return halves_; }
+
  private:
-  void add_gram_to(ThreadPool& pool, MatrixView<const float> X, Matrix<double>& S) const;
-  template <class Sum>
-  void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Y,
-                    Matrix<Sum>& S) const;
-  void add_half(ThreadPool& pool, const StageBatch& batch, StageStatistics& half,
-                Matrix<double>& lost);
+  struct HalfSums {
+    StageStatistics of;
+    Matrix<double> lost;
+    double tokens = 0, error = 0, energy = 0;
+  };
+
+  void add_half(ThreadPool& pool, const StageBatch& batch, HalfSums& half) const;
   void add_drift(ThreadPool& pool, MatrixView<const float> X, MatrixView<const float> Xq,
                  Matrix<float>& drift) const;
+  void gather(ThreadPool& pool, int half, MatrixView<const float> W);
 
-  bool drift_;
-  Unweighted unweighted_;
-  const Communicator& ranks_;
-  int64_t tokens_ = 0, tokens_in_S_ = 0;  // the latter of plain S
-  double error_ = 0, energy_ = 0;
-  std::array<StageStatistics, 2> halves_;  // what has no contrast is in the first
-  std::array<Matrix<double>, 2> lost_;     // of l, by half
+  MomentsWanted wanted_;
+  Halves halves_;
+  Matrix<double> S_, weighted_S_;  // by all ranks
+  int64_t tokens_in_S_ = 0;
+  std::array<HalfSums, 2> sums_;
 };
 
 }  // namespace watersic

@@ -19,10 +19,17 @@ int64_t batch_windows(int64_t length) {
 TokenBatches::TokenBatches(int64_t windows, int64_t length, const Communicator& ranks)
     : rank_(ranks.rank()), ranks_(ranks.size()) {
   assert(windows > 0 && length > 0);
-  const int64_t each = batch_windows(length);
+  const int64_t each = batch_windows(length), in_pairs = windows / (2 * each) * (2 * each);
   for (int64_t first = 0; first < windows; first += each) {
     const int64_t count = std::min(each, windows - first);
-    batches_.push_back({first, count, first * length, count * length});
+    const Half half = first >= in_pairs          ? Half::kBoth
+                      : batches_.size() % 2 == 0 ? Half::kFirst
+                                                 : Half::kSecond;
+    batches_.push_back({.first = first,
+                        .windows = count,
+                        .row = first * length,
+                        .rows = count * length,
+                        .half = half});
   }
 }
 

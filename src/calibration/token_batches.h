@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "base/context.h"
+#include "calibration/halves.h"
 #include "dist/communicator.h"
 
 namespace watersic {
 
 struct TokenBatch {
-  int64_t first, windows;  // of the windows
-  int64_t row, rows;       // of the tokens of all windows
+  int64_t first = 0, windows = 0;  // of the windows
+  int64_t row = 0, rows = 0;       // of the tokens of all windows
+  Half half = Half::kBoth;         // as many tokens go to one as to the other
 };
 
 // Windows of `length` tokens in a batch.

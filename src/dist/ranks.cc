@@ -42,30 +42,60 @@ void in_parts(std::span<T> values, const Call& call) {
 
 class MpiRanks : public Communicator {
  public:
-  MpiRanks() {
-    int provided = 0;
-    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
-    MPI_Comm_size(MPI_COMM_WORLD, &size_);
-    MPI_Comm_dup(MPI_COMM_WORLD, &failures_);
+  explicit MpiRanks(MPI_Comm ranks) : ranks_(ranks) {
+    MPI_Comm_rank(ranks, &rank_);
+    MPI_Comm_size(ranks, &size_);
     MPI_Comm here = MPI_COMM_NULL;
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+    MPI_Comm_split_type(ranks, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
     MPI_Comm_size(here, &neighbours_);
     MPI_Comm_free(&here);
+    if (size_ % 2 != 0) return;
+    MPI_Comm half = MPI_COMM_NULL;
+    MPI_Comm_split(ranks, rank_ % 2, rank_, &half);
+    every_second_ = std::make_unique<MpiRanks>(half);
   }
-  ~MpiRanks() override { MPI_Finalize(); }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   int neighbours() const override { return neighbours_; }
+  const Communicator& every_second() const override { return *every_second_; }
   void broadcast(int root, std::span<std::byte> bytes) const override {
     in_parts(bytes, [&](std::span<std::byte> part) {
-      MPI_Bcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, MPI_COMM_WORLD);
+      MPI_Bcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, ranks_);
     });
   }
   void merge(std::span<float> values) const override { sum(values, MPI_FLOAT); }
   void merge(std::span<double> values) const override { sum(values, MPI_DOUBLE); }
 
+
+ private:
+  template <class T>
+  void sum(std::span<T> values, MPI_Datatype type) const {
+    in_parts(values, [&](std::span<T> part) {
+      MPI_Allreduce(MPI_IN_PLACE, part.data(), static_cast<int>(part.size()), type, MPI_SUM,
+                    ranks_);
+    });
+  }
+
+  MPI_Comm ranks_;
+  int rank_ = 0, size_ = 1, neighbours_ = 1;
+  std::unique_ptr<MpiRanks> every_second_;
+};
+
+// MPI, from beginning to end.
+class Mpi {
+ public:
+  Mpi() {
+    int provided = 0;
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    MPI_Comm_dup(MPI_COMM_WORLD, &failures_);
+    world_ = std::make_unique<MpiRanks>(MPI_COMM_WORLD);
+  }
+  Mpi(const Mpi&) = delete;
+  Mpi& operator=(const Mpi&) = delete;
+  ~Mpi() { MPI_Finalize(); }
+
+  const Communicator& world() const { return *world_; }
   bool all_failed() const {
     MPI_Request request = MPI_REQUEST_NULL;
     MPI_Ibarrier(failures_, &request);
@@ -79,21 +109,13 @@ class MpiRanks : public Communicator {
   }
 
  private:
-  template <class T>
-  static void sum(std::span<T> values, MPI_Datatype type) {
-    in_parts(values, [&](std::span<T> part) {
-      MPI_Allreduce(MPI_IN_PLACE, part.data(), static_cast<int>(part.size()), type, MPI_SUM,
-                    MPI_COMM_WORLD);
-    });
-  }
-
-  int rank_ = 0, size_ = 1, neighbours_ = 1;
   MPI_Comm failures_ = MPI_COMM_NULL;
+  std::unique_ptr<MpiRanks> world_;
 };
 
-std::unique_ptr<MpiRanks>& joined() {
-  static std::unique_ptr<MpiRanks> ranks;
-  return ranks;
+std::unique_ptr<Mpi>& joined() {
+  static std::unique_ptr<Mpi> mpi;
+  return mpi;
 }
 
 #endif
@@ -103,12 +125,12 @@ std::unique_ptr<MpiRanks>& joined() {
 #ifdef WATERSIC_MPI
 
 const Communicator& all_ranks() {
-  if (joined()) return *joined();
+  if (joined()) return joined()->world();
   return one_rank();
 }
 
 Ranks::Ranks() {
-  if (started_by_mpi()) joined() = std::make_unique<MpiRanks>();
+  if (started_by_mpi()) joined() = std::make_unique<Mpi>();
 }
 Ranks::~Ranks() { joined().reset(); }
 

@@ -4,7 +4,6 @@
 #include <span>
 
 #include "calibration/chance.h"
-#include "calibration/gather_sums.h"
 #include "linalg/blas.h"
 #include "model/operators.h"
 
@@ -20,37 +19,58 @@ double energy(std::span<const float> g) {
 
 }  // namespace
 
-void GradientSums::add(ThreadPool& pool, const Communicator& ranks, MatrixView<const float> g) {
-  const size_t seen = energies_.size();
-  energies_.resize(seen + static_cast<size_t>(g.rows()));
+GradientSums::GradientSums(int64_t tokens, int64_t outputs)
+    : outputs_(outputs), energies_(static_cast<size_t>(tokens)) {}
+
+bool GradientSums::is_diagonal() const { return outputs_ > OutputGradients::kMostRows; }
+
+void GradientSums::look(ThreadPool& pool, int64_t row, MatrixView<const float> g) {
   by_rows(pool, g.rows(),
-          [&](int64_t i) { energies_[seen + static_cast<size_t>(i)] = energy(g.row(i)); });
-  const int64_t a = g.cols();
-  if (a > OutputGradients::kMostRows) {
-    diagonal_.resize(static_cast<size_t>(a));
-    for (int64_t i = 0; i < g.rows(); ++i)
-      for (int64_t k = 0; k < a; ++k)
-        diagonal_[static_cast<size_t>(k)] += static_cast<double>(g(i, k)) * g(i, k);
-    return;
-  }
-  const int64_t middle = (g.rows() + 1) / 2;
-  for (size_t h = 0; h < 2; ++h) {
-    if (halves_[h].empty()) halves_[h] = Matrix<float>(a, a);
-    add_gram(pool, h == 0 ? g.block(0, 0, middle, a) : g.block(middle, 0, g.rows() - middle, a),
-             halves_[h].view(), share_of(ranks));
+          [&](int64_t i) { energies_[static_cast<size_t>(row + i)] = energy(g.row(i)); });
+}
+
+void GradientSums::add(ThreadPool& pool, const Halves& halves, Half batch,
+                       MatrixView<const float> g) {
+  for (int h = 0; h < 2; ++h) {
+    const auto [row, rows] = rows_in(h, batch, g.rows());
+    if (rows == 0 || !halves.has(h)) continue;
+    if (!is_diagonal()) {
+      Matrix<float>& gram = grams_[static_cast<size_t>(h)];
+      if (gram.empty()) gram = Matrix<float>(outputs_, outputs_);
+      add_gram(pool, g.block(row, 0, rows, outputs_), gram.view(), halves.share());
+      continue;
+    }
+    std::vector<double>& diagonal = diagonals_[static_cast<size_t>(h)];
+    diagonal.resize(static_cast<size_t>(outputs_));
+    for (int64_t i = row; i < row + rows; ++i)
+      for (int64_t k = 0; k < outputs_; ++k)
+        diagonal[static_cast<size_t>(k)] += static_cast<double>(g(i, k)) * g(i, k);
   }
 }
 
-std::vector<float> GradientSums::take_metric(ThreadPool& pool, const Communicator& ranks) {
+void GradientSums::gather(const Halves& halves) {
+  halves.ranks().merge(energies_);
+  for (int h = 0; h < 2; ++h) {
+    const auto at = static_cast<size_t>(h);
+    if (is_diagonal()) {
+      diagonals_[at].resize(static_cast<size_t>(outputs_));
+      halves.gather(h, diagonals_[at]);
+    } else {
+      halves.gather_gram(h, grams_[at]);
+      if (grams_[at].empty()) grams_[at] = Matrix<float>(outputs_, outputs_);
+    }
+  }
+}
+
+std::vector<float> GradientSums::take_metric(ThreadPool& pool) {
   const double factor = 1 / static_cast<double>(energies_.size());
   std::vector<float> out;
   if (is_diagonal()) {
-    out.reserve(diagonal_.size());
-    for (const double x : diagonal_) out.push_back(static_cast<float>(factor * x));
+    for (size_t k = 0; k < diagonals_[0].size(); ++k)
+      out.push_back(static_cast<float>(factor * (diagonals_[0][k] + diagonals_[1][k])));
     return out;
   }
-  for (Matrix<float>& half : halves_) gather_gram(ranks, half);
-  Matrix<float>&G = halves_[0], &contrast = halves_[1];
+  Matrix<float>&G = grams_[0], &contrast = grams_[1];
   pool.parallel_for(G.rows(), [&](int64_t i) {
     for (int64_t j = 0; j < G.cols(); ++j) {
       const float first = G(i, j), second = contrast(i, j);
@@ -65,12 +85,12 @@ std::vector<float> GradientSums::take_metric(ThreadPool& pool, const Communicato
     for (int64_t j = 0; j <= i; ++j)
       row[j] = static_cast<float>(factor * static_cast<double>(G(i, j)));
   });
-  halves_ = {};
+  grams_ = {};
   return out;
 }
 
 TokenWeights token_weights(const ModelConfig& config,
-                           const std::array<GradientSums, kLinears>& sums) {
+                           std::span<const GradientSums> sums) {
   // The gradients are of tokens drawn once for each place: a noisy measure of what errors there
   // cost, and a power below 1 is worth more than the measure itself.
   constexpr double kPower = 0.7;

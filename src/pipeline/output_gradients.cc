@@ -8,7 +8,8 @@
 #include <utility>
 
 #include "base/rng.h"
-#include "calibration/gather_sums.h"
+#include "calibration/halves.h"
+#include "calibration/stage_moments.h"
 #include "calibration/token_batches.h"
 #include "engine/vector_operators.h"
 #include "linalg/blas.h"
@@ -66,12 +67,12 @@ class OutputGradients::Pass {
        OutputGradients& out)
       : context_(context),
         pool_(context.pool()),
-        ranks_(context.ranks()),
+        halves_(context.ranks()),
         config_(config),
         source_(source),
         length_(static_cast<int64_t>(windows.front().size())),
         rope_(config, length_),
-        batches_(static_cast<int64_t>(windows.size()), length_, ranks_),
+        batches_(static_cast<int64_t>(windows.size()), length_, context.ranks()),
         inputs_(scratch),
         out_(out) {
     for (int64_t round = 0; round < batches_.rounds(); ++round)
@@ -98,11 +99,12 @@ class OutputGradients::Pass {
   void through_head(uint64_t seed) {
     const OutputHead head(config_, source_);
     const uint64_t stream = Rng(seed).bits();
-    HeadStatistics& sums = out_.head_;
-    sums = {.S = Matrix<double>(config_.hidden, config_.hidden),
-            .metric = Matrix<double>(1, config_.vocabulary)};
+    StageMoments inputs_seen({}, halves_.ranks());
+    // sum p (1 - p) over each half; a batch that is of both counts with the first.
+    std::array<std::vector<double>, 2> logit_sums;
+    logit_sums.fill(std::vector<double>(static_cast<size_t>(config_.vocabulary)));
     Matrix<float> seen;             // of the batch at hand: the head's inputs,
-    std::vector<double> logit_sum;  // and its part of the metric
+    std::vector<double> logit_sum;  // and its part of that sum
     for_each_round(
         [&](size_t round) {
           Matrix<float>& batch = X_[round];
@@ -137,60 +139,69 @@ class OutputGradients::Pass {
             }
           }
         },
-        [&](int rank) {
+        [&](int rank, const TokenBatch& batch) {
           Matrix<float> inputs_there;
           std::vector<double> sum_there;
-          const Matrix<float>& inputs = told(rank, seen, inputs_there);
-          const std::span<const double> sum = told(rank, logit_sum, sum_there);
-          add_gram(pool_, inputs, sums.S, share_of(ranks_));
-          for (size_t v = 0; v < sum.size(); ++v) sums.metric.row(0)[v] += sum[v];
+          add_moments(batch, told(rank, batch.half, seen, inputs_there), inputs_seen);
+          const std::span<const double> sum = told(rank, batch.half, logit_sum, sum_there);
+          const int half = batch.half == Half::kSecond ? 1 : 0;
+          for (size_t v = 0; v < sum.size(); ++v) logit_sums[static_cast<size_t>(half)][v] += sum[v];
         });
-    gather_gram(ranks_, sums.S);
-    for (Matrix<double>* sum : {&sums.S, &sums.metric}) mean_of(*sum);
+    Matrix<double> metric(1, config_.vocabulary);
+    for (int half = 0; half < 2; ++half) {
+      std::vector<double>& sum = logit_sums[static_cast<size_t>(half)];
+      halves_.gather(half, sum);
+      for (size_t v = 0; v < sum.size(); ++v)
+        metric.row(0)[v] += sum[v] / static_cast<double>(out_.tokens_);
+    }
+    out_.head_ = {.S = inputs_seen.take(pool_).plain.S, .metric = std::move(metric)};
   }
 
   void backward(bool layers) {
     if (layers) out_.blocks_.resize(places_.size());
     for (int64_t block = config_.blocks - 1; block >= 0; --block) {
       const BlockWeights weights = block_weights(block);
-      std::array<GradientSums, kLinears> sums;
-      std::array<Matrix<float>, kLinears>
-          gradients;  // of the batch at hand, where others want them
-      LinearGradientFn seen;
-      if (layers) {
-        seen = [&](Linear linear, const LinearGradient& layer) {
-          if (ranks_.alone()) {
-            sums[linear].add(pool_, ranks_, layer.dY);
-          } else {
-            gradients[linear] = copy_of(layer.dY);
-          }
-        };
-      }
+      std::vector<GradientSums> sums;  // by Linear
+      for (const LinearSite& site : linear_sites(config_, block))
+        sums.emplace_back(out_.tokens_, site.rows);
+      // Of the batch at hand, where others want them.
+      std::array<Matrix<float>, kLinears> gradients;
       for_each_round(
           [&](size_t round) {
+            const TokenBatch& batch = *batches_.own(static_cast<int64_t>(round));
+            LinearGradientFn seen;
+            if (layers) {
+              seen = [&](Linear linear, const LinearGradient& layer) {
+                sums[linear].look(pool_, batch.row, layer.dY);
+                if (halves_.hearers(batch.half).alone()) {
+                  sums[linear].add(pool_, halves_, batch.half, layer.dY);
+                } else {
+                  gradients[linear] = copy_of(layer.dY);
+                }
+              };
+            }
             Matrix<float> input(X_[round].rows(), X_[round].cols());
             inputs_.get(places_[static_cast<size_t>(block)][round], input.values());
             backward_block(pool_, config_, rope_, weights, length_, input, X_[round], seen);
           },
-          [&](int rank) {
-            if (!layers || ranks_.alone()) return;
-            for (const LinearSite& site : linear_sites(config_, block)) {
+          [&](int rank, const TokenBatch& batch) {
+            if (!layers || halves_.hearers(batch.half).alone()) return;
+            for (size_t linear = 0; linear < sums.size(); ++linear) {
               Matrix<float> there;
-              sums[site.linear].add(pool_, ranks_, told(rank, gradients[site.linear], there));
+              sums[linear].add(pool_, halves_, batch.half,
+                               told(rank, batch.half, gradients[linear], there));
             }
           });
       if (layers) keep(sums, out_.blocks_[static_cast<size_t>(block)]);
     }
-    Matrix<double>& stream = out_.stream_;
-    stream = Matrix<double>(config_.hidden, config_.hidden);
+    StageMoments moments({}, halves_.ranks());
     Matrix<float> gradient;
     for_each_round([&](size_t round) { gradient = std::move(X_[round]); },
-                   [&](int rank) {
+                   [&](int rank, const TokenBatch& batch) {
                      Matrix<float> there;
-                     add_gram(pool_, told(rank, gradient, there), stream, share_of(ranks_));
+                     add_moments(batch, told(rank, batch.half, gradient, there), moments);
                    });
-    gather_gram(ranks_, stream);
-    mean_of(stream);
+    out_.stream_ = moments.take(pool_).plain.S;
   }
 
  private:
@@ -199,42 +210,47 @@ class OutputGradients::Pass {
     weights.operators = &vector_operators();
     return weights;
   }
-  // `own`: for each round in which this rank has a batch. `of_rank`: after each round, for each
-  // rank that had one, by all.
-  void for_each_round(const std::function<void(size_t round)>& own,
-                      const std::function<void(int rank)>& of_rank = {}) {
+  // `own`: for each round in which this rank has a batch. `of_batch`: after each round, for each of
+  // its batches of which this rank hears, and the rank that has it.
+  void for_each_round(
+      const std::function<void(size_t round)>& own,
+      const std::function<void(int rank, const TokenBatch& batch)>& of_batch = {}) {
     watersic::for_each_round(
         context_, batches_, [&](size_t round, const TokenBatch&) { own(round); },
         [&](size_t round) {
-          if (!of_rank) return;
-          const auto count = static_cast<int>(batches_.round(static_cast<int64_t>(round)).size());
-          for (int rank = 0; rank < count; ++rank) of_rank(rank);
+          if (!of_batch) return;
+          int rank = 0;
+          for (const TokenBatch& batch : batches_.round(static_cast<int64_t>(round))) {
+            if (halves_.hears(batch.half)) of_batch(rank, batch);
+            ++rank;
+          }
         });
   }
-  // What `rank` has of its own, `mine` where this is the one; of another's there is room in
-  // `there`.
+  // What `rank` has of a batch of its own, `mine` where this is the one; of another's there is room
+  // in `there`.
   template <class T>
-  const T& told(int rank, T& mine, T& there) const {
-    T& out = rank == ranks_.rank() ? mine : there;
-    share(ranks_, rank, out);
+  const T& told(int rank, Half half, T& mine, T& there) const {
+    T& out = rank == halves_.ranks().rank() ? mine : there;
+    share(halves_.hearers(half), halves_.number_of(rank, half), out);
     return out;
   }
-  void mean_of(Matrix<double>& sum) const {
-    for (double& x : sum.values()) x /= static_cast<double>(out_.tokens_);
+  void add_moments(const TokenBatch& batch, MatrixView<const float> X, StageMoments& moments) {
+    moments.add(pool_, {.X = X, .row = batch.row, .half = batch.half});
   }
-  void keep(std::array<GradientSums, kLinears>& sums, BlockGradients& block) {
+  void keep(std::span<GradientSums> sums, BlockGradients& block) {
+    for (GradientSums& layer : sums) layer.gather(halves_);
     block.tokens = watersic::token_weights(config_, sums);
     for (const LinearSite& site : linear_sites(config_, 0)) {
       GradientSums& layer = sums[site.linear];
       Stored& stored = block.metrics[site.linear];
       stored = {.at = 0, .rows = site.rows, .diagonal = layer.is_diagonal()};
-      stored.at = out_.scratch_.put(layer.take_metric(pool_, ranks_));
+      stored.at = out_.scratch_.put(layer.take_metric(pool_));
     }
   }
 
   const Context& context_;
   ThreadPool& pool_;
-  const Communicator& ranks_;
+  const Halves halves_;
   const ModelConfig& config_;
   const WeightSource& source_;
   int64_t length_;

@@ -48,8 +48,8 @@ TEST_F(OutputGradientsTest, ForetellTheKlOfRandomErrors) {
   const Matrix<float> last = forward_all(
       pool_, config_, source_, windows_,
       [&](int64_t block, Capture capture, MatrixView<const float> input) {
-        StageMoments moments(false);
-        moments.add(pool_, {.X = input, .X_quantized = {}, .p = {}, .lost = {}});
+        StageMoments moments({});
+        moments.add(pool_, {.X = input});
         S[static_cast<size_t>(block)][static_cast<size_t>(capture)] = moments.take(pool_).plain.S;
       });
   const OutputHead head(config_, source_);

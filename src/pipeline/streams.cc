@@ -115,10 +115,15 @@ void Streams::bring_up_to(Capture stage, size_t round) {
   add_linear(pool_, quantized_, kOutput, length_, quantized_input(Capture::kO, round), Xq_[round]);
 }
 
+int64_t Streams::inputs_of(Capture stage) const {
+  return stage == Capture::kO      ? config_.query_size()
+         : stage == Capture::kDown ? config_.intermediate
+                                   : config_.hidden;
+}
+
 Matrix<float> Streams::quantized_input(Capture stage, size_t round) {
   if (round >= kept_.size()) return input_of(stage, quantized_, Xq_[round]);
-  Matrix<float> out(Xq_[round].rows(),
-                    stage == Capture::kO ? config_.query_size() : config_.intermediate);
+  Matrix<float> out(Xq_[round].rows(), inputs_of(stage));
   scratch_.get(kept_[round], out.values());
   return out;
 }
@@ -177,18 +182,32 @@ Matrix<float> Streams::add_output(Linear added, size_t round, const StageWanted&
   return lost;
 }
 
-void Streams::add(size_t round, Seen& own, StageMoments& moments) {
-  const Communicator& ranks = context_.ranks();
-  const auto count = static_cast<int>(batches_.round(static_cast<int64_t>(round)).size());
-  for (int rank = 0; rank < count; ++rank) {
+void Streams::add(size_t round, int64_t inputs, Seen& own, StageMoments& moments) {
+  const Halves& halves = moments.halves();
+  const auto batches = batches_.round(static_cast<int64_t>(round));
+  for (int rank = 0; rank < static_cast<int>(batches.size()); ++rank) {
+    const auto& [first, windows, row, rows, half] = batches[static_cast<size_t>(rank)];
+    const bool all = moments.all_hear(row, inputs), hears = halves.hears(half);
+    if (!all && !hears) continue;
     Seen of_another;
-    Seen& seen = rank == ranks.rank() ? own : of_another;
-    for (Matrix<float>* matrix : {&seen.input, &seen.quantized, &seen.lost})
-      share(ranks, rank, *matrix);
-    share(ranks, rank, seen.weights);
-    moments.add(
-        pool_,
-        {.X = seen.input, .X_quantized = seen.quantized, .p = seen.weights, .lost = seen.lost});
+    Seen& seen = rank == context_.ranks().rank() ? own : of_another;
+    const Communicator& hearers = halves.hearers(half);
+    const int number = halves.number_of(rank, half);
+    if (all) {
+      share(context_.ranks(), rank, seen.input);
+      share(context_.ranks(), rank, seen.weights);
+    } else {
+      share(hearers, number, seen.input);
+      share(hearers, number, seen.weights);
+    }
+    if (hears)
+      for (Matrix<float>* matrix : {&seen.quantized, &seen.lost}) share(hearers, number, *matrix);
+    moments.add(pool_, {.X = seen.input,
+                        .X_quantized = seen.quantized,
+                        .p = seen.weights,
+                        .lost = seen.lost,
+                        .row = row,
+                        .half = half});
   }
 }
 
@@ -216,14 +235,19 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
   if (moments == nullptr) {
     for_each_round(own);
   } else {
-    for_each_round(own, [&](size_t round) { add(round, seen, *moments); });
+    for_each_round(own,
+                   [&](size_t round) { add(round, inputs_of(stage), seen, *moments); });
   }
 }
 
 StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
   assert(!wanted.attention || stage == Capture::kQkv);
   const bool of_outputs = stage == Capture::kO || stage == Capture::kDown;
-  StageMoments moments(wanted.drift && !of_outputs, wanted.unweighted, context_.ranks());
+  StageMoments moments({.two = two_,
+                        .weighted = wanted.attention || !wanted.tokens.empty(),
+                        .drift = wanted.drift && !of_outputs,
+                        .unweighted = wanted.unweighted},
+                       context_.ranks());
   visit(stage, wanted, &moments);
   release(stage);
   if (!of_outputs || !two_ || !wanted.drift || !product_is_late(output_of(stage)))
@@ -246,7 +270,7 @@ void Streams::end_block() {
 }
 
 StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift) {
-  StageMoments moments(drift, Unweighted::kAll, context_.ranks());
+  StageMoments moments({.two = two_, .drift = drift}, context_.ranks());
   const auto normed = [&](const Matrix<float>& X) {
     Matrix<float> Y(X.rows(), X.cols());
     rms_norm(pool_, X, norm, config_.norm_epsilon, Y);
@@ -258,7 +282,7 @@ StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift
         seen = {.input = normed(X_[round]), .quantized = {}, .lost = {}, .weights = {}};
         if (two_) seen.quantized = normed(Xq_[round]);
       },
-      [&](size_t round) { add(round, seen, moments); });
+      [&](size_t round) { add(round, config_.hidden, seen, moments); });
   return moments.take(pool_);
 }
 

@@ -2,7 +2,7 @@
 // calibration windows, block by block and stage by stage. In memory: the two streams, where they
 // are not in a temporary file, one block of each model, and the activations of one batch. Ranks
 // share the windows: each has the streams of its own batches, and what goes into sums is sent to
-// all.
+// those that make them.
 #pragma once
 
 #include <cstdint>
@@ -92,8 +92,10 @@ class Streams {
   // `own`: for each round in which this rank has a batch, which is X_[round]. `after`: after each
   // round, by all ranks.
   void for_each_round(const RoundFn& own, const RoundFn& after = {});
-  // Of the round's batches in order: from the rank that has it to all, and there to the moments.
-  void add(size_t round, Seen& own, StageMoments& moments);
+  // Of the round's batches in order: from the rank that has it to those that hear of it, and there
+  // to the moments.
+  void add(size_t round, int64_t inputs, Seen& own, StageMoments& moments);
+  int64_t inputs_of(Capture stage) const;
   // The input of a stage's layers, from the stream as it stands at that stage.
   Matrix<float> input_of(Capture stage, const BlockWeights& weights, MatrixView<const float> X);
   Matrix<float> original_input(Capture stage, size_t round, std::vector<float>* received);

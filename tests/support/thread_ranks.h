@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <span>
 #include <thread>
 #include <vector>
@@ -19,12 +20,15 @@ class ThreadRanks {
   // Runs `body` on so many ranks at once; throws what the first of them threw.
   static void run(int count, const std::function<void(const Communicator&)>& body) {
     ThreadRanks all(count);
+    std::vector<std::unique_ptr<ThreadRanks>> halves;
+    for (int half = 0; half < 2 && count % 2 == 0; ++half)
+      halves.emplace_back(new ThreadRanks(count / 2));
     std::vector<std::exception_ptr> errors(static_cast<size_t>(count));
     std::vector<std::thread> threads;
     for (int rank = 0; rank < count; ++rank) {
       threads.emplace_back([&, rank] {
         try {
-          body(Rank(all, rank));
+          body(Rank(all, rank, halves));
         } catch (...) {
           errors[static_cast<size_t>(rank)] = std::current_exception();
         }
@@ -38,9 +42,16 @@ class ThreadRanks {
  private:
   class Rank : public Communicator {
    public:
-    Rank(ThreadRanks& all, int rank) : all_(all), rank_(rank) {}
+    // `halves`: the even and the odd ranks, where there is an even number.
+    Rank(ThreadRanks& all, int rank, std::span<const std::unique_ptr<ThreadRanks>> halves)
+        : all_(all), rank_(rank) {
+      if (halves.empty()) return;
+      every_second_ = std::make_unique<Rank>(*halves[static_cast<size_t>(rank % 2)], rank / 2,
+                                             std::span<const std::unique_ptr<ThreadRanks>>());
+    }
     int rank() const override { return rank_; }
     int size() const override { return static_cast<int>(all_.data_.size()); }
+    const Communicator& every_second() const override { return *every_second_; }
     void broadcast(int root, std::span<std::byte> bytes) const override {
       show(bytes.data());
       if (rank_ != root) {
@@ -69,6 +80,7 @@ class ThreadRanks {
 
     ThreadRanks& all_;
     int rank_;
+    std::unique_ptr<Rank> every_second_;
   };
 
   explicit ThreadRanks(int count) : data_(static_cast<size_t>(count)), barrier_(count) {}
