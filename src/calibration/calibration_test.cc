@@ -4,10 +4,12 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "calibration/batch_errors.h"
 #include "calibration/chance.h"
 #include "calibration/stage_moments.h"
 #include "calibration/windows.h"
 #include "linalg/blas.h"
+#include "support/thread_ranks.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -103,7 +105,28 @@ TEST(StageMoments, AreMeansByTheirDefinition) {
   expect_moment(out.weighted.metric_contrast, t.Xq, t.Xq, signed_p);
   expect_moment(out.weighted.drift_contrast, lost, t.Xq, signed_p);
   expect_moment(out.lost_contrast, t.R, t.Xq, signed_p);
-  EXPECT_NEAR(out.capture_error, 0.01, 0.001);
+}
+
+TEST(BatchErrors, AreMadeByTheRankThatHasTheBatch) {
+  const Tokens t = make_tokens(700);
+  for (const int size : {1, 2, 3}) {
+    ThreadRanks::run(size, [&](const Communicator& ranks) {
+      ThreadPool pool(1);
+      BatchErrors errors(3);
+      for (int64_t batch = ranks.rank(); batch < 3; batch += size) {
+        const int64_t row = 300 * batch, rows = std::min<int64_t>(300, 700 - row);
+        errors.add(pool, batch, t.X.view().block(row, 0, rows, 9),
+                   t.Xq.view().block(row, 0, rows, 9));
+      }
+      double error = 0, energy = 0;
+      for (size_t i = 0; i < t.X.values().size(); ++i) {
+        error += std::pow(static_cast<double>(t.Xq.values()[i]) - t.X.values()[i], 2);
+        energy += std::pow(static_cast<double>(t.X.values()[i]), 2);
+      }
+      EXPECT_NEAR(errors.ratio(ranks), error / energy, 1e-6);
+      EXPECT_NEAR(error / energy, 0.01, 0.001);
+    });
+  }
 }
 
 // l told as l + W x' comes to the same, with weights of tokens and without.

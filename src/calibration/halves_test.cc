@@ -130,10 +130,9 @@ TEST(Halves, MomentsAreThoseOfOneRank) {
         const int64_t row = batch * kRows;
         StageBatch told{.row = row, .half = half};
         const bool hears = moments.halves().hears(half), all = moments.all_hear(row, kInputs);
-        if (hears || all) {
+        if (all || (hears && moments.half_hears_X()))
           told.X = X.view().block(row, 0, kRows, kInputs);
-          if (wanted.weighted) told.p = std::span(p).subspan(static_cast<size_t>(row), kRows);
-        }
+        if (wanted.weighted) told.p = std::span(p).subspan(static_cast<size_t>(row), kRows);
         if (hears && wanted.two) {
           told.X_quantized = Xq.view().block(row, 0, kRows, kInputs);
           told.lost = Y.view().block(row, 0, kRows, kOutputs);
@@ -153,7 +152,6 @@ TEST(Halves, MomentsAreThoseOfOneRank) {
         EXPECT_TRUE(std::ranges::equal(found.lost.values(), expected.lost.values()));
         EXPECT_TRUE(
             std::ranges::equal(found.lost_contrast.values(), expected.lost_contrast.values()));
-        EXPECT_EQ(found.capture_error, expected.capture_error);
       });
     }
   }

@@ -70,26 +70,6 @@ void add_cross_to(ThreadPool& pool, MatrixView<const float> X, MatrixView<const 
   add_cross(pool, X, Y, S, share);
 }
 
-// |x' - x|^2 and |x|^2 over all tokens, row by row.
-std::pair<double, double> error_and_energy(ThreadPool& pool, MatrixView<const float> X,
-                                           MatrixView<const float> Xq) {
-  std::vector<std::pair<double, double>> sums(static_cast<size_t>(Xq.rows()));
-  pool.parallel_for(Xq.rows(), [&](int64_t i) {
-    auto& [error, energy] = sums[static_cast<size_t>(i)];
-    for (int64_t j = 0; j < Xq.cols(); ++j) {
-      const double x = X(i, j), difference = Xq(i, j) - x;
-      error += difference * difference;
-      energy += x * x;
-    }
-  });
-  std::pair<double, double> all;
-  for (const auto& [error, energy] : sums) {
-    all.first += error;
-    all.second += energy;
-  }
-  return all;
-}
-
 }  // namespace
 
 void StageStatistics::shrink(ThreadPool& pool) {
@@ -119,12 +99,7 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, HalfSums&
   const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, l = batch.lost;
   const TileShare share = halves_.share();
   Moments &plain = half.of.plain, &weighted = half.of.weighted;
-  half.tokens += static_cast<double>(X.rows());
-  if (wanted_.two) {
-    const auto [error, energy] = error_and_energy(pool, X, Xq);
-    half.error += error;
-    half.energy += energy;
-  }
+  half.tokens += static_cast<double>(wanted_.two ? Xq.rows() : X.rows());
   if (!wanted_.weighted || wanted_.unweighted == Unweighted::kAll) {
     if (wanted_.two) {
       add_gram_to(pool, Xq, share, plain.S_quantized);
@@ -157,8 +132,9 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
       add_gram_to(pool, weighted_rows(pool, batch.X, batch.p), halves_.share_of_all(),
                   weighted_S_);
   }
+  const int64_t tokens = wanted_.two ? batch.X_quantized.rows() : batch.X.rows();
   for (int h = 0; h < 2; ++h) {
-    const auto [row, rows] = rows_in(h, batch.half, batch.X.rows());
+    const auto [row, rows] = rows_in(h, batch.half, tokens);
     if (rows == 0 || !halves_.has(h)) continue;
     const auto p = batch.p.empty()
                        ? batch.p
@@ -174,11 +150,7 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
 
 void StageMoments::gather(ThreadPool& pool, int h, MatrixView<const float> W) {
   HalfSums& half = sums_[static_cast<size_t>(h)];
-  double counts[] = {half.tokens, half.error, half.energy};
-  halves_.gather(h, counts);
-  half.tokens = counts[0];
-  half.error = counts[1];
-  half.energy = counts[2];
+  halves_.gather(h, {&half.tokens, 1});
   for (Moments* moments : {&half.of.plain, &half.of.weighted}) {
     halves_.gather_gram(h, moments->S);
     halves_.gather_gram(h, moments->S_quantized);
@@ -205,8 +177,6 @@ StageStatistics StageMoments::take(ThreadPool& pool, MatrixView<const float> W) 
   combine(pool, factor, first.lost, second.lost, &contrast);
   first.of.lost = narrow(pool, first.lost);
   first.of.lost_contrast = narrow(pool, contrast);
-  const double energy = first.energy + second.energy;
-  first.of.capture_error = energy > 0 ? (first.error + second.error) / energy : 0;
   StageStatistics out = std::move(first.of);
   sums_ = {};
   S_ = weighted_S_ = {};

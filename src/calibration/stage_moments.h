@@ -51,7 +51,7 @@ struct StageStatistics {
   // E[l x'^T], l what the outputs have lost, weighted where tokens are: outputs x n; empty where
   // not asked for.
   Matrix<float> lost, lost_contrast;
-  double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2
+  double capture_error = 0;  // sum |x' - x|^2 / sum |x|^2 (calibration/batch_errors.h)
 
   const Moments& used() const { return weighted.empty() ? plain : weighted; }
   // Takes what is chance from the metric that is used (calibration/chance.h).
@@ -82,9 +82,10 @@ class StageMoments {
   explicit StageMoments(const MomentsWanted& wanted, const Communicator& ranks = one_rank())
       : wanted_(wanted), halves_(ranks) {}
 
-  // Whether all ranks must hear X and the weights of a batch that begins there, of n inputs; of what
-  // else there is those of its half.
+  // Whether all ranks must hear X and the weights of a batch that begins there, of n inputs.
   bool all_hear(int64_t row, int64_t n) const;
+  // Whether those of its half must hear X, as they must all else that is wanted.
+  bool half_hears_X() const { return !wanted_.two || wanted_.drift; }
   // By all who hear of it, in the order of the batches.
   void add(ThreadPool& pool, const StageBatch& batch);
   // By all ranks. Leaves the accumulator empty, since its matrices are large. W (outputs x n): what
@@ -97,7 +98,7 @@ class StageMoments {
   struct HalfSums {
     StageStatistics of;
     Matrix<double> lost;
-    double tokens = 0, error = 0, energy = 0;
+    double tokens = 0;
   };
 
   void add_half(ThreadPool& pool, const StageBatch& batch, HalfSums& half) const;

@@ -197,7 +197,7 @@ void Streams::add(size_t round, int64_t inputs, Seen& own, StageMoments& moments
       share(context_.ranks(), rank, seen.input);
       share(context_.ranks(), rank, seen.weights);
     } else {
-      share(hearers, number, seen.input);
+      if (moments.half_hears_X()) share(hearers, number, seen.input);
       share(hearers, number, seen.weights);
     }
     if (hears)
@@ -211,7 +211,8 @@ void Streams::add(size_t round, int64_t inputs, Seen& own, StageMoments& moments
   }
 }
 
-void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* moments) {
+void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* moments,
+                    BatchErrors* errors) {
   // q, k, v read the stream and add nothing to it, and so do gate and up.
   const bool adds = stage == Capture::kO || stage == Capture::kDown;
   next_inputs_.clear();
@@ -230,6 +231,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
       return;
     }
     seen = look(stage, round, wanted, std::move(input), std::move(received));
+    if (two_) errors->add(pool_, batch_of(round), seen.input, seen.quantized);
     if (adds) seen.lost = add_output(added, round, wanted, seen);
   };
   if (moments == nullptr) {
@@ -248,15 +250,19 @@ StageStatistics Streams::statistics(Capture stage, const StageWanted& wanted) {
                         .drift = wanted.drift && !of_outputs,
                         .unweighted = wanted.unweighted},
                        context_.ranks());
-  visit(stage, wanted, &moments);
+  BatchErrors errors = batch_errors();
+  visit(stage, wanted, &moments, &errors);
   release(stage);
-  if (!of_outputs || !two_ || !wanted.drift || !product_is_late(output_of(stage)))
-    return moments.take(pool_);
-  return moments.take(pool_, original_.linear[output_of(stage)].weight);
+  MatrixView<const float> W;
+  if (of_outputs && two_ && wanted.drift && product_is_late(output_of(stage)))
+    W = original_.linear[output_of(stage)].weight;
+  StageStatistics out = moments.take(pool_, W);
+  out.capture_error = errors.ratio(context_.ranks());
+  return out;
 }
 
 void Streams::pass(Capture stage) {
-  visit(stage, {}, nullptr);
+  visit(stage, {}, nullptr, nullptr);
   release(stage);
 }
 
@@ -289,31 +295,14 @@ StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift
 double Streams::next_input_error(Capture stage, int64_t tokens) {
   assert(two_ && (stage == Capture::kQkv || stage == Capture::kGateUp));
   const Capture next = stage == Capture::kQkv ? Capture::kO : Capture::kDown;
-  const Communicator& ranks = context_.ranks();
-  // By batch: |u' - u|^2 and |u|^2.
-  Matrix<double> sums(batches_.rounds() * ranks.size(), 2);
+  BatchErrors errors = batch_errors();
   for_each_round([&](size_t round) {
     if (batches_.own(static_cast<int64_t>(round))->row >= tokens) return;
     if (round == next_inputs_.size()) next_inputs_.push_back(original_input(next, round, nullptr));
-    const Matrix<float>& u = next_inputs_[round];
-    const Matrix<float> uq = input_of(next, quantized_, Xq_[round]);
-    double error = 0, energy = 0;
-    for (size_t i = 0; i < u.values().size(); ++i) {
-      const double x = u.values()[i], difference = uq.values()[i] - x;
-      error += difference * difference;
-      energy += x * x;
-    }
-    const int64_t batch = static_cast<int64_t>(round) * ranks.size() + ranks.rank();
-    sums(batch, 0) = error;
-    sums(batch, 1) = energy;
+    errors.add(pool_, batch_of(round), next_inputs_[round],
+               input_of(next, quantized_, Xq_[round]));
   });
-  ranks.merge(sums.values());
-  double error = 0, energy = 0;
-  for (int64_t batch = 0; batch < sums.rows(); ++batch) {
-    error += sums(batch, 0);
-    energy += sums(batch, 1);
-  }
-  return energy > 0 ? error / energy : 0;
+  return errors.ratio(context_.ranks());
 }
 
 Streams::EmbedFn embed_by(const ModelConfig& config, const WeightSource& source,

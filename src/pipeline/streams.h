@@ -13,6 +13,7 @@
 
 #include "base/context.h"
 #include "base/threads.h"
+#include "calibration/batch_errors.h"
 #include "calibration/stage_moments.h"
 #include "calibration/token_batches.h"
 #include "io/scratch_file.h"
@@ -99,7 +100,15 @@ class Streams {
   // The input of a stage's layers, from the stream as it stands at that stage.
   Matrix<float> input_of(Capture stage, const BlockWeights& weights, MatrixView<const float> X);
   Matrix<float> original_input(Capture stage, size_t round, std::vector<float>* received);
-  void visit(Capture stage, const StageWanted& wanted, StageMoments* moments);
+  // `moments`, `errors`: both or neither.
+  void visit(Capture stage, const StageWanted& wanted, StageMoments* moments, BatchErrors* errors);
+  BatchErrors batch_errors() const {
+    return BatchErrors(batches_.rounds() * context_.ranks().size());
+  }
+  // This rank's of the round.
+  int64_t batch_of(size_t round) const {
+    return static_cast<int64_t>(round) * context_.ranks().size() + context_.ranks().rank();
+  }
   Seen look(Capture stage, size_t round, const StageWanted& wanted, Matrix<float> input,
             std::vector<float> received);
   bool product_is_late(Linear added) const {
