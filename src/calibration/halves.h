@@ -1,8 +1,8 @@
 // Sums over two halves of the tokens, and which ranks make them. Batches go to the halves in turn;
 // what is left over goes to both, its first rows to one and its last to the other. Where the number
-// of ranks is even, a half's sums are made by every second rank: the batches that these have are its
-// own, and of the others they hear nothing until sums are gathered. Ranks that share a sum share its
-// tiles: each adds all batches of the half, in their order, to its own.
+// of ranks is even, a half's sums are made by every second rank: the batches that these have are
+// its own, and of the others they hear nothing until sums are gathered. Ranks that share a sum
+// share its tiles: each adds all batches of the half, in their order, to its own.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +45,8 @@ class Halves {
   TileShare share() const { return {sharing().rank(), sharing().size()}; }
   TileShare share_of_all() const { return {ranks_.rank(), ranks_.size()}; }
 
-  // A half's sum, made by share() with add_gram or add_cross, goes to all ranks. Empty ones stay so.
+  // A half's sum, made by share() with add_gram or add_cross, goes to all ranks. Empty ones stay
+  // so.
   void gather_gram(int half, Matrix<float>& S) const { gather(half, S, true); }
   void gather_gram(int half, Matrix<double>& S) const { gather(half, S, true); }
   void gather_cross(int half, Matrix<float>& S) const { gather(half, S, false); }

@@ -129,8 +129,7 @@ void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
     add_gram_to(pool, batch.X, halves_.share_of_all(), S_);
     tokens_in_S_ += batch.X.rows();
     if (wanted_.two && wanted_.weighted && wanted_.unweighted == Unweighted::kAll)
-      add_gram_to(pool, weighted_rows(pool, batch.X, batch.p), halves_.share_of_all(),
-                  weighted_S_);
+      add_gram_to(pool, weighted_rows(pool, batch.X, batch.p), halves_.share_of_all(), weighted_S_);
   }
   const int64_t tokens = wanted_.two ? batch.X_quantized.rows() : batch.X.rows();
   for (int h = 0; h < 2; ++h) {

@@ -137,10 +137,17 @@ ColumnCode code_columns(const Classes& classes, std::span<const uint16_t> column
   return code.bits < raw.bits ? code : raw;
 }
 
-ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
-                     std::span<const uint16_t> column_scale, ThreadPool& pool) {
+namespace {
+
+const BinCosts& bin_costs() {
+  static const BinCosts costs;
+  return costs;
+}
+
+ClassFit fit_to_all(MatrixView<const int32_t> codes, bool trellis,
+                    std::span<const uint16_t> column_scale, ThreadPool& pool) {
   const auto rows = static_cast<size_t>(codes.rows()), cols = static_cast<size_t>(codes.cols());
-  static const BinCosts bins;
+  const BinCosts& bins = bin_costs();
   const std::vector<int> no_rows(rows, 0), nothing(cols, 0);
   std::vector<int> predicted = nothing;
   if (column_scale.size() == cols) {
@@ -187,6 +194,50 @@ ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
     }
   }
   return best;
+}
+
+// Whether columns that have the class of zeros hold anything else.
+bool zeros_are_others(const Classes& classes, MatrixView<const int32_t> codes) {
+  for (size_t i = 0; i < classes.column.size(); ++i) {
+    if (classes.column[i] != 0) continue;
+    for (int64_t r = 0; r < codes.rows(); ++r)
+      if (codes(r, static_cast<int64_t>(i)) != 0) return true;
+  }
+  return false;
+}
+
+// The columns' classes are those of some of the rows; each row gets its own.
+ClassFit for_all_rows(const ClassFit& some, int64_t rows_seen, MatrixView<const int32_t> codes,
+                      bool trellis, std::span<const uint16_t> column_scale, ThreadPool& pool) {
+  if (some.classes.kind != Classes::kRows) {
+    ClassFit fit = some;
+    fit.integer_bits *= static_cast<double>(codes.rows()) / static_cast<double>(rows_seen);
+    return fit;
+  }
+  const BinCosts& bins = bin_costs();
+  Choice columns;
+  for (const int32_t u : some.classes.column)
+    columns.value.push_back(u == 0 ? kZeroLine : some.classes.spread(u));
+  const std::vector<int> no_rows(static_cast<size_t>(codes.rows()), 0);
+  const LineCosts by_row = row_costs(codes, trellis, columns.value, bins, pool);
+  const Choice rows = choose(by_row, -kMaxOffset, some.classes.step, no_rows);
+  return make_fit(columns, rows.value, some.classes.step, rows.bits, column_scale);
+}
+
+}  // namespace
+
+ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
+                     std::span<const uint16_t> column_scale, ThreadPool& pool) {
+  constexpr int64_t kEnough = int64_t{1} << 22;  // integers, to tell the columns' spreads
+  const int64_t every = codes.size() / kEnough;
+  if (every < 2) return fit_to_all(codes, trellis, column_scale, pool);
+  Matrix<int32_t> some(tile_count(codes.rows(), every), codes.cols());
+  pool.parallel_for(some.rows(), [&](int64_t r) {
+    std::ranges::copy(codes.row(r * every), some.row(r).begin());
+  });
+  const ClassFit fit = fit_to_all(some, trellis, column_scale, pool);
+  if (zeros_are_others(fit.classes, codes)) return fit_to_all(codes, trellis, column_scale, pool);
+  return for_all_rows(fit, some.rows(), codes, trellis, column_scale, pool);
 }
 
 }  // namespace watersic

@@ -28,7 +28,8 @@ struct ColumnCode {
 ColumnCode code_columns(const Classes& classes, std::span<const uint16_t> column_scale);
 
 // The best of columns alone and columns with rows, at resolutions of 1/8 and 1/4 octave. `codes`:
-// k, or m with a trellis. `column_scale`: the halves, or nothing.
+// k, or m with a trellis; of a large matrix the columns' spreads are told by some of its rows.
+// `column_scale`: the halves, or nothing.
 ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
                      std::span<const uint16_t> column_scale, ThreadPool& pool);
 

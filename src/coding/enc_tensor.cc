@@ -49,6 +49,43 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, ThreadPool& 
   return encode_tensor(tensor, CodingPlan{}, pool);
 }
 
+CodedTiles encode_tiles(const QuantizedTensor& q, const CodingPlan& plan, ThreadPool& pool) {
+  CodedTiles tiles;
+  if (q.codes.empty()) return tiles;
+  if (q.trellis > 0) check_paths(q, pool);
+  tiles.grid = choose_grid(q.rows, q.live(), plan, q.trellis > 0 ? q.segment_rows : 0);
+  const EncoderTables tables(*plan.model);
+  tiles.words.resize(static_cast<size_t>(tiles.grid.tiles()));
+  pool.parallel_for(tiles.grid.tiles(), [&](int64_t t) {
+    const TileGrid::Tile tile = tiles.grid.tile(t);
+    tiles.words[static_cast<size_t>(t)] =
+        encode_tile(q.codes.view().block(tile.row, tile.column, tile.rows, tile.columns), tile,
+                    tables, q.trellis > 0, tiles.grid.lanes);
+  });
+  return tiles;
+}
+
+std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodedTiles& tiles,
+                                     const CodingModel& model) {
+  HeadWriter head;
+  write_side(head, q);
+  if (!tiles.words.empty()) {
+    write_grid(head, tiles.grid);
+    write_model(head, model);
+    std::vector<int64_t> sizes;
+    sizes.reserve(tiles.words.size());
+    for (const auto& t : tiles.words) sizes.push_back(static_cast<int64_t>(t.size()));
+    write_sequence(head, sizes);
+  }
+  std::vector<std::byte> bytes;
+  append_words(bytes, head.finish());
+  size_t words = 0;
+  for (const auto& t : tiles.words) words += t.size();
+  bytes.reserve(bytes.size() + 2 * words);
+  for (const auto& t : tiles.words) append_words(bytes, t);
+  return bytes;
+}
+
 std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan& plan,
                                      ThreadPool& pool) {
   if (q.rows > INT32_MAX || q.cols > INT32_MAX || (q.cols > 0 && q.rows > kMaxWeights / q.cols))
@@ -56,39 +93,13 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan&
         fmt::format("expected a matrix of at most 2^32 weights, found {} x {}", q.rows, q.cols));
   if (!q.bitshift.empty()) return encode_bitshift(q);
   assert(q.codes.rows() == q.rows && q.codes.cols() == q.live());
-  HeadWriter head;
-  write_side(head, q);
-
-  std::vector<std::vector<uint16_t>> tiles;
-  if (!q.codes.empty()) {
-    if (q.trellis > 0) check_paths(q, pool);
-    const TileGrid grid = choose_grid(q.rows, q.live(), plan, q.trellis > 0 ? q.segment_rows : 0);
-    CodingModel fitted;
-    if (plan.model == nullptr) fitted = fit_model(q, plan.coder, pool);
-    const CodingModel& model = plan.model != nullptr ? *plan.model : fitted;
-    const EncoderTables tables(model);
-    tiles.resize(static_cast<size_t>(grid.tiles()));
-    pool.parallel_for(grid.tiles(), [&](int64_t t) {
-      const TileGrid::Tile tile = grid.tile(t);
-      tiles[static_cast<size_t>(t)] =
-          encode_tile(q.codes.view().block(tile.row, tile.column, tile.rows, tile.columns), tile,
-                      tables, q.trellis > 0, grid.lanes);
-    });
-    write_grid(head, grid);
-    write_model(head, model);
-    std::vector<int64_t> sizes;
-    sizes.reserve(tiles.size());
-    for (const auto& t : tiles) sizes.push_back(static_cast<int64_t>(t.size()));
-    write_sequence(head, sizes);
+  CodingPlan fitted = plan;
+  CodingModel model;
+  if (plan.model == nullptr) {
+    if (!q.codes.empty()) model = fit_model(q, plan.coder, pool);
+    fitted.model = &model;
   }
-
-  std::vector<std::byte> bytes;
-  append_words(bytes, head.finish());
-  size_t words = 0;
-  for (const auto& t : tiles) words += t.size();
-  bytes.reserve(bytes.size() + 2 * words);
-  for (const auto& t : tiles) append_words(bytes, t);
-  return bytes;
+  return encode_tensor(q, encode_tiles(q, fitted, pool), *fitted.model);
 }
 
 }  // namespace watersic

@@ -7,6 +7,7 @@
 
 #include "base/threads.h"
 #include "coding/common_tensor.h"
+#include "coding/common_tiles.h"
 #include "watersic/options.h"
 
 namespace watersic {
@@ -23,6 +24,17 @@ struct CodingPlan {
   // Fitted to the tensor already (coding/enc_model.h).
   const CodingModel* model = nullptr;
 };
+
+// The integers alone.
+struct CodedTiles {
+  TileGrid grid;
+  std::vector<std::vector<uint16_t>> words;  // of each tile
+};
+// By plan.model. Throws Error where they are no path through the trellis.
+CodedTiles encode_tiles(const QuantizedTensor& tensor, const CodingPlan& plan, ThreadPool& pool);
+// The blob of what plan.model has coded: no other integers, nor other tables or classes.
+std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, const CodedTiles& tiles,
+                                     const CodingModel& model);
 
 // The blob, the same at any number of threads. Throws Error where the tensor can't be written: a
 // scale that is not finite, more than 2^32 weights, segments of more than 2^20 rows, integers that

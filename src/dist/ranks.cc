@@ -67,7 +67,6 @@ class MpiRanks : public Communicator {
   void merge(std::span<float> values) const override { sum(values, MPI_FLOAT); }
   void merge(std::span<double> values) const override { sum(values, MPI_DOUBLE); }
 
-
  private:
   template <class T>
   void sum(std::span<T> values, MPI_Datatype type) const {

@@ -52,17 +52,24 @@ QuantizedTensor zero_tensor(int64_t rows, const LiveSet& columns, const Quantize
   return tensor;
 }
 
-// The tensor coded, and what that costs; the tensor itself and distortion are left open.
-EncodedLayer measured(const QuantizedTensor& tensor, const CodingPlan& plan, ThreadPool& pool,
+// What the coded tensor costs; the tensor itself and distortion are left open.
+EncodedLayer measured(const QuantizedTensor& tensor, std::vector<std::byte> bytes,
                       const StoredSize& stored_size) {
   EncodedLayer out;
-  out.bytes = encode_tensor(tensor, plan, pool);
+  out.bytes = std::move(bytes);
   const double a = static_cast<double>(tensor.rows), live = static_cast<double>(tensor.live());
   const double dead = static_cast<double>(tensor.dead.size()), weights = a * (live + dead);
   out.bits = stored_bits(out.bytes, weights, stored_size);
   out.bits.pooled_entropy = pooled_entropy(tensor.codes, tensor.trellis > 0) * a * live / weights;
   out.bits.paper_rate = out.bits.pooled_entropy + (16 * a + 16 * live + 16 * dead) / weights;
   return out;
+}
+
+// Of a file that holds nothing but zeros.
+BitCount bits_of_zeros(ThreadPool& pool, int64_t rows, const LiveSet& columns,
+                       const QuantizerOptions& options, const StoredSize& stored_size) {
+  const QuantizedTensor zeros = zero_tensor(rows, columns, options);
+  return measured(zeros, encode_tensor(zeros, {.coder = options.coder}, pool), stored_size).bits;
 }
 
 double counted(const BitCount& bits, const QuantizerOptions& options) {
@@ -232,11 +239,9 @@ class LayerEncoder {
     return (options_.bits - least) * weights_ / live_weights;
   }
 
-  // Of a file that holds nothing but zeros.
   double minimum() const {
-    return count(measured(zero_tensor(problem_.W.rows(), quantizer_.columns(), options_),
-                          {.coder = options_.coder}, pool_, stored_size_)
-                     .bits);
+    return count(
+        bits_of_zeros(pool_, problem_.W.rows(), quantizer_.columns(), options_, stored_size_));
   }
 
   // The step at which the integers of some rows take `target` bits a live weight.
@@ -273,6 +278,7 @@ class LayerEncoder {
   // How the integers of a layer were coded last.
   struct LastCoding {
     std::optional<CodingModel> model;
+    CodedTiles tiles;    // by it
     double step = 0;     // when its classes were fitted
     bool same = false;   // the integers at hand are those
     bool whole = false;  // and the classes were fitted to them
@@ -286,8 +292,10 @@ class LayerEncoder {
     if (tensor.row_scale.half.empty())
       tensor.row_scale = row_scales_to_come(layer.rows, options_, layer.cols);
     if (!tensor.codes.empty()) fit(tensor, step, draft, last);
-    EncodedLayer out =
-        measured(tensor, {.model = last.model ? &*last.model : nullptr}, pool_, stored_size_);
+    EncodedLayer out = measured(
+        tensor,
+        last.model ? encode_tensor(tensor, last.tiles, *last.model) : encode_tensor(tensor, pool_),
+        stored_size_);
     layer.Z = std::move(tensor.codes);
     out.step = step;
     out.gamma = layer.gamma;
@@ -303,6 +311,7 @@ class LayerEncoder {
     const bool near = draft && last.model && tensor.codes.size() >= kSmall &&
                       std::fabs(std::log2(step / last.step)) < kNear;
     last.model = fit_model(tensor, options_.coder, pool_, near ? &*last.model : nullptr);
+    last.tiles = encode_tiles(tensor, {.model = &*last.model}, pool_);
     if (!near) last.step = step;
     last.same = true;
     last.whole = !near;
@@ -363,9 +372,7 @@ double minimum_bits(ThreadPool& pool, int64_t rows, int64_t cols, const Quantize
     const auto bytes = encode_tensor(runnable_zeros(rows, all, options), pool);
     return stored_bits(bytes, static_cast<double>(rows * cols), stored_size).file;
   }
-  return counted(
-      measured(zero_tensor(rows, all, options), {.coder = options.coder}, pool, stored_size).bits,
-      options);
+  return counted(bits_of_zeros(pool, rows, all, options, stored_size), options);
 }
 
 EncodedLayer encode_layer(ThreadPool& pool, const LayerProblem& problem,

@@ -89,8 +89,7 @@ std::vector<float> GradientSums::take_metric(ThreadPool& pool) {
   return out;
 }
 
-TokenWeights token_weights(const ModelConfig& config,
-                           std::span<const GradientSums> sums) {
+TokenWeights token_weights(const ModelConfig& config, std::span<const GradientSums> sums) {
   // The gradients are of tokens drawn once for each place: a noisy measure of what errors there
   // cost, and a power below 1 is worth more than the measure itself.
   constexpr double kPower = 0.7;

@@ -42,7 +42,6 @@ class GradientSums {
 };
 
 // From the energies of a block's layers, by Linear.
-TokenWeights token_weights(const ModelConfig& config,
-                           std::span<const GradientSums> sums);
+TokenWeights token_weights(const ModelConfig& config, std::span<const GradientSums> sums);
 
 }  // namespace watersic

@@ -145,7 +145,8 @@ class OutputGradients::Pass {
           add_moments(batch, told(rank, batch.half, seen, inputs_there), inputs_seen);
           const std::span<const double> sum = told(rank, batch.half, logit_sum, sum_there);
           const int half = batch.half == Half::kSecond ? 1 : 0;
-          for (size_t v = 0; v < sum.size(); ++v) logit_sums[static_cast<size_t>(half)][v] += sum[v];
+          for (size_t v = 0; v < sum.size(); ++v)
+            logit_sums[static_cast<size_t>(half)][v] += sum[v];
         });
     Matrix<double> metric(1, config_.vocabulary);
     for (int half = 0; half < 2; ++half) {
@@ -212,9 +213,8 @@ class OutputGradients::Pass {
   }
   // `own`: for each round in which this rank has a batch. `of_batch`: after each round, for each of
   // its batches of which this rank hears, and the rank that has it.
-  void for_each_round(
-      const std::function<void(size_t round)>& own,
-      const std::function<void(int rank, const TokenBatch& batch)>& of_batch = {}) {
+  void for_each_round(const std::function<void(size_t round)>& own,
+                      const std::function<void(int rank, const TokenBatch& batch)>& of_batch = {}) {
     watersic::for_each_round(
         context_, batches_, [&](size_t round, const TokenBatch&) { own(round); },
         [&](size_t round) {

@@ -237,8 +237,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
   if (moments == nullptr) {
     for_each_round(own);
   } else {
-    for_each_round(own,
-                   [&](size_t round) { add(round, inputs_of(stage), seen, *moments); });
+    for_each_round(own, [&](size_t round) { add(round, inputs_of(stage), seen, *moments); });
   }
 }
 
@@ -299,8 +298,7 @@ double Streams::next_input_error(Capture stage, int64_t tokens) {
   for_each_round([&](size_t round) {
     if (batches_.own(static_cast<int64_t>(round))->row >= tokens) return;
     if (round == next_inputs_.size()) next_inputs_.push_back(original_input(next, round, nullptr));
-    errors.add(pool_, batch_of(round), next_inputs_[round],
-               input_of(next, quantized_, Xq_[round]));
+    errors.add(pool_, batch_of(round), next_inputs_[round], input_of(next, quantized_, Xq_[round]));
   });
   return errors.ratio(context_.ranks());
 }
