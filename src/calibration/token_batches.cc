@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <exception>
+
+#include "watersic/error.h"
 
 namespace watersic {
 namespace {
@@ -49,15 +52,28 @@ const TokenBatch* TokenBatches::own(int64_t round) const {
                                                      : nullptr;
 }
 
-void for_each_round(const Context& context, const TokenBatches& batches,
-                    const std::function<void(size_t round, const TokenBatch&)>& own,
-                    const std::function<void(size_t round)>& after) {
-  for (int64_t round = 0; round < batches.rounds(); ++round) {
-    context.check();
-    together(context.ranks(), [&] {
-      if (const TokenBatch* batch = batches.own(round)) own(static_cast<size_t>(round), *batch);
-    });
-    if (after) after(static_cast<size_t>(round));
+void for_each_round(const Context& context, const TokenBatches& batches, const RoundWork& work) {
+  constexpr int64_t kUnheard = 8;  // rounds in which no rank hears of the others' errors
+  const int64_t rounds = batches.rounds();
+  std::exception_ptr failed;
+  int64_t begun = 0;  // of those since they were heard
+  for (int64_t round = 0; round < rounds; ++round) {
+    const auto index = static_cast<size_t>(round);
+    if (round == begun) context.check();
+    try {
+      const TokenBatch* batch = batches.own(round);
+      if (batch != nullptr && !failed) work.own(index, *batch);
+    } catch (const Error&) {
+      failed = std::current_exception();
+    }
+    const bool talk = work.talk ? work.talk(index) : static_cast<bool>(work.after);
+    if (talk || context.ranks().alone() || round + 1 == rounds || round + 1 - begun == kUnheard) {
+      together(context.ranks(), [&] {
+        if (failed) std::rethrow_exception(failed);
+      });
+      begun = round + 1;
+    }
+    if (work.after && !failed) work.after(index);
   }
 }
 

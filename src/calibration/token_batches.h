@@ -41,10 +41,17 @@ class TokenBatches {
   std::vector<TokenBatch> batches_;
 };
 
-// `own`: for each round in which this rank has a batch; what it throws as an Error, all ranks
-// throw. `after`: after each round, by all ranks. The work may be stopped before each round.
-void for_each_round(const Context& context, const TokenBatches& batches,
-                    const std::function<void(size_t round, const TokenBatch&)>& own,
-                    const std::function<void(size_t round)>& after = {});
+// What ranks do round by round.
+struct RoundWork {
+  // For each round in which this rank has a batch. What it throws as an Error, all ranks throw.
+  std::function<void(size_t round, const TokenBatch&)> own;
+  // After each round, by all ranks.
+  std::function<void(size_t round)> after = {};
+  // Whether ranks tell each other anything after that round: where they don't, none waits for the
+  // others. All say the same. Left out: they do, where there is an `after`.
+  std::function<bool(size_t round)> talk = {};
+};
+// The work may be stopped before each round in which ranks talk, and every few rounds.
+void for_each_round(const Context& context, const TokenBatches& batches, const RoundWork& work);
 
 }  // namespace watersic

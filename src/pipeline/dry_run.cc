@@ -122,7 +122,7 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
 // As of a layer; but that most rows have only their own scale to find.
 Work embedding_work(const EmbeddingPlan& matrix) {
   const auto a = static_cast<double>(matrix.rows), n = static_cast<double>(matrix.cols);
-  const double fitted = std::min(a, static_cast<double>(LayerQuantizer::kRescaledRows));
+  const auto fitted = static_cast<double>(LayerQuantizer::rescaled_rows(matrix.rows));
   return {.narrow = (6 * a + 7 * fitted) * n * n, .wide = a * n * n + n * n * n, .weights = a * n};
 }
 

@@ -33,6 +33,12 @@ LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<dou
           .outputs = thinned(std::move(outputs), kParts)};
 }
 
+std::vector<double> logs_of(std::span<const double> values) {
+  std::vector<double> out;
+  for (const double x : values) out.push_back(std::log2(std::max(x, 1e-300)));
+  return out;
+}
+
 }  // namespace
 
 void fill_water(std::span<const LayerParts> parts, double bits, std::span<const double> floors,
@@ -40,30 +46,43 @@ void fill_water(std::span<const LayerParts> parts, double bits, std::span<const 
   if (counted == 0) counted = layers.size();
   double weights = 0;
   for (size_t l = 0; l < counted; ++l) weights += static_cast<double>(layers[l].weights);
+  std::vector<std::vector<double>> inputs, outputs;  // log2
+  for (const LayerParts& of : parts) {
+    inputs.push_back(logs_of(of.inputs));
+    outputs.push_back(logs_of(of.outputs));
+  }
+  // A layer's own log2 theta.
+  const auto own = [&](size_t l, double log_level) {
+    return log_level + std::log2(LayerParts::kLayerSlope / parts[l].slope);
+  };
+  const auto count = [&](size_t l) {
+    return static_cast<double>(parts[l].inputs.size() * parts[l].outputs.size());
+  };
+  double settled = 0;
   const auto spent = [&](double log_level) {
+    settled = log_level;
     double sum = 0;
     for (size_t l = 0; l < layers.size(); ++l) {
-      const double slope = parts[l].slope,
-                   log_own = log_level + std::log2(LayerParts::kLayerSlope / slope),
-                   level = std::exp2(log_own);
-      double rate = 0, kl = 0;
-      for (const double x : parts[l].inputs) {
-        for (const double y : parts[l].outputs) {
-          rate += std::max(0.0, std::log2(std::max(x * y, 1e-300)) - log_own) / slope;
-          kl += std::min(x * y, level);
-        }
-      }
-      const auto count = static_cast<double>(parts[l].inputs.size() * parts[l].outputs.size());
+      const double level = own(l, log_level);
+      double above = 0;
+      for (const double x : inputs[l])
+        for (const double y : outputs[l]) above += std::max(0.0, x + y - level);
       LayerSensitivity& layer = layers[l];
-      layer.slope = slope;
-      layer.share = bounded_share(rate / count, bits, floors[l]);
+      layer.slope = parts[l].slope;
+      layer.share = bounded_share(above / layer.slope / count(l), bits, floors[l]);
       layer.bits = {layer.share};
-      layer.kl_bits = {kl / count * static_cast<double>(layer.weights)};
       if (l < counted) sum += layer.share * static_cast<double>(layer.weights);
     }
     return sum;
   };
   settle_level(bits * weights, spent);
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const double level = std::exp2(own(l, settled));
+    double kl = 0;
+    for (const double x : parts[l].inputs)
+      for (const double y : parts[l].outputs) kl += std::min(x * y, level);
+    layers[l].kl_bits = {kl / count(l) * static_cast<double>(layers[l].weights)};
+  }
 }
 
 LayerParts parts_of_rows(ThreadPool& pool, double mean_square, const Matrix<double>& S,

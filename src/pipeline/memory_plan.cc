@@ -7,7 +7,7 @@
 #include "calibration/token_batches.h"
 #include "model/model_backward.h"
 #include "pipeline/output_gradients.h"
-#include "quant/layer.h"
+#include "quant/slabs.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -52,7 +52,7 @@ Peak block_peak(const std::vector<LayerPlan>& layers, const Passes& passes) {
 // a slab of it takes.
 int64_t embedding_bytes(const EmbeddingPlan& matrix, bool two) {
   const int64_t weight = matrix.is_head() && two ? 12 : 8;
-  const int64_t slab = std::min(matrix.rows, LayerQuantizer::kRescaledRows) * matrix.cols;
+  const int64_t slab = std::min(matrix.rows, slab_rows(matrix.rows)) * matrix.cols;
   return matrix.weights() * (weight + 2) + slab * 12 + 6 * matrix.cols * matrix.cols * 8;
 }
 

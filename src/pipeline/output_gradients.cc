@@ -215,16 +215,22 @@ class OutputGradients::Pass {
   // its batches of which this rank hears, and the rank that has it.
   void for_each_round(const std::function<void(size_t round)>& own,
                       const std::function<void(int rank, const TokenBatch& batch)>& of_batch = {}) {
-    watersic::for_each_round(
-        context_, batches_, [&](size_t round, const TokenBatch&) { own(round); },
-        [&](size_t round) {
-          if (!of_batch) return;
-          int rank = 0;
-          for (const TokenBatch& batch : batches_.round(static_cast<int64_t>(round))) {
-            if (halves_.hears(batch.half)) of_batch(rank, batch);
-            ++rank;
-          }
-        });
+    RoundWork work{.own = [&](size_t round, const TokenBatch&) { own(round); }};
+    if (of_batch) {
+      work.after = [&](size_t round) {
+        int rank = 0;
+        for (const TokenBatch& batch : batches_.round(static_cast<int64_t>(round))) {
+          if (halves_.hears(batch.half)) of_batch(rank, batch);
+          ++rank;
+        }
+      };
+      work.talk = [&](size_t round) {
+        return std::ranges::any_of(
+            batches_.round(static_cast<int64_t>(round)),
+            [&](const TokenBatch& batch) { return !halves_.hearers(batch.half).alone(); });
+      };
+    }
+    watersic::for_each_round(context_, batches_, work);
   }
   // What `rank` has of a batch of its own, `mine` where this is the one; of another's there is room
   // in `there`.

@@ -41,6 +41,9 @@
 namespace watersic {
 namespace {
 
+// In bits a weight, of an embedding or head whose rate was left open: it saves a pass.
+constexpr double kLooseTolerance = 0.03;
+
 class ModelQuantizer {
  public:
   ModelQuantizer(const std::filesystem::path& model_dir, const std::filesystem::path& output,
@@ -197,7 +200,9 @@ class ModelQuantizer {
       saved.emplace();
       at_root(context_.ranks(), [&] {
         const Matrix<float> W = tall_matrix(basis_.stored(), plan.name);
-        QuantizedMatrix done = quantize_matrix(pool_, plan.name, problem.problem(W), plan.options);
+        QuantizedMatrix done =
+            quantize_matrix(pool_, plan.name, problem.problem(W), plan.options,
+                            is_loose(plan.name) ? kLooseTolerance : kRateTolerance);
         *saved = {
             .layers = {std::move(done.report)}, .tensors = {std::move(done.bytes)}, .outliers = {}};
       });
@@ -205,6 +210,11 @@ class ModelQuantizer {
       work.save_matrix(plan.name, *saved);
     }
     report_.embeddings.push_back(saved->layers.front());
+  }
+
+  // Whether nobody has asked for just so many bits of it, neither itself nor in a file of a size.
+  bool is_loose(const std::string& name) const {
+    return options_.file_size == 0 && std::ranges::find(rates_.open, name) != rates_.open.end();
   }
 
   // From here on the model is seen in its basis, and what the basis takes of the file is no longer

@@ -54,18 +54,36 @@ void Streams::set_quantized_input(const EmbedFn& embed) {
       Xq_[static_cast<size_t>(round)] = embed(batch->first, batch->windows);
 }
 
-void Streams::for_each_round(const RoundFn& own, const RoundFn& after) {
+// What goes wrong is told with the windows in which it did.
+std::function<void(size_t, const TokenBatch&)> Streams::named(const RoundFn& own) const {
+  return [&own](size_t round, const TokenBatch& batch) {
+    try {
+      own(round);
+    } catch (const Error& e) {
+      throw Error(fmt::format("calibration windows {} to {}: {}", batch.first,
+                              batch.first + batch.windows - 1, e.what()));
+    }
+  };
+}
+
+void Streams::for_each_round(const RoundFn& own) {
+  watersic::for_each_round(context_, batches_, {.own = named(own)});
+}
+
+void Streams::for_each_round(const RoundFn& own, int64_t inputs, Seen& seen,
+                             StageMoments& moments) {
+  const auto talk = [&](size_t round) {
+    return std::ranges::any_of(
+        batches_.round(static_cast<int64_t>(round)), [&](const TokenBatch& batch) {
+          return moments.all_hear(batch.row, inputs) ||
+                 !moments.halves().hearers(batch.half).alone();
+        });
+  };
   watersic::for_each_round(
       context_, batches_,
-      [&](size_t round, const TokenBatch& batch) {
-        try {
-          own(round);
-        } catch (const Error& e) {
-          throw Error(fmt::format("calibration windows {} to {}: {}", batch.first,
-                                  batch.first + batch.windows - 1, e.what()));
-        }
-      },
-      after);
+      {.own = named(own),
+       .after = [&](size_t round) { add(round, inputs, seen, moments); },
+       .talk = talk});
 }
 
 void Streams::forget() {
@@ -237,7 +255,7 @@ void Streams::visit(Capture stage, const StageWanted& wanted, StageMoments* mome
   if (moments == nullptr) {
     for_each_round(own);
   } else {
-    for_each_round(own, [&](size_t round) { add(round, inputs_of(stage), seen, *moments); });
+    for_each_round(own, inputs_of(stage), seen, *moments);
   }
 }
 
@@ -287,7 +305,7 @@ StageStatistics Streams::head_statistics(std::span<const float> norm, bool drift
         seen = {.input = normed(X_[round]), .quantized = {}, .lost = {}, .weights = {}};
         if (two_) seen.quantized = normed(Xq_[round]);
       },
-      [&](size_t round) { add(round, config_.hidden, seen, moments); });
+      config_.hidden, seen, moments);
   return moments.take(pool_);
 }
 

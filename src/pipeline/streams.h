@@ -90,9 +90,11 @@ class Streams {
     std::vector<float> weights;
   };
   using RoundFn = std::function<void(size_t round)>;
-  // `own`: for each round in which this rank has a batch, which is X_[round]. `after`: after each
-  // round, by all ranks.
-  void for_each_round(const RoundFn& own, const RoundFn& after = {});
+  // `own`: for each round in which this rank has a batch, which is X_[round]. `moments`: what it has
+  // then `seen` goes there, of so many inputs.
+  void for_each_round(const RoundFn& own);
+  void for_each_round(const RoundFn& own, int64_t inputs, Seen& seen, StageMoments& moments);
+  std::function<void(size_t, const TokenBatch&)> named(const RoundFn& own) const;
   // Of the round's batches in order: from the rank that has it to those that hear of it, and there
   // to the moments.
   void add(size_t round, int64_t inputs, Seen& own, StageMoments& moments);

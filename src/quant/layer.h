@@ -1,6 +1,7 @@
 // The room's door: one layer's weights and statistics to integers and scales, by any method.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <vector>
@@ -58,9 +59,10 @@ class LayerQuantizer {
   void set_scales(const BitshiftPlan& plan, QuantizedLayer& layer) const;
 
   // Refits the scales to the integers (watersic with rescalers; otherwise does nothing): the
-  // columns' to at most kRescaledRows rows, those that count most or else evenly spread; then each
-  // row's own.
-  static constexpr int64_t kRescaledRows = 32768;
+  // columns' to some rows, those that count most or else evenly spread; then each row's own.
+  static constexpr int64_t rescaled_rows(int64_t rows) {
+    return std::min(rows, std::max<int64_t>(512, rows / 16));
+  }
   void rescale(QuantizedLayer& layer) const;
 
   // tr((T - V) S' (T - V)^T) / (a n): what the loop minimises. V: as dequantized, a x n.
@@ -109,7 +111,7 @@ class LayerQuantizer {
   }
   std::vector<double> row_spread() const;
   void put_integers(MatrixView<const int32_t> Zt, int64_t at, Matrix<int32_t>& Z) const;
-  std::vector<int64_t> rescaled_rows() const;
+  std::vector<int64_t> rows_to_rescale() const;
   Matrix<float> rescaled_moment(const QuantizedLayer& layer, MatrixView<const float> S,
                                 std::span<const int64_t> rows, double& w2) const;
 

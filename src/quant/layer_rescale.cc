@@ -12,20 +12,20 @@
 namespace watersic {
 
 // The rows to which the columns' scales are fitted, rising.
-std::vector<int64_t> LayerQuantizer::rescaled_rows() const {
+std::vector<int64_t> LayerQuantizer::rows_to_rescale() const {
   const int64_t a = problem_.W.rows();
   std::vector<int64_t> rows = all_rows(a);
-  if (a <= kRescaledRows) return rows;
+  const int64_t some = rescaled_rows(a);
+  if (a <= some) return rows;
   if (outputs_.empty()) {
-    for (int64_t k = 0; k < kRescaledRows; ++k)
-      rows[static_cast<size_t>(k)] = k * a / kRescaledRows;
+    for (int64_t k = 0; k < some; ++k) rows[static_cast<size_t>(k)] = k * a / some;
   } else {
     const auto& root = outputs_.root;
     std::stable_sort(rows.begin(), rows.end(), [&](int64_t x, int64_t y) {
       return root[static_cast<size_t>(x)] > root[static_cast<size_t>(y)];
     });
   }
-  rows.resize(static_cast<size_t>(kRescaledRows));
+  rows.resize(static_cast<size_t>(some));
   std::sort(rows.begin(), rows.end());
   return rows;
 }
@@ -71,7 +71,7 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
   for (size_t k = 0; k < layer.t.size() && !layer.bitshift.empty(); ++k)
     given[k] = layer.t[k] * (outputs_.empty() ? 1 : outputs_.root[k]);
   layer.t.assign(static_cast<size_t>(layer.rows), 0.0);
-  const std::vector<int64_t> chosen = rescaled_rows();
+  const std::vector<int64_t> chosen = rows_to_rescale();
   {
     double w2 = 0;
     Matrix<float> C(static_cast<int64_t>(chosen.size()), live());
