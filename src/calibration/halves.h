@@ -27,14 +27,14 @@ class Halves {
  public:
   explicit Halves(const Communicator& ranks) : ranks_(ranks) {}
 
-  // The ranks that hear of batches of a half: this one, where it does, and those with which it
-  // shares the sums. What all must hear goes to ranks().
   const Communicator& ranks() const { return ranks_; }
+  // Those that make the same sums as this one.
   const Communicator& sharing() const { return apart() ? ranks_.every_second() : ranks_; }
   bool has(int half) const { return !apart() || ranks_.rank() % 2 == half; }
   bool hears(Half batch) const {
     return batch == Half::kBoth || has(batch == Half::kSecond ? 1 : 0);
   }
+  // Those that are told of a batch; to be asked where this rank hears of it.
   const Communicator& hearers(Half batch) const {
     return batch == Half::kBoth ? ranks_ : sharing();
   }
@@ -42,6 +42,7 @@ class Halves {
   int number_of(int rank, Half batch) const {
     return apart() && batch != Half::kBoth ? rank / 2 : rank;
   }
+  // Of a half's sum, and of one that all make together.
   TileShare share() const { return {sharing().rank(), sharing().size()}; }
   TileShare share_of_all() const { return {ranks_.rank(), ranks_.size()}; }
 
@@ -51,7 +52,7 @@ class Halves {
   void gather_gram(int half, Matrix<double>& S) const { gather(half, S, true); }
   void gather_cross(int half, Matrix<float>& S) const { gather(half, S, false); }
   void gather_cross(int half, Matrix<double>& S) const { gather(half, S, false); }
-  // One that all have made together, by share_of_all().
+  // One made by share_of_all().
   void gather_gram(Matrix<double>& S) const { gather_from(0, 1, S, true); }
   // Where each of those who share a half has it whole.
   void gather(int half, std::span<double> values) const;

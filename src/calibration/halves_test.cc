@@ -2,20 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <string>
+#include <vector>
 
-#include "base/rng.h"
 #include "calibration/stage_moments.h"
+#include "support/random_matrix.h"
 #include "support/thread_ranks.h"
 
 namespace watersic {
 namespace {
-
-Matrix<float> random_floats(Rng& rng, int64_t rows, int64_t cols) {
-  Matrix<float> out(rows, cols);
-  for (float& x : out.values()) x = static_cast<float>(rng.normal());
-  return out;
-}
 
 TEST(Halves, RowsOfABatch) {
   const auto expect = [](int half, Half batch, int64_t rows, int64_t first, int64_t count) {
@@ -51,9 +45,8 @@ TEST(Halves, EvenRanksHaveOneOddRanksTheOther) {
 }
 
 TEST(Halves, SumsAreThoseOfOneRank) {
-  Rng rng(1);
   for (const auto& [m, n] : {std::pair<int64_t, int64_t>{1, 1}, {7, 300}, {600, 257}, {512, 512}}) {
-    const Matrix<float> X = random_floats(rng, 40, m), Y = random_floats(rng, 40, n);
+    const Matrix<float> X = random_matrix<float>(40, m, 1), Y = random_matrix<float>(40, n, 2);
     ThreadPool alone;
     Matrix<double> gram(m, m);
     Matrix<float> narrow(m, m), cross(m, n);
@@ -112,10 +105,10 @@ TEST(Halves, MomentsAreThoseOfOneRank) {
                               Half::kBoth};
   constexpr int64_t kRows = 140, kInputs = 300, kOutputs = 520;
   Rng rng(2);
-  const Matrix<float> W = random_floats(rng, kOutputs, kInputs),
-                      X = random_floats(rng, 5 * kRows, kInputs),
-                      Xq = random_floats(rng, 5 * kRows, kInputs),
-                      Y = random_floats(rng, 5 * kRows, kOutputs);
+  const Matrix<float> W = random_matrix<float>(kOutputs, kInputs, 3),
+                      X = random_matrix<float>(5 * kRows, kInputs, 4),
+                      Xq = random_matrix<float>(5 * kRows, kInputs, 5),
+                      Y = random_matrix<float>(5 * kRows, kOutputs, 6);
   std::vector<float> p(5 * kRows);
   for (float& x : p) x = static_cast<float>(rng.uniform());
   for (const MomentsWanted& wanted :

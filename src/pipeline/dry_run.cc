@@ -110,7 +110,8 @@ Work block_work(const std::vector<LayerPlan>& layers, const QuantizePlan& plan,
     // The loop over all, once or twice, the target, the rescalers, the signal; the distortion and
     // two factors.
     const double drafts = early ? points : 0;
-    work.narrow += (15 + 11 * drafts) * a * n * n;
+    const auto fitted = static_cast<double>(LayerQuantizer::rescaled_rows(layer.site.rows));
+    work.narrow += ((11 + 11 * drafts) * a + 4 * fitted) * n * n;
     work.wide += a * n * n + (1 + drafts) * n * n * n * 2 / 3;
     if (metric && a <= static_cast<double>(OutputGradients::kMostRows))
       work.narrow += 2 * a * a * n;
