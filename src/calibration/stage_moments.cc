@@ -124,13 +124,15 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, HalfSums&
     add_cross_to(pool, weighted_rows(pool, l, batch.p), weighted_quantized, share, half.lost);
 }
 
-void StageMoments::add(ThreadPool& pool, const StageBatch& batch) {
-  if (all_hear(batch.row, batch.X.cols())) {
-    add_gram_to(pool, batch.X, halves_.share_of_all(), S_);
-    tokens_in_S_ += batch.X.rows();
-    if (wanted_.two && wanted_.weighted && wanted_.unweighted == Unweighted::kAll)
-      add_gram_to(pool, weighted_rows(pool, batch.X, batch.p), halves_.share_of_all(), weighted_S_);
-  }
+void StageMoments::add_to_all(ThreadPool& pool, const StageBatch& batch) {
+  if (!all_hear(batch.row, batch.X.cols())) return;
+  add_gram_to(pool, batch.X, halves_.share_of_all(), S_);
+  tokens_in_S_ += batch.X.rows();
+  if (wanted_.two && wanted_.weighted && wanted_.unweighted == Unweighted::kAll)
+    add_gram_to(pool, weighted_rows(pool, batch.X, batch.p), halves_.share_of_all(), weighted_S_);
+}
+
+void StageMoments::add_to_halves(ThreadPool& pool, const StageBatch& batch) {
   const int64_t tokens = wanted_.two ? batch.X_quantized.rows() : batch.X.rows();
   for (int h = 0; h < 2; ++h) {
     const auto [row, rows] = rows_in(h, batch.half, tokens);

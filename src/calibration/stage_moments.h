@@ -86,8 +86,15 @@ class StageMoments {
   bool all_hear(int64_t row, int64_t n) const;
   // Whether those of its half must hear X, as they must all else that is wanted.
   bool half_hears_X() const { return !wanted_.two || wanted_.drift; }
-  // By all who hear of it, in the order of the batches.
-  void add(ThreadPool& pool, const StageBatch& batch);
+  // In the order of the batches: X and the weights, by all ranks where all hear them; and what its
+  // half's ranks hear, by these.
+  void add_to_all(ThreadPool& pool, const StageBatch& batch);
+  void add_to_halves(ThreadPool& pool, const StageBatch& batch);
+  // Both.
+  void add(ThreadPool& pool, const StageBatch& batch) {
+    add_to_all(pool, batch);
+    add_to_halves(pool, batch);
+  }
   // By all ranks. Leaves the accumulator empty, since its matrices are large. W (outputs x n): what
   // came as lost was l + W x'.
   StageStatistics take(ThreadPool& pool, MatrixView<const float> W = {});

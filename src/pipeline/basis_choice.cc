@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <memory>
 #include <utility>
 
+#include "pipeline/block_work.h"
 #include "pipeline/column_weights.h"
 #include "pipeline/plan.h"
 #include "pipeline/principal_axes.h"
@@ -37,7 +39,7 @@ Energies energies(MatrixView<const float> W) {
 }
 
 // The inputs of a stage's layers in turned coordinates are Q x. Empty where they are the same.
-Matrix<float> turn_of(Capture stage, const ModelConfig& config, const BlockWeights& block,
+Matrix<float> turn_of(Capture stage, const ModelConfig& config, const Block& block,
                       const Rotation& rotation) {
   Matrix<float> Q;
   if (stage == Capture::kO) {
@@ -76,11 +78,14 @@ double layer_cost(MatrixView<const float> W, std::span<const double> pivots, dou
                            thinned(std::move(parts.columns), kRowParts), bits);
 }
 
-// What turning saves in the layers of a stage.
-double stage_gain(ThreadPool& pool, StageStatistics statistics, const BlockWeights& block,
-                  const Rotation& rotation, const ModelConfig& config, const ModelBasis& other,
-                  Capture stage, double bits) {
-  const Matrix<float> Q = turn_of(stage, config, block, rotation);
+// What turning saves in the layers of a stage of a block.
+double stage_gain(ThreadPool& pool, StageStatistics statistics, int64_t block,
+                  const Rotation& rotation, const ModelConfig& config, const WeightSource& source,
+                  const ModelBasis& other, Capture stage, double bits) {
+  BlockWeights norms;
+  norms.block = block;
+  load_norms(config, source, norms);
+  const Matrix<float> Q = turn_of(stage, config, norms, rotation);
   std::vector<double> turned_pivots;
   if (!Q.empty()) {
     const Moments& plain = statistics.plain;
@@ -93,9 +98,9 @@ double stage_gain(ThreadPool& pool, StageStatistics statistics, const BlockWeigh
   const std::vector<double> pivots = pivots_of(pool, std::move(statistics));
   if (Q.empty()) turned_pivots = pivots;
   double gain = 0;
-  for (const LinearSite& site : linear_sites(config, block.block)) {
+  for (const LinearSite& site : linear_sites(config, block)) {
     if (site.input != stage) continue;
-    gain += layer_cost(block.linear[site.linear].weight, pivots, bits) -
+    gain += layer_cost(source.matrix(site.name), pivots, bits) -
             layer_cost(other.weights().matrix(site.name), turned_pivots, bits);
   }
   return gain;
@@ -168,20 +173,24 @@ double basis_gain(const Context& context, const ModelConfig& config, const Weigh
   // Of each stage of each block, by the rank whose it is.
   std::vector<double> gains(static_cast<size_t>(config.blocks) * std::size(kStages));
   double weights = 0;
+  BlockWork work(context.ranks(), config.blocks);
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
     for (const Capture stage : kStages) {
-      StageStatistics statistics = streams.statistics(stage, {});
-      const size_t at =
-          static_cast<size_t>(block) * std::size(kStages) + static_cast<size_t>(stage);
-      const bool own = stage_owner(context.ranks(), block, stage) == context.ranks().rank();
-      if (own)
-        gains[at] = stage_gain(pool, std::move(statistics), streams.original(), basis.rotation,
-                               config, other, stage, bits);
+      const auto statistics = std::make_shared<StageStatistics>(streams.statistics(stage, {}));
+      double& stages_gain =
+          gains[static_cast<size_t>(block) * std::size(kStages) + static_cast<size_t>(stage)];
+      if (work.is_own(block)) {
+        work.add([&, statistics, block, stage] {
+          stages_gain = stage_gain(pool, std::move(*statistics), block, basis.rotation, config,
+                                   source, other, stage, bits);
+        });
+      }
       for (const LinearSite& site : linear_sites(config, block))
         if (site.input == stage) weights += static_cast<double>(site.rows * site.cols);
     }
     streams.end_block();
+    work.end(block);
   }
   context.ranks().merge(gains);
   double gain = 0;

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numbers>
 
 #include "base/strands.h"
 #include "linalg/blas.h"
 #include "model/forward.h"
+#include "pipeline/block_work.h"
 #include "pipeline/column_weights.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/streams.h"
@@ -19,13 +21,14 @@ namespace {
 // A layer is told by so many of its columns and rows, neighbours taken together.
 constexpr size_t kParts = 128;
 
-LayerParts parts_of(ThreadPool& pool, MatrixView<const float> W, std::vector<double> inputs,
-                    const Matrix<double>& G, int64_t heads) {
+// Of a layer whose weights have that mean square.
+LayerParts parts_of(ThreadPool& pool, double mean_square, std::vector<double> inputs,
+                    const Matrix<double>& G, const LinearSite& site) {
   // 1/2 e^T G e nats.
-  const double to_bits = mean_square(W) / 2 / std::numbers::ln2;
+  const double to_bits = mean_square / 2 / std::numbers::ln2;
   for (double& x : inputs) x *= to_bits;
-  const OutputFactor factor =
-      factor_outputs(pool, G, output_group_rows(W.rows()), strand_order(W.rows(), heads), false);
+  const OutputFactor factor = factor_outputs(pool, G, output_group_rows(site.rows),
+                                             strand_order(site.rows, site.heads), false);
   std::vector<double> outputs;
   for (const double root : factor.root)
     outputs.push_back(root * root * factor.scale * factor.scale);
@@ -118,34 +121,42 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
   std::vector<LayerParts> parts;
   const Communicator& ranks = context.ranks();
   std::vector<int> owners;  // of each layer
+  BlockWork work(ranks, config.blocks);
   for (int64_t block = 0; block < config.blocks; ++block) {
     streams.begin_block(load_block(pool, config, source, block));
     const TokenWeights& weights = gradients.token_weights(block);
     for (const Capture stage : kStages) {
-      StageStatistics statistics = streams.statistics(
+      const auto statistics = std::make_shared<StageStatistics>(streams.statistics(
           stage,
           {.tokens = weighted ? weights[static_cast<size_t>(stage)] : std::span<const float>(),
-           .unweighted = Unweighted::kNone});
-      const int owner = stage_owner(ranks, block, stage);
-      std::vector<double> inputs;
-      if (owner == ranks.rank()) {
-        statistics.shrink(pool);
-        inputs = column_weights(pool, statistics.used().metric());
-      }
+           .unweighted = Unweighted::kNone}));
+      const size_t first = parts.size();
+      std::vector<LinearSite> sites;
+      std::vector<double> mean_squares;
       for (const LayerPlan& layer : plan[static_cast<size_t>(block)]) {
         if (layer.site.input != stage || layer.fixed) continue;
-        context.check_if_alone();
-        parts.emplace_back();
-        owners.push_back(owner);
-        if (owner == ranks.rank()) {
-          parts.back() =
-              parts_of(pool, streams.original().linear[layer.site.linear].weight, inputs,
-                       gradients.metric(pool, block, layer.site.linear), layer.site.heads);
-        }
+        sites.push_back(layer.site);
+        mean_squares.push_back(
+            work.is_own(block) ? mean_square(streams.original().linear[layer.site.linear].weight)
+                               : 0);
+        owners.push_back(work.owner(block));
         out.push_back({.name = layer.site.name, .weights = layer.weights()});
       }
+      parts.resize(first + sites.size());
+      if (!work.is_own(block)) continue;
+      work.add([&, statistics, block, first, sites, mean_squares] {
+        statistics->shrink(pool);
+        const std::vector<double> inputs = column_weights(pool, statistics->used().metric());
+        *statistics = {};
+        for (size_t i = 0; i < sites.size(); ++i) {
+          context.check_if_alone();
+          parts[first + i] = parts_of(pool, mean_squares[i], inputs,
+                                      gradients.metric(pool, block, sites[i].linear), sites[i]);
+        }
+      });
     }
     streams.end_block();
+    work.end(block);
     context.tell("sensitivity", "blocks", block + 1, config.blocks);
   }
   const size_t layers = out.size();

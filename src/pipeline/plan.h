@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "dist/communicator.h"
 #include "model/block.h"
 #include "model/config.h"
 #include "quant/option_table.h"
@@ -16,10 +15,6 @@ namespace watersic {
 
 // Of a block, in the order in which they are quantized.
 constexpr Capture kStages[] = {Capture::kQkv, Capture::kO, Capture::kGateUp, Capture::kDown};
-// The rank that looks at a stage's statistics where one is enough.
-inline int stage_owner(const Communicator& ranks, int64_t block, Capture stage) {
-  return static_cast<int>((block + static_cast<int64_t>(stage)) % ranks.size());
-}
 
 struct LayerPlan {
   LinearSite site;

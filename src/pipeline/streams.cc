@@ -73,17 +73,16 @@ void Streams::for_each_round(const RoundFn& own) {
 void Streams::for_each_round(const RoundFn& own, int64_t inputs, Seen& seen,
                              StageMoments& moments) {
   const auto talk = [&](size_t round) {
-    return std::ranges::any_of(
-        batches_.round(static_cast<int64_t>(round)), [&](const TokenBatch& batch) {
-          return moments.all_hear(batch.row, inputs) ||
-                 !moments.halves().hearers(batch.half).alone();
-        });
+    return std::ranges::any_of(batches_.round(static_cast<int64_t>(round)),
+                               [&](const TokenBatch& batch) {
+                                 return moments.all_hear(batch.row, inputs) ||
+                                        !moments.halves().hearers(batch.half).alone();
+                               });
   };
-  watersic::for_each_round(
-      context_, batches_,
-      {.own = named(own),
-       .after = [&](size_t round) { add(round, inputs, seen, moments); },
-       .talk = talk});
+  watersic::for_each_round(context_, batches_,
+                           {.own = named(own),
+                            .after = [&](size_t round) { add(round, inputs, seen, moments); },
+                            .talk = talk});
 }
 
 void Streams::forget() {
@@ -202,30 +201,41 @@ Matrix<float> Streams::add_output(Linear added, size_t round, const StageWanted&
 
 void Streams::add(size_t round, int64_t inputs, Seen& own, StageMoments& moments) {
   const Halves& halves = moments.halves();
+  const Communicator& ranks = context_.ranks();
   const auto batches = batches_.round(static_cast<int64_t>(round));
-  for (int rank = 0; rank < static_cast<int>(batches.size()); ++rank) {
-    const auto& [first, windows, row, rows, half] = batches[static_cast<size_t>(rank)];
-    const bool all = moments.all_hear(row, inputs), hears = halves.hears(half);
-    if (!all && !hears) continue;
-    Seen of_another;
-    Seen& seen = rank == context_.ranks().rank() ? own : of_another;
-    const Communicator& hearers = halves.hearers(half);
-    const int number = halves.number_of(rank, half);
-    if (all) {
-      share(context_.ranks(), rank, seen.input);
-      share(context_.ranks(), rank, seen.weights);
-    } else {
+  const auto batch_of = [&](const TokenBatch& batch, const Seen& seen) {
+    return StageBatch{.X = seen.input,
+                      .X_quantized = seen.quantized,
+                      .p = seen.weights,
+                      .lost = seen.lost,
+                      .row = batch.row,
+                      .half = batch.half};
+  };
+  // First what takes all ranks alike, so that none waits for another's half.
+  int rank = 0;
+  for (const TokenBatch& batch : batches) {
+    if (moments.all_hear(batch.row, inputs)) {
+      Seen of_another;
+      Seen& seen = rank == ranks.rank() ? own : of_another;
+      share(ranks, rank, seen.input);
+      share(ranks, rank, seen.weights);
+      moments.add_to_all(pool_, batch_of(batch, seen));
+    }
+    ++rank;
+  }
+  rank = 0;
+  for (const TokenBatch& batch : batches) {
+    if (halves.hears(batch.half)) {
+      Seen of_another;
+      Seen& seen = rank == ranks.rank() ? own : of_another;
+      const Communicator& hearers = halves.hearers(batch.half);
+      const int number = halves.number_of(rank, batch.half);
       if (moments.half_hears_X()) share(hearers, number, seen.input);
       share(hearers, number, seen.weights);
-    }
-    if (hears)
       for (Matrix<float>* matrix : {&seen.quantized, &seen.lost}) share(hearers, number, *matrix);
-    moments.add(pool_, {.X = seen.input,
-                        .X_quantized = seen.quantized,
-                        .p = seen.weights,
-                        .lost = seen.lost,
-                        .row = row,
-                        .half = half});
+      moments.add_to_halves(pool_, batch_of(batch, seen));
+    }
+    ++rank;
   }
 }
 

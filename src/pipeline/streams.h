@@ -90,8 +90,8 @@ class Streams {
     std::vector<float> weights;
   };
   using RoundFn = std::function<void(size_t round)>;
-  // `own`: for each round in which this rank has a batch, which is X_[round]. `moments`: what it has
-  // then `seen` goes there, of so many inputs.
+  // `own`: for each round in which this rank has a batch, which is X_[round]. `moments`: what it
+  // has then `seen` goes there, of so many inputs.
   void for_each_round(const RoundFn& own);
   void for_each_round(const RoundFn& own, int64_t inputs, Seen& seen, StageMoments& moments);
   std::function<void(size_t, const TokenBatch&)> named(const RoundFn& own) const;
