@@ -28,8 +28,8 @@ class Communicator {
   bool alone() const { return size() == 1; }
   bool is_root() const { return rank() == 0; }
 
-  // Those of even rank, or those of odd rank: this one among them, in the same order. Where there is
-  // an even number of ranks.
+  // Those of even rank, or those of odd rank: this one among them, in the same order. Where there
+  // is an even number of ranks.
   virtual const Communicator& every_second() const = 0;
 
   // What rank `root` has goes to all.

@@ -181,6 +181,7 @@ double basis_gain(const Context& context, const ModelConfig& config, const Weigh
       double& stages_gain =
           gains[static_cast<size_t>(block) * std::size(kStages) + static_cast<size_t>(stage)];
       if (work.is_own(block)) {
+        if (stage == Capture::kDown) statistics->shrink(pool);  // it is not turned
         work.add([&, statistics, block, stage] {
           stages_gain = stage_gain(pool, std::move(*statistics), block, basis.rotation, config,
                                    source, other, stage, bits);

@@ -144,8 +144,8 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
       }
       parts.resize(first + sites.size());
       if (!work.is_own(block)) continue;
+      statistics->shrink(pool);
       work.add([&, statistics, block, first, sites, mean_squares] {
-        statistics->shrink(pool);
         const std::vector<double> inputs = column_weights(pool, statistics->used().metric());
         *statistics = {};
         for (size_t i = 0; i < sites.size(); ++i) {
