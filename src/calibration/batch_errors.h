@@ -15,7 +15,7 @@ class BatchErrors {
 
   // By the rank that has the batch. X, Xq: tokens x n.
   void add(ThreadPool& pool, int64_t batch, MatrixView<const float> X, MatrixView<const float> Xq);
-  // sum |x' - x|^2 / sum |x|^2; by all ranks.
+  // sum |x' - x|^2 / sum |x|^2; by all ranks, once.
   double ratio(const Communicator& ranks);
 
  private:

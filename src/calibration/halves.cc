@@ -1,5 +1,6 @@
 #include "calibration/halves.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace watersic {

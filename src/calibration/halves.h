@@ -5,7 +5,6 @@
 // share its tiles: each adds all batches of the half, in their order, to its own.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -34,7 +33,9 @@ class Halves {
   bool hears(Half batch) const {
     return batch == Half::kBoth || has(batch == Half::kSecond ? 1 : 0);
   }
-  // Those that are told of a batch; to be asked where this rank hears of it.
+  // Whether ranks tell each other of a batch.
+  bool is_told(Half batch) const { return !(batch == Half::kBoth ? ranks_ : sharing()).alone(); }
+  // Those that are told of a batch, where this rank is one of them.
   const Communicator& hearers(Half batch) const {
     return batch == Half::kBoth ? ranks_ : sharing();
   }

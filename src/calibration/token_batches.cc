@@ -9,8 +9,8 @@
 namespace watersic {
 namespace {
 
-// Enough for products at full speed; and two windows, where that is not many more, since halves of
-// a batch tell what is chance (calibration/chance.h).
+// Enough for products at full speed; and two windows, where that is not many more, since of a few
+// batches each may go to both halves.
 constexpr int64_t kTokens = 2048, kTwo = 4096;
 
 }  // namespace

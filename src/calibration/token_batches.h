@@ -16,15 +16,15 @@ namespace watersic {
 struct TokenBatch {
   int64_t first = 0, windows = 0;  // of the windows
   int64_t row = 0, rows = 0;       // of the tokens of all windows
-  Half half = Half::kBoth;         // as many tokens go to one as to the other
+  Half half = Half::kBoth;         // as many tokens go to one as to the other, or nearly
 };
 
 // Windows of `length` tokens in a batch.
 int64_t batch_windows(int64_t length);
 
 // Batches depend on the windows alone. They go in rounds: in each, rank r has the r-th. What a rank
-// found of its own goes to all, and is added there in the order of the batches, so that sums are
-// the same for any number of ranks.
+// found of its own goes to those that make the sums (calibration/halves.h), and is added there in
+// the order of the batches, so that sums are the same for any number of ranks.
 class TokenBatches {
  public:
   TokenBatches(int64_t windows, int64_t length, const Communicator& ranks);

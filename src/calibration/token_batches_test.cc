@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/thread_ranks.h"
+#include "watersic/error.h"
 
 namespace watersic {
 namespace {
@@ -60,6 +61,50 @@ TEST(TokenBatches, HalvesHaveAsManyTokensEach) {
     EXPECT_LE(std::abs(tokens[0] - tokens[1]), 1) << windows << " x " << length;
   }
   EXPECT_EQ(TokenBatches(64, 512, one_rank()).own(15)->half, Half::kSecond);
+}
+
+// Of 20 rounds ranks talk after some; one of them fails in one, and all throw what it threw. Until
+// then each has checked as often as the others.
+TEST(Rounds, WhatOneRankMeetsAllThrow) {
+  constexpr int64_t kLength = 2048;
+  for (const int size : {1, 2, 3, 4}) {
+    for (const size_t failing : {size_t{0}, size_t{4}, size_t{5}, size_t{13}, size_t{19}}) {
+      for (const bool talks : {true, false}) {
+        std::vector<int> checks(static_cast<size_t>(size));
+        ThreadRanks::run(size, [&](const Communicator& ranks) {
+          ThreadPool pool(1);
+          const auto rank = static_cast<size_t>(ranks.rank());
+          const Context context(
+              pool, {}, [&] { ++checks[rank]; }, ranks);
+          const TokenBatches batches(2 * 20 * size, kLength, ranks);
+          ASSERT_EQ(batches.rounds(), 20);
+          size_t done = 0;
+          const auto talk = [&](size_t round) { return talks && round % 6 == 5; };
+          RoundWork work{.own =
+                             [&](size_t round, const TokenBatch&) {
+                               EXPECT_EQ(round, done++);
+                               if (round == failing && ranks.rank() + 1 == size)
+                                 throw Error("a bad batch");
+                             },
+                         .after =
+                             [&](size_t round) {
+                               if (!talk(round)) return;
+                               EXPECT_LT(round, failing);
+                               EXPECT_TRUE(any(ranks, ranks.is_root()));
+                             },
+                         .talk = talk};
+          try {
+            for_each_round(context, batches, work);
+            ADD_FAILURE();
+          } catch (const Error& e) {
+            EXPECT_STREQ(e.what(), "a bad batch");
+          }
+          EXPECT_GT(done, failing);
+        });
+        for (const int count : checks) EXPECT_EQ(count, checks[0]);
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -25,13 +25,14 @@ double class_entropy(const Matrix<int32_t>& codes, bool trellis, ThreadPool& poo
   if (rows <= 0) rows = codes.rows();
   const ClassFit fit = fit_classes(codes, trellis, {}, pool);
   const auto n = static_cast<double>(codes.size());
-  const auto some = static_cast<double>(codes.rows()), all = static_cast<double>(rows);
+  const auto some = static_cast<double>(codes.rows()), all = static_cast<double>(rows),
+             seen = static_cast<double>(fit.rows_seen);
   double bits = fit.integer_bits / n + fit.column_bits / n * some / all + fit.row_bits / n;
   // A spread fitted to few rows fits them better than it will fit the others: half a nat twice.
   const auto used = std::count_if(fit.classes.column.begin(), fit.classes.column.end(),
                                   [](int32_t u) { return u > 0; });
   bits +=
-      1.44 * static_cast<double>(used) / static_cast<double>(codes.cols()) * (1 / some - 1 / all);
+      1.44 * static_cast<double>(used) / static_cast<double>(codes.cols()) * (1 / seen - 1 / all);
   return std::min(bits, pooled_entropy(codes, trellis)) +
          grid_bits(choose_grid(rows, codes.cols(), {}, 0)) /
              (all * static_cast<double>(codes.cols()));

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/rng.h"
 #include "coding/enc_sequence.h"
 #include "coding/enc_spread_cost.h"
 
@@ -212,6 +213,7 @@ ClassFit for_all_rows(const ClassFit& some, int64_t rows_seen, MatrixView<const 
   if (some.classes.kind != Classes::kRows) {
     ClassFit fit = some;
     fit.integer_bits *= static_cast<double>(codes.rows()) / static_cast<double>(rows_seen);
+    fit.rows_seen = rows_seen;
     return fit;
   }
   const BinCosts& bins = bin_costs();
@@ -221,7 +223,9 @@ ClassFit for_all_rows(const ClassFit& some, int64_t rows_seen, MatrixView<const 
   const std::vector<int> no_rows(static_cast<size_t>(codes.rows()), 0);
   const LineCosts by_row = row_costs(codes, trellis, columns.value, bins, pool);
   const Choice rows = choose(by_row, -kMaxOffset, some.classes.step, no_rows);
-  return make_fit(columns, rows.value, some.classes.step, rows.bits, column_scale);
+  ClassFit fit = make_fit(columns, rows.value, some.classes.step, rows.bits, column_scale);
+  fit.rows_seen = rows_seen;
+  return fit;
 }
 
 }  // namespace
@@ -230,13 +234,21 @@ ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
                      std::span<const uint16_t> column_scale, ThreadPool& pool) {
   constexpr int64_t kEnough = int64_t{1} << 22;  // integers, to tell the columns' spreads
   const int64_t every = codes.size() / kEnough;
-  if (every < 2) return fit_to_all(codes, trellis, column_scale, pool);
-  Matrix<int32_t> some(tile_count(codes.rows(), every), codes.cols());
+  const auto to_all = [&] {
+    ClassFit fit = fit_to_all(codes, trellis, column_scale, pool);
+    fit.rows_seen = codes.rows();
+    return fit;
+  };
+  if (every < 2) return to_all();
+  // Drawn, since rows may be of so many heads in turn.
+  Rng rng(1);
+  const std::vector<int64_t> drawn = rng.choose(codes.rows(), tile_count(codes.rows(), every));
+  Matrix<int32_t> some(std::ssize(drawn), codes.cols());
   pool.parallel_for(some.rows(), [&](int64_t r) {
-    std::ranges::copy(codes.row(r * every), some.row(r).begin());
+    std::ranges::copy(codes.row(drawn[static_cast<size_t>(r)]), some.row(r).begin());
   });
   const ClassFit fit = fit_to_all(some, trellis, column_scale, pool);
-  if (zeros_are_others(fit.classes, codes)) return fit_to_all(codes, trellis, column_scale, pool);
+  if (zeros_are_others(fit.classes, codes)) return to_all();
   return for_all_rows(fit, some.rows(), codes, trellis, column_scale, pool);
 }
 

@@ -15,6 +15,7 @@ namespace watersic {
 struct ClassFit {
   Classes classes;
   double integer_bits = 0, column_bits = 0, row_bits = 0;
+  int64_t rows_seen = 0;  // to which the columns' spreads were fitted
   double bits() const { return integer_bits + column_bits + row_bits; }
 };
 

@@ -18,6 +18,12 @@
 namespace watersic {
 namespace {
 
+void check_size(const QuantizedTensor& q) {
+  if (q.rows > INT32_MAX || q.cols > INT32_MAX || (q.cols > 0 && q.rows > kMaxWeights / q.cols))
+    throw Error(
+        fmt::format("expected a matrix of at most 2^32 weights, found {} x {}", q.rows, q.cols));
+}
+
 // That each m has the parity which the trellis gives its place: the decoder knows no other.
 void check_paths(const QuantizedTensor& t, ThreadPool& pool) {
   const Trellis& trellis = Trellis::of(t.trellis);
@@ -50,6 +56,8 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, ThreadPool& 
 }
 
 CodedTiles encode_tiles(const QuantizedTensor& q, const CodingPlan& plan, ThreadPool& pool) {
+  check_size(q);
+  assert(q.codes.rows() == q.rows && q.codes.cols() == q.live());
   CodedTiles tiles;
   if (q.codes.empty()) return tiles;
   if (q.trellis > 0) check_paths(q, pool);
@@ -88,11 +96,8 @@ std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodedTiles&
 
 std::vector<std::byte> encode_tensor(const QuantizedTensor& q, const CodingPlan& plan,
                                      ThreadPool& pool) {
-  if (q.rows > INT32_MAX || q.cols > INT32_MAX || (q.cols > 0 && q.rows > kMaxWeights / q.cols))
-    throw Error(
-        fmt::format("expected a matrix of at most 2^32 weights, found {} x {}", q.rows, q.cols));
+  check_size(q);
   if (!q.bitshift.empty()) return encode_bitshift(q);
-  assert(q.codes.rows() == q.rows && q.codes.cols() == q.live());
   CodingPlan fitted = plan;
   CodingModel model;
   if (plan.model == nullptr) {

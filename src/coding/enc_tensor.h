@@ -30,7 +30,7 @@ struct CodedTiles {
   TileGrid grid;
   std::vector<std::vector<uint16_t>> words;  // of each tile
 };
-// By plan.model. Throws Error where they are no path through the trellis.
+// By plan.model. Throws Error where there are too many, or they are no path through the trellis.
 CodedTiles encode_tiles(const QuantizedTensor& tensor, const CodingPlan& plan, ThreadPool& pool);
 // The blob of what plan.model has coded: no other integers, nor other tables or classes.
 std::vector<std::byte> encode_tensor(const QuantizedTensor& tensor, const CodedTiles& tiles,

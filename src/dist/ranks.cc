@@ -49,9 +49,11 @@ class MpiRanks : public Communicator {
     MPI_Comm_split_type(ranks, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
     MPI_Comm_size(here, &neighbours_);
     MPI_Comm_free(&here);
+  }
+  void split() {
     if (size_ % 2 != 0) return;
     MPI_Comm half = MPI_COMM_NULL;
-    MPI_Comm_split(ranks, rank_ % 2, rank_, &half);
+    MPI_Comm_split(ranks_, rank_ % 2, rank_, &half);
     every_second_ = std::make_unique<MpiRanks>(half);
   }
 
@@ -89,6 +91,7 @@ class Mpi {
     MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_dup(MPI_COMM_WORLD, &failures_);
     world_ = std::make_unique<MpiRanks>(MPI_COMM_WORLD);
+    world_->split();
   }
   Mpi(const Mpi&) = delete;
   Mpi& operator=(const Mpi&) = delete;

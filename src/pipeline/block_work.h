@@ -12,7 +12,7 @@ namespace watersic {
 
 class BlockWork {
  public:
-  explicit BlockWork(const Communicator& ranks, int64_t blocks) : ranks_(ranks), blocks_(blocks) {}
+  BlockWork(const Communicator& ranks, int64_t blocks) : ranks_(ranks), blocks_(blocks) {}
 
   int owner(int64_t block) const { return static_cast<int>(block % ranks_.size()); }
   bool is_own(int64_t block) const { return owner(block) == ranks_.rank(); }
@@ -27,10 +27,12 @@ class BlockWork {
       held_.push_back(std::move(work));
     }
   }
-  // By all ranks, when a block's is added.
+  // By all ranks, when a block's is added. Throws on all what one of them throws as an Error.
   void end(int64_t block) {
-    if (owner(block) + 1 < ranks_.size() && block + 1 < blocks_) return;
-    for (auto& work : held_) work();
+    if (ranks_.alone() || (owner(block) + 1 < ranks_.size() && block + 1 < blocks_)) return;
+    together(ranks_, [&] {
+      for (auto& work : held_) work();
+    });
     held_.clear();
   }
 

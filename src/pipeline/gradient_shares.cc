@@ -143,7 +143,7 @@ std::vector<LayerSensitivity> share_by_gradients(const Context& context, const M
         out.push_back({.name = layer.site.name, .weights = layer.weights()});
       }
       parts.resize(first + sites.size());
-      if (!work.is_own(block)) continue;
+      if (sites.empty() || !work.is_own(block)) continue;
       statistics->shrink(pool);
       work.add([&, statistics, block, first, sites, mean_squares] {
         const std::vector<double> inputs = column_weights(pool, statistics->used().metric());

@@ -1,5 +1,6 @@
 #include "pipeline/gradient_sums.h"
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 

@@ -12,7 +12,6 @@
 #include "calibration/stage_moments.h"
 #include "calibration/token_batches.h"
 #include "engine/vector_operators.h"
-#include "linalg/blas.h"
 #include "model/block_backward.h"
 #include "model/forward.h"
 #include "model/model_backward.h"
@@ -174,7 +173,7 @@ class OutputGradients::Pass {
             if (layers) {
               seen = [&](Linear linear, const LinearGradient& layer) {
                 sums[linear].look(pool_, batch.row, layer.dY);
-                if (halves_.hearers(batch.half).alone()) {
+                if (!halves_.is_told(batch.half)) {
                   sums[linear].add(pool_, halves_, batch.half, layer.dY);
                 } else {
                   gradients[linear] = copy_of(layer.dY);
@@ -186,7 +185,7 @@ class OutputGradients::Pass {
             backward_block(pool_, config_, rope_, weights, length_, input, X_[round], seen);
           },
           [&](int rank, const TokenBatch& batch) {
-            if (!layers || halves_.hearers(batch.half).alone()) return;
+            if (!layers || !halves_.is_told(batch.half)) return;
             for (size_t linear = 0; linear < sums.size(); ++linear) {
               Matrix<float> there;
               sums[linear].add(pool_, halves_, batch.half,
@@ -227,7 +226,7 @@ class OutputGradients::Pass {
       work.talk = [&](size_t round) {
         return std::ranges::any_of(
             batches_.round(static_cast<int64_t>(round)),
-            [&](const TokenBatch& batch) { return !halves_.hearers(batch.half).alone(); });
+            [&](const TokenBatch& batch) { return halves_.is_told(batch.half); });
       };
     }
     watersic::for_each_round(context_, batches_, work);

@@ -73,11 +73,10 @@ void Streams::for_each_round(const RoundFn& own) {
 void Streams::for_each_round(const RoundFn& own, int64_t inputs, Seen& seen,
                              StageMoments& moments) {
   const auto talk = [&](size_t round) {
-    return std::ranges::any_of(batches_.round(static_cast<int64_t>(round)),
-                               [&](const TokenBatch& batch) {
-                                 return moments.all_hear(batch.row, inputs) ||
-                                        !moments.halves().hearers(batch.half).alone();
-                               });
+    return std::ranges::any_of(
+        batches_.round(static_cast<int64_t>(round)), [&](const TokenBatch& batch) {
+          return moments.all_hear(batch.row, inputs) || moments.halves().is_told(batch.half);
+        });
   };
   watersic::for_each_round(context_, batches_,
                            {.own = named(own),

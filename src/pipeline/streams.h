@@ -46,7 +46,7 @@ class Streams {
 
   // Of so many windows, each of `length` tokens. `two`: whether the quantized model's stream
   // is followed as well; without it there are x and its moments alone. Work may be
-  // stopped before every batch.
+  // stopped every few batches.
   // `scratch`: beside which a temporary file is made, for what two streams would compute twice;
   // empty: it is computed twice. `spill`: the streams are in such a file as well.
   Streams(const Context& context, const ModelConfig& config, int64_t windows, int64_t length,

@@ -10,6 +10,18 @@
 #include "quant/slabs.h"
 
 namespace watersic {
+namespace {
+
+// Integers other than 0 from which a column's scale is fitted to some rows.
+constexpr int64_t kTelling = 16;
+
+int64_t nonzeros(const Matrix<int32_t>& Z, int64_t column) {
+  int64_t count = 0;
+  for (int64_t k = 0; k < Z.rows(); ++k) count += Z(k, column) != 0 ? 1 : 0;
+  return count;
+}
+
+}  // namespace
 
 // The rows to which the columns' scales are fitted, rising.
 std::vector<int64_t> LayerQuantizer::rows_to_rescale() const {
@@ -85,8 +97,13 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
     });
     std::vector<double> t;
     for (const int64_t k : chosen) t.push_back(given[static_cast<size_t>(k)]);
-    Rescaled rescaled =
-        watersic::rescale(pool_, Z, alpha, std::move(t), std::move(layer.gamma), C, S, w2);
+    Rescaled rescaled = watersic::rescale(pool_, Z, alpha, std::move(t), layer.gamma, C, S, w2);
+    // Few integers tell nothing of what the column holds elsewhere.
+    if (std::ssize(chosen) < layer.rows) {
+      for (int64_t i = 0; i < live(); ++i)
+        if (nonzeros(Z, i) < kTelling)
+          rescaled.gamma[static_cast<size_t>(i)] = layer.gamma[static_cast<size_t>(i)];
+    }
     layer.gamma = std::move(rescaled.gamma);
     for (size_t k = 0; k < chosen.size(); ++k)
       layer.t[static_cast<size_t>(chosen[k])] = rescaled.t[k];

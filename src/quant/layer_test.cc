@@ -409,7 +409,7 @@ TEST(Layer, ATallOneIsQuantizedSlabBySlab) {
           whole.Z.values().subspan(static_cast<size_t>(from * kCols), kHalf * kCols)));
     }
 
-    // The columns' factors come of half of the rows; every row has the scale that is best with
+    // The columns' factors come of some of the rows; every row has the scale that is best with
     // them.
     const double before = distortion(pool, problem, dequantized(whole));
     quantizer.rescale(whole);
@@ -423,6 +423,30 @@ TEST(Layer, ATallOneIsQuantizedSlabBySlab) {
     for (size_t k = 0; k < best.size(); ++k)
       ASSERT_NEAR(whole.t[k], best[k], 1e-5 * (1 + std::fabs(best[k]))) << k;
   }
+}
+
+// A column that is zero in the rows to which the columns' factors are fitted keeps what the others
+// hold there.
+TEST(Layer, AColumnThatOnlyOtherRowsSeeKeepsItsScale) {
+  constexpr int64_t kRows = 2000, kCols = 24;
+  ThreadPool pool(2);
+  Rng rng(8);
+  Matrix<float> W(kRows, kCols);
+  for (float& w : W.values()) w = static_cast<float>(rng.normal());
+  Matrix<double> S(kCols, kCols);
+  for (int64_t i = 0; i < kCols; ++i) S(i, i) = 1;
+  // The rows that count most are those that are chosen.
+  Matrix<double> weights(1, kRows);
+  for (int64_t k = 0; k < kRows; ++k) {
+    weights(0, k) = k < kRows / 2 ? 2 : 1;
+    W(k, 5) = k >= kRows / 2 && k % 50 == 0 ? 6.0F : 0.0F;
+  }
+  LayerQuantizer quantizer(pool, {.W = W, .S = S, .output_metric = weights}, {});
+  quantizer.prepare(0.7);
+  QuantizedLayer layer = quantizer.quantize(0.7);
+  quantizer.rescale(layer);
+  const Matrix<float> V = dequantized(layer);
+  for (int64_t k = kRows / 2; k < kRows; k += 50) EXPECT_NEAR(V(k, 5), 6, 1) << k;
 }
 
 TEST(Layer, DistortionsAreOfAllRows) {
