@@ -21,7 +21,7 @@ void Halves::gather_from(int first, int stride, Matrix<T>& S, bool symmetric) co
   if (ranks_.alone()) return;
   int64_t shape[] = {S.rows(), S.cols()};
   broadcast<int64_t>(ranks_, first, shape);
-  const auto [m, n] = shape;
+  const int64_t m = shape[0], n = shape[1];
   if (m == 0) return;
   if (S.empty()) S = Matrix<T>(m, n);
   const int64_t count = symmetric ? gram_tiles(n) : cross_tiles(m, n);

@@ -23,8 +23,8 @@ class BinCosts {
   float at(int spread, int bin) const { return from(spread, bin)[0]; }
   // Of spreads `spread`, `spread` + 1, ... in a row; those outside count as the nearest.
   const float* from(int spread, int bin) const {
-    return &bits_[static_cast<size_t>(bin * kWidth + std::clamp(spread, -kSpreads, kSpreads) +
-                                      kSpreads)];
+    return &bits_[static_cast<size_t>(int64_t{bin} * kWidth +
+                                      std::clamp(spread, -kSpreads, kSpreads) + kSpreads)];
   }
 
  private:

@@ -30,6 +30,7 @@ LayerParts parts_of(ThreadPool& pool, double mean_square, std::vector<double> in
   const OutputFactor factor = factor_outputs(pool, G, output_group_rows(site.rows),
                                              strand_order(site.rows, site.heads), false);
   std::vector<double> outputs;
+  outputs.reserve(factor.root.size());
   for (const double root : factor.root)
     outputs.push_back(root * root * factor.scale * factor.scale);
   return {.inputs = thinned(std::move(inputs), kParts),
@@ -38,6 +39,7 @@ LayerParts parts_of(ThreadPool& pool, double mean_square, std::vector<double> in
 
 std::vector<double> logs_of(std::span<const double> values) {
   std::vector<double> out;
+  out.reserve(values.size());
   for (const double x : values) out.push_back(std::log2(std::max(x, 1e-300)));
   return out;
 }

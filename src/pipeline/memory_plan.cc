@@ -7,17 +7,19 @@
 #include "calibration/token_batches.h"
 #include "model/model_backward.h"
 #include "pipeline/output_gradients.h"
+#include "quant/layer.h"
 #include "quant/slabs.h"
 #include "watersic/error.h"
 
 namespace watersic {
 namespace {
 
-// Bytes a weight of the layer at hand: the target, the integers, what each row was aimed at; and
-// the same once more while its scales are fitted.
-constexpr int64_t kLayer = 28;
-// Bytes for each pair of inputs: S, the factor in float64 and in float32; with two models S' and,
-// but for o and down, the drift and its contrast.
+// Bytes a weight of the layer at hand: the target, the integers, what each row was aimed at. Of the
+// rows whose scales are fitted at a time: the target, its moments, the integers, the values.
+constexpr int64_t kLayer = 12, kFitted = 16;
+// Bytes for each pair of inputs: S, the factor in float64 and in float32 (or the factor, S and what
+// the columns' scales are fitted with, in float32); with two models S' and, but for o and down, the
+// drift and its contrast.
 constexpr int64_t kMoments = 20, kSecond = 8, kDrift = 8;
 // Bytes for each pair of outputs: their metric, its factor, what a group makes good.
 constexpr int64_t kMetric = 16;
@@ -40,7 +42,10 @@ Peak block_peak(const std::vector<LayerPlan>& layers, const Passes& passes) {
     int64_t held = 0;
     for (const LayerPlan& other : layers)
       if (other.site.input >= input) held += other.weights();
-    int64_t bytes = models * held * 4 + kLayer * weights + kMoments * n * n;
+    // First the columns' scales are fitted, then the other rows'.
+    const int64_t fitted = std::max(kFitted * LayerQuantizer::rescaled_rows(a) * n,
+                                    kFitted * std::min(a, kWideRows) * n - 4 * n * n);
+    int64_t bytes = models * held * 4 + kLayer * weights + fitted + kMoments * n * n;
     if (passes.two) bytes += kSecond * n * n + (of_outputs ? 8 * weights : kDrift * n * n);
     if (passes.metrics && a <= OutputGradients::kMostRows) bytes += kMetric * a * a;
     if (bytes > peak.bytes) peak = {bytes, layer.site.name};
