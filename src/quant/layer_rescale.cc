@@ -96,6 +96,7 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
       });
     });
     std::vector<double> t;
+    t.reserve(chosen.size());
     for (const int64_t k : chosen) t.push_back(given[static_cast<size_t>(k)]);
     Rescaled rescaled = watersic::rescale(pool_, Z, alpha, std::move(t), layer.gamma, C, S, w2);
     // Few integers tell nothing of what the column holds elsewhere.
