@@ -33,12 +33,12 @@ class Halves {
   bool hears(Half batch) const {
     return batch == Half::kBoth || has(batch == Half::kSecond ? 1 : 0);
   }
-  // Whether ranks tell each other of a batch.
-  bool is_told(Half batch) const { return !(batch == Half::kBoth ? ranks_ : sharing()).alone(); }
   // Those that are told of a batch, where this rank is one of them.
   const Communicator& hearers(Half batch) const {
     return batch == Half::kBoth ? ranks_ : sharing();
   }
+  // Whether ranks tell each other of a batch; all ranks say the same, since halves have as many.
+  bool is_told(Half batch) const { return !hearers(batch).alone(); }
   // In hearers(batch), the rank of ranks() that has it.
   int number_of(int rank, Half batch) const {
     return apart() && batch != Half::kBoth ? rank / 2 : rank;

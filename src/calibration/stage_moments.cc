@@ -98,16 +98,12 @@ void StageMoments::add_half(ThreadPool& pool, const StageBatch& batch, HalfSums&
   const MatrixView<const float> X = batch.X, Xq = batch.X_quantized, l = batch.lost;
   const TileShare share = halves_.share();
   Moments &plain = half.of.plain, &weighted = half.of.weighted;
-  half.tokens += static_cast<double>(wanted_.two ? Xq.rows() : X.rows());
-  if (!wanted_.weighted || wanted_.unweighted == Unweighted::kAll) {
-    if (wanted_.two) {
-      add_gram_to(pool, Xq, share, plain.S_quantized);
-      add_drift(pool, X, Xq, plain.drift);
-    } else if (!wanted_.weighted) {
-      add_gram_to(pool, X, share, plain.S);
-    }
+  if (wanted_.two && (!wanted_.weighted || wanted_.unweighted == Unweighted::kAll)) {
+    add_gram_to(pool, Xq, share, plain.S_quantized);
+    add_drift(pool, X, Xq, plain.drift);
   }
   if (!wanted_.weighted) {
+    if (!wanted_.two) add_gram_to(pool, X, share, plain.S);
     if (l.rows() > 0) add_cross_to(pool, l, Xq, share, half.lost);
     return;
   }
@@ -139,12 +135,14 @@ void StageMoments::add_to_halves(ThreadPool& pool, const StageBatch& batch) {
     const auto p = batch.p.empty()
                        ? batch.p
                        : batch.p.subspan(static_cast<size_t>(row), static_cast<size_t>(rows));
+    HalfSums& half = sums_[static_cast<size_t>(h)];
+    half.tokens += static_cast<double>(rows);
     add_half(pool,
              {.X = rows_of(batch.X, row, rows),
               .X_quantized = rows_of(batch.X_quantized, row, rows),
               .p = p,
               .lost = rows_of(batch.lost, row, rows)},
-             sums_[static_cast<size_t>(h)]);
+             half);
   }
 }
 

@@ -208,12 +208,11 @@ bool zeros_are_others(const Classes& classes, MatrixView<const int32_t> codes) {
 }
 
 // The columns' classes are those of some of the rows; each row gets its own.
-ClassFit for_all_rows(const ClassFit& some, int64_t rows_seen, MatrixView<const int32_t> codes,
-                      bool trellis, std::span<const uint16_t> column_scale, ThreadPool& pool) {
+ClassFit for_all_rows(const ClassFit& some, MatrixView<const int32_t> codes, bool trellis,
+                      std::span<const uint16_t> column_scale, ThreadPool& pool) {
   if (some.classes.kind != Classes::kRows) {
     ClassFit fit = some;
-    fit.integer_bits *= static_cast<double>(codes.rows()) / static_cast<double>(rows_seen);
-    fit.rows_seen = rows_seen;
+    fit.integer_bits *= static_cast<double>(codes.rows()) / static_cast<double>(some.rows_seen);
     return fit;
   }
   const BinCosts& bins = bin_costs();
@@ -224,7 +223,7 @@ ClassFit for_all_rows(const ClassFit& some, int64_t rows_seen, MatrixView<const 
   const LineCosts by_row = row_costs(codes, trellis, columns.value, bins, pool);
   const Choice rows = choose(by_row, -kMaxOffset, some.classes.step, no_rows);
   ClassFit fit = make_fit(columns, rows.value, some.classes.step, rows.bits, column_scale);
-  fit.rows_seen = rows_seen;
+  fit.rows_seen = some.rows_seen;
   return fit;
 }
 
@@ -234,12 +233,12 @@ ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
                      std::span<const uint16_t> column_scale, ThreadPool& pool) {
   constexpr int64_t kEnough = int64_t{1} << 22;  // integers, to tell the columns' spreads
   const int64_t every = codes.size() / kEnough;
-  const auto to_all = [&] {
-    ClassFit fit = fit_to_all(codes, trellis, column_scale, pool);
-    fit.rows_seen = codes.rows();
+  const auto fit_to = [&](MatrixView<const int32_t> rows) {
+    ClassFit fit = fit_to_all(rows, trellis, column_scale, pool);
+    fit.rows_seen = rows.rows();
     return fit;
   };
-  if (every < 2) return to_all();
+  if (every < 2) return fit_to(codes);
   // Drawn, since rows may be of so many heads in turn.
   Rng rng(1);
   const std::vector<int64_t> drawn = rng.choose(codes.rows(), tile_count(codes.rows(), every));
@@ -247,9 +246,9 @@ ClassFit fit_classes(MatrixView<const int32_t> codes, bool trellis,
   pool.parallel_for(some.rows(), [&](int64_t r) {
     std::ranges::copy(codes.row(drawn[static_cast<size_t>(r)]), some.row(r).begin());
   });
-  const ClassFit fit = fit_to_all(some, trellis, column_scale, pool);
-  if (zeros_are_others(fit.classes, codes)) return to_all();
-  return for_all_rows(fit, some.rows(), codes, trellis, column_scale, pool);
+  const ClassFit fit = fit_to(some);
+  if (zeros_are_others(fit.classes, codes)) return fit_to(codes);
+  return for_all_rows(fit, codes, trellis, column_scale, pool);
 }
 
 }  // namespace watersic

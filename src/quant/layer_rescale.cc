@@ -15,10 +15,14 @@ namespace {
 // Integers other than 0 from which a column's scale is fitted to some rows.
 constexpr int64_t kTelling = 16;
 
-int64_t nonzeros(const Matrix<int32_t>& Z, int64_t column) {
-  int64_t count = 0;
-  for (int64_t k = 0; k < Z.rows(); ++k) count += Z(k, column) != 0 ? 1 : 0;
-  return count;
+// Of each column.
+std::vector<int64_t> nonzeros(const Matrix<int32_t>& Z) {
+  std::vector<int64_t> counts(static_cast<size_t>(Z.cols()));
+  for (int64_t k = 0; k < Z.rows(); ++k) {
+    const auto row = Z.row(k);
+    for (size_t i = 0; i < counts.size(); ++i) counts[i] += row[i] != 0 ? 1 : 0;
+  }
+  return counts;
 }
 
 }  // namespace
@@ -101,9 +105,9 @@ void LayerQuantizer::rescale(QuantizedLayer& layer) const {
     Rescaled rescaled = watersic::rescale(pool_, Z, alpha, std::move(t), layer.gamma, C, S, w2);
     // Few integers tell nothing of what the column holds elsewhere.
     if (std::ssize(chosen) < layer.rows) {
-      for (int64_t i = 0; i < live(); ++i)
-        if (nonzeros(Z, i) < kTelling)
-          rescaled.gamma[static_cast<size_t>(i)] = layer.gamma[static_cast<size_t>(i)];
+      const std::vector<int64_t> counts = nonzeros(Z);
+      for (size_t i = 0; i < counts.size(); ++i)
+        if (counts[i] < kTelling) rescaled.gamma[i] = layer.gamma[i];
     }
     layer.gamma = std::move(rescaled.gamma);
     for (size_t k = 0; k < chosen.size(); ++k)

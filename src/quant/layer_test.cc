@@ -14,6 +14,7 @@
 #include "quant/families.h"
 #include "quant/rescale.h"
 #include "quant/slabs.h"
+#include "support/random_matrix.h"
 #include "watersic/error.h"
 
 namespace watersic {
@@ -357,9 +358,7 @@ TEST(LayerQuantizer, DampingGrowsWhereTheCovarianceCannotBeFactored) {
 TEST(Layer, RowsOfMoreWeightAreRoundedFiner) {
   constexpr int64_t kRows = 9000, kCols = 6;
   ThreadPool pool(2);
-  Rng rng(4);
-  Matrix<float> W(kRows, kCols);
-  for (float& w : W.values()) w = static_cast<float>(rng.normal());
+  Matrix<float> W = random_matrix<float>(kRows, kCols, 4);
   Matrix<double> S(kCols, kCols), weights(1, kRows);
   for (int64_t i = 0; i < kCols; ++i) S(i, i) = 1;
   for (int64_t k = 0; k < kRows; ++k) weights(0, k) = k % 2 == 0 ? 16 : 1;
@@ -430,9 +429,7 @@ TEST(Layer, ATallOneIsQuantizedSlabBySlab) {
 TEST(Layer, AColumnThatOnlyOtherRowsSeeKeepsItsScale) {
   constexpr int64_t kRows = 2000, kCols = 24;
   ThreadPool pool(2);
-  Rng rng(8);
-  Matrix<float> W(kRows, kCols);
-  for (float& w : W.values()) w = static_cast<float>(rng.normal());
+  Matrix<float> W = random_matrix<float>(kRows, kCols, 8);
   Matrix<double> S(kCols, kCols);
   for (int64_t i = 0; i < kCols; ++i) S(i, i) = 1;
   // The rows that count most are those that are chosen.
